@@ -1,0 +1,270 @@
+"""All that a model author must know: what a model is, what its callers send, and the recipe that trains it.
+
+A model is one folder `bentos/<name>/`:
+
+- `model.py` says `MODEL = Model(...)`: payload, signature and, where the defaults do not fit, preprocess and postprocess.
+  It is what serving imports, so it needs NumPy and Pillow at most.
+- `recipe.py` says `RECIPE = Recipe(...)`: where the data comes from, how to fit, what conversion may cost.
+- `examples.json` is a list of payloads, shared by the pages, Swagger, the tests and the load tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+BENTOS = Path(__file__).parent
+# Open Inference Protocol datatypes ↔ NumPy. BYTES is left out: no form here takes strings.
+DATATYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+}
+# Best first: the order in which the plain name of a model picks among its certified forms.
+FORMS = ("optimized", "onnx", "pytorch", "sklearn", "int8")
+
+
+class PayloadError(ValueError):
+    """A payload that its model cannot take; the message names the field, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named tensor of a signature; the first dimension is −1, the batch."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.datatype not in DATATYPES:
+            raise ValueError(f"tensor {self.name!r}: datatype {self.datatype!r} is none of {', '.join(DATATYPES)}")
+        if not self.shape or self.shape[0] != -1 or any(d < 1 for d in self.shape[1:]):
+            raise ValueError(f"tensor {self.name!r}: shape {list(self.shape)} must be [-1, positive sizes…]")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return DATATYPES[self.datatype]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The tensors that go in and come out."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"inputs": [t.as_dict() for t in self.inputs], "outputs": [t.as_dict() for t in self.outputs]}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Signature:
+        def tensors(rows: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+            return tuple(Tensor(r["name"], r["datatype"], tuple(r["shape"])) for r in rows)
+
+        return cls(tensors(value["inputs"]), tensors(value["outputs"]))
+
+
+@dataclass(frozen=True)
+class Field:
+    """One named value of a tabular payload, with its bounds (inclusive) and its unit."""
+
+    name: str
+    doc: str
+    low: float
+    high: float
+    default: float | None
+    unit: str = ""
+    type: type = float
+    nullable: bool = False  # may be null or left out: the model then sees NaN
+
+    def allowed(self) -> str:
+        """`a whole number from 1 to 100 floors, or null`: the words that errors, Swagger and pages share."""
+        if self.type is bool:
+            words = "true or false"
+        else:
+            kind = "a whole number" if self.type is int else "a number"
+            words = f"{kind} from {self.low:g} to {self.high:g}{' ' + self.unit if self.unit else ''}"
+        return words + (", or null" if self.nullable else "")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A tabular payload: an object of named fields, or a list of such objects."""
+
+    fields: tuple[Field, ...]
+    at_most: tuple[tuple[str, str], ...] = ()  # (lesser, greater): combinations that can exist have lesser ≤ greater
+
+
+@dataclass(frozen=True)
+class Image:
+    """A payload that is a picture file, as people send them: any size, colour mode and polarity."""
+
+
+Payload = Fields | Image
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A served unit: `POST /<name>/<verb>` for people, `/v2/models/<name>` for machines.
+
+    Preprocess takes ONE payload (a dict of field values, or the bytes of a file) and gives one row per input tensor;
+    postprocess takes a batch of output tensors and gives one JSON-able answer per row. Both have defaults: fields in
+    their order as float32, and a label with probabilities (classifiers) or the value itself (regressors).
+    """
+
+    name: str
+    title: str
+    doc: str
+    verb: str
+    payload: Payload | None  # None: spoken to in tensors only
+    signature: Signature
+    labels: tuple[str, ...] = ()  # of a classifier; empty for a regressor
+    unit: str = ""  # of a regressor's value
+    synthetic: str = ""  # said wherever the model shows, if its data is made up
+    finite: bool = True  # whether V2 refuses NaN and infinities in its inputs
+    network: str = ""  # "module:Class" of a torch.nn.Module without arguments, for the pytorch form
+    preprocess: Callable[[Any], tuple[np.ndarray, ...]] | None = None
+    postprocess: Callable[[Arrays], list[dict[str, Any]]] | None = None
+    quantities: Callable[[Arrays], Arrays] | None = None  # what drift watches, by name: inputs → (n,) each
+
+    def rows(self, payload: Any) -> tuple[np.ndarray, ...]:
+        """One checked payload → one row per input tensor, without the batch dimension."""
+        if self.preprocess is not None:
+            return self.preprocess(payload)
+        assert isinstance(self.payload, Fields)
+        return (
+            np.array([np.nan if payload[f.name] is None else payload[f.name] for f in self.payload.fields], np.float32),
+        )
+
+    def answers(self, outputs: Arrays) -> list[dict[str, Any]]:
+        """A batch of output tensors → one answer per row."""
+        if self.postprocess is not None:
+            return self.postprocess(outputs)
+        if not self.labels:
+            (value,) = (o.reshape(-1) for o in outputs.values())
+            return [{self.signature.outputs[0].name: round(float(v), 2)} for v in value]
+        probabilities = class_probabilities(outputs)
+        best = outputs["label"] if "label" in outputs else probabilities.argmax(1)
+        return [
+            {
+                "label": self.labels[int(b)],
+                "probabilities": {n: round(float(p), 6) for n, p in zip(self.labels, row, strict=True)},
+            }
+            for b, row in zip(best, probabilities, strict=True)
+        ]
+
+    def watched(self, inputs: Arrays) -> Arrays:
+        """The inputs' quantities that drift is measured on. name → (n,) float"""
+        if self.quantities is not None:
+            return self.quantities(inputs)
+        (batch,) = inputs.values()
+        if isinstance(self.payload, Fields):
+            return {f.name: batch[:, i] for i, f in enumerate(self.payload.fields)}
+        return {}
+
+    def predicted(self, outputs: Arrays) -> Arrays:
+        """The predictions' quantities: `class` and `confidence` of a classifier, `value` of a regressor. (n,) each"""
+        if not self.labels:
+            return {"value": next(iter(outputs.values())).reshape(-1)}
+        probabilities = class_probabilities(outputs)
+        return {"class": probabilities.argmax(1), "confidence": probabilities.max(1)}
+
+
+def class_probabilities(outputs: Arrays) -> np.ndarray:
+    """(n, classes), from `probabilities` where the model gives them, else the softmax of `logits`."""
+    if "probabilities" in outputs:
+        return outputs["probabilities"]
+    logits = outputs["logits"].astype(np.float64)
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows as the model's first input takes them, and what should come out. (n, …) and (n,)"""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a recipe trains on, what it is judged on, and where both came from."""
+
+    train: Split
+    held_out: Split
+    source: str
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a form may cost against the trained form on held-out data; a figure above any of these refuses it."""
+
+    difference: float | None = None  # max |output − trained output|
+    relative: bool = False  # difference is of |trained output|
+    labels_equal: bool = False
+    metric_loss: float | None = None  # of the recipe's headline metric, 0.005 = half a point of accuracy
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made: `load(options)` → `fit(data, seed, progress)` → the trained object.
+
+    The framework says how it is saved (pytorch: safetensors, sklearn: skops) and exported to ONNX. `tolerances` has an
+    entry per form beside the trained one, in the order in which convert makes them.
+    """
+
+    framework: Literal["pytorch", "sklearn"]
+    load: Callable[[Mapping[str, str]], Data]
+    fit: Callable[[Data, int, Callable[[Iterator[Any], str], Iterator[Any]]], Any]
+    tolerances: Mapping[str, Tolerance]
+    score: Callable[[np.ndarray, Arrays], dict[str, float]]  # (targets, outputs) → metrics, the headline first
+    floor: float | None = None  # training fails below this headline metric
+    options: Mapping[str, str] = field(default_factory=dict)  # command-line options of load: name → help
+    report: Callable[[Data, Arrays, Path], None] | None = None  # plots for the author, into a folder
+
+
+def names() -> list[str]:
+    """The folders under bentos/ that hold a model, in alphabetical order."""
+    return sorted(p.parent.name for p in BENTOS.glob("*/model.py"))
+
+
+def model(name: str) -> Model:
+    """The model of folder bentos/<name>. KeyError names the folders there are."""
+    if name not in names():
+        raise KeyError(f"no model {name!r} under bentos/: there is {', '.join(names())}")
+    found: Model = importlib.import_module(f"bentos.{name}.model").MODEL
+    return found
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of folder bentos/<name>."""
+    model(name)
+    found: Recipe = importlib.import_module(f"bentos.{name}.recipe").RECIPE
+    return found
+
+
+def examples(name: str) -> list[Any]:
+    """The payloads of bentos/<name>/examples.json; a picture is given as the path of a file beside it."""
+    found: list[Any] = json.loads((BENTOS / name / "examples.json").read_text())
+    return found

@@ -1,0 +1,39 @@
+"""The one service that `bentoml serve` starts: composition only."""
+
+from __future__ import annotations
+
+import gc
+
+import bentoml
+
+from serving import interface
+from serving.http import Routes
+from serving.metrics import Families
+from serving.repository import Repository
+from serving.service_class import LeanService
+from serving.settings import Settings
+
+SETTINGS = Settings.read()
+
+
+@bentoml.service(name="ekiben", service_class=LeanService, workers=SETTINGS.workers)
+class Ekiben:
+    """Every model in the box, over HTTP."""
+
+    def __init__(self) -> None:
+        self.repository = Repository(SETTINGS, Families())
+        self.repository.load(Ekiben.own_models())  # type: ignore[attr-defined]
+        self.repository.keep_flushing()
+        # What is loaded stays: the collector need not walk it while requests wait.
+        gc.collect()
+        gc.freeze()
+
+    def routes(self) -> Routes:
+        return interface.routes(self.repository)
+
+    def __is_ready__(self) -> bool:
+        return self.repository.ready
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        self.repository.close()

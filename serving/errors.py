@@ -1,0 +1,72 @@
+"""One root for all that a caller can be told; each error carries its HTTP status and its reason in the metrics."""
+
+from __future__ import annotations
+
+
+class ServingError(Exception):
+    """An answer that is an error. `reason` is a metric label, so it is one of few words."""
+
+    status = 500
+    reason = "engine"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class BadInput(ServingError):
+    status = 400
+    reason = "bad_input"
+
+
+class NotFound(ServingError):
+    status = 404
+    reason = "bad_input"
+
+
+class MethodNotAllowed(ServingError):
+    status = 405
+    reason = "bad_input"
+
+    def __init__(self, method: str, path: str, allowed: str) -> None:
+        super().__init__(f"{method} is not allowed on {path}, which takes {allowed}")
+        self.headers = ((b"allow", allowed.encode()),)
+
+
+class TooLarge(ServingError):
+    status = 413
+    reason = "bad_input"
+
+
+class UnsupportedMedia(ServingError):
+    status = 415
+    reason = "bad_input"
+
+
+class Overloaded(ServingError):
+    """The queue is full: come back in a second."""
+
+    status = 429
+    reason = "shed"
+    headers = ((b"retry-after", b"1"),)
+
+
+class DeadlineExceeded(ServingError):
+    """The answer could not be computed in time."""
+
+    status = 503
+    reason = "timeout"
+    headers = ((b"retry-after", b"1"),)
+
+
+class ClientGone(ServingError):
+    """Nobody is there to read the answer; 499 is what nginx calls it."""
+
+    status = 499
+    reason = "cancelled"
+
+
+class EngineError(ServingError):
+    """The engine threw, or gave something else than its signature."""
+
+
+class NotReady(ServingError):
+    status = 503
+    reason = "not_ready"

@@ -1,0 +1,186 @@
+"""The one ASGI path: a dictionary of exact paths in front of BentoML's application, bodies in, bytes out.
+
+Every path is known when the service starts, so a lookup is all the routing there is, and what a client invents is
+answered here: it reaches neither BentoML's middleware nor a metric's label.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from serving.errors import ClientGone, MethodNotAllowed, NotFound, ServingError, TooLarge
+
+log = logging.getLogger("ekiben")
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Routes = dict[str, dict[str, App]]  # path → method → application
+Header = tuple[bytes, bytes]
+
+JSON: Header = (b"content-type", b"application/json")
+
+
+class Router:
+    """Our routes first, then the paths that BentoML answers; all else is 404 or 405 in words."""
+
+    def __init__(self, bento: App, theirs: tuple[str, ...], open_routes: Callable[[], Routes]) -> None:
+        """`theirs` are BentoML's paths (a trailing / means all below); `open_routes` is asked once it has started."""
+        self._bento = bento
+        self._exact = {path for path in theirs if not path.endswith("/")}
+        self._below = tuple(path for path in theirs if path.endswith("/"))
+        self._open_routes = open_routes
+        self.routes: Routes = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._bento(scope, receive, self._opening(send))
+        methods = self.routes.get(scope["path"])
+        try:
+            if methods is None:
+                await self._elsewhere(scope, receive, send)
+            elif (app := methods.get(scope["method"])) is not None:
+                await app(scope, receive, send)
+            else:
+                raise MethodNotAllowed(scope["method"], scope["path"], ", ".join(sorted(methods)))
+        except ServingError as error:
+            await send_error(send, error)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            await send_error(send, ServingError("internal error; the server's log has the details"))
+
+    def _opening(self, send: Send) -> Send:
+        async def opened(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self.routes = self._open_routes()
+            await send(message)
+
+        return opened
+
+    async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path in self._exact or path.startswith(self._below):
+            return await self._bento(scope, receive, send)
+        if path != "/" and (methods := self.routes.get(path.rstrip("/"))) and scope["method"] in methods:
+            return await methods[scope["method"]](scope, receive, send)
+        raise NotFound(self._nothing_at(path))
+
+    def _nothing_at(self, path: str) -> str:
+        first, _, rest = path.lstrip("/").partition("/")
+        if path.startswith("/v2/models/"):
+            models = sorted({p.split("/")[3] for p in self.routes if p.startswith("/v2/models/")} - {"stats"})
+            return f"nothing at {_shown(path)}: unknown model or version; models are {', '.join(models)}"
+        if rest and (near := sorted(p for p in self.routes if p.startswith(f"/{first}/"))):
+            return f"nothing at {_shown(path)}; there is {', '.join(near[:12])}"
+        return f"nothing at {_shown(path)}; GET / lists every route"
+
+
+def _shown(path: str) -> str:
+    return path if len(path) <= 100 else path[:100] + "…"
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body. TooLarge above `limit` bytes, before they are read where the client says how many; ClientGone."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the client hung up")
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    if (said := header(scope, b"content-length")) is not None and said.isdigit() and int(said) > limit:
+        raise _too_large(limit)
+    chunks, size = [body], len(body)
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the client hung up")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise _too_large(limit)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> TooLarge:
+    error = TooLarge(f"the body is over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
+    error.headers = ((b"connection", b"close"),)  # the rest of the body is not waited for
+    return error
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """A request header by its lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+def hung_up(receive: Receive) -> Callable[[], bool] | None:
+    """A question that costs nothing to ask: has this client hung up? None where the server cannot say.
+
+    uvicorn's `receive` is a method of the request's cycle, which knows; asking through `receive()` would take a task
+    for every request.
+    """
+    cycle = getattr(receive, "__self__", None)
+    return (lambda: bool(cycle.disconnected)) if isinstance(cycle, RequestResponseCycle) else None
+
+
+async def answer(receive: Receive, send: Send, body: bytes, kind: Header = JSON, *further: Header) -> None:
+    """A 200 in one write.
+
+    ASGI takes an answer in two messages, which uvicorn checks, formats and writes to the socket one by one: a tenth of
+    a small request. Where the server is uvicorn over httptools, and nothing stands in the way (a closing connection, a
+    full buffer), head and body are written as one; elsewhere they are sent as ASGI has it.
+    """
+    cycle = getattr(receive, "__self__", None)
+    if type(cycle) is not RequestResponseCycle or not cycle.keep_alive or cycle.flow.write_paused or cycle.disconnected:
+        return await send_bytes(send, body, kind, 200, *further)
+    head = [b"HTTP/1.1 200 OK\r\n"]
+    for name, value in (*cycle.default_headers, kind, *further):
+        head += (name, b": ", value, b"\r\n")
+    cycle.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (b"".join(head), len(body), body))
+    cycle.response_started = cycle.response_complete = True
+    cycle.message_event.set()
+    cycle.on_response()
+
+
+async def send_bytes(send: Send, body: bytes, kind: Header = JSON, status: int = 200, *further: Header) -> None:
+    """One whole answer."""
+    headers = [kind, (b"content-length", b"%d" % len(body)), *further]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_json(send: Send, value: Any, status: int = 200, *further: Header) -> None:
+    await send_bytes(send, orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), JSON, status, *further)
+
+
+async def send_error(send: Send, error: ServingError) -> None:
+    """`{"error": "…"}` with the error's status; a client that has gone is told nothing."""
+    if not isinstance(error, ClientGone):
+        await send_json(send, {"error": str(error) or HTTPStatus(error.status).phrase}, error.status, *error.headers)
+
+
+def get(answer: Callable[[Mapping[str, str]], Any]) -> dict[str, App]:
+    """A GET route that answers JSON: `answer` is given the query and returns what is to be written."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_json(send, answer(query(scope)))
+
+    return {"GET": app, "HEAD": app}
+
+
+def query(scope: Scope) -> dict[str, str]:
+    """The query string's first value of each name."""
+    from urllib.parse import parse_qsl
+
+    pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True) if scope["query_string"] else []
+    return dict(reversed(pairs))

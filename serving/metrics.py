@@ -1,0 +1,121 @@
+"""What the service counts. The hot path only appends to lists; a flush, once a second and at each scrape, bins them.
+
+Everything is a counter or a histogram in base units, so that workers and replicas add up exactly. Labels are model,
+form and version (and a reason or an interface, of few words), never a path or a client's word. prometheus_client keeps
+the values in files that all workers share, so any worker can answer for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import ValueClass
+
+SERVED = ("model", "form", "version")
+REQUEST_SECONDS = (.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)  # fmt: skip
+STAGE_SECONDS = (.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5)  # fmt: skip
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+STAGES = ("queue", "preprocess", "infer", "postprocess")
+
+
+class Families:
+    """The metric families of one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+
+        def histogram(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, doc, (*SERVED, *labels), buckets=buckets, registry=registry)
+
+        self.request = histogram(
+            "ekiben_request_seconds",
+            "Answered requests, from the body read to the answer written",
+            REQUEST_SECONDS,
+            "interface",
+        )
+        self.stages = {
+            "queue": histogram("ekiben_queue_seconds", "Time of a request in the batch queue", STAGE_SECONDS),
+            "preprocess": histogram("ekiben_preprocess_seconds", "Body to tensors, per request", STAGE_SECONDS),
+            "infer": histogram("ekiben_infer_seconds", "Engine time, per batch", STAGE_SECONDS),
+            "postprocess": histogram("ekiben_postprocess_seconds", "Tensors to body, per request", STAGE_SECONDS),
+        }
+        self.batch = histogram("ekiben_batch_rows", "Rows of an engine call", ROWS)
+        self.depth = histogram("ekiben_queue_depth_rows", "Rows found waiting when a batch was formed", ROWS)
+        self.failures = Counter(
+            "ekiben_failures_total", "Requests answered with an error", (*SERVED, "reason"), registry=registry
+        )
+
+    def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        """(sample name, (model, form, version, further label if any)) → value, over all workers."""
+        totals: dict[tuple[str, tuple[str, ...]], float] = {}
+        for family in self._everything().collect():
+            for sample in family.samples:
+                if family.name.startswith("ekiben_") and "le" not in sample.labels:
+                    further = [sample.labels[name] for name in ("interface", "reason") if name in sample.labels]
+                    key = (sample.name, (*(sample.labels.get(name, "") for name in SERVED), *further))
+                    totals[key] = totals.get(key, 0.0) + sample.value
+        return totals
+
+    def text(self) -> bytes:
+        """Prometheus text: ours, and BentoML's own."""
+        return generate_latest(self._everything())
+
+    def _everything(self) -> CollectorRegistry:
+        """All workers' metrics where BentoML started a fleet, else this process's."""
+        if ValueClass.__name__ != "MmapedValue":
+            return self.registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return registry
+
+
+@dataclass
+class Recorder:
+    """The lists that one served form appends to, in seconds and rows."""
+
+    families: Families
+    labels: tuple[str, str, str]
+    v2: list[float] = field(default_factory=list)
+    native: list[float] = field(default_factory=list)
+    queue: list[float] = field(default_factory=list)
+    preprocess: list[float] = field(default_factory=list)
+    infer: list[float] = field(default_factory=list)
+    postprocess: list[float] = field(default_factory=list)
+    batch: list[float] = field(default_factory=list)
+    depth: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        families, labels = self.families, self.labels
+        self._histograms = [
+            (self.v2, families.request.labels(*labels, "v2")),
+            (self.native, families.request.labels(*labels, "native")),
+            *((getattr(self, stage), families.stages[stage].labels(*labels)) for stage in STAGES),
+            (self.batch, families.batch.labels(*labels)),
+            (self.depth, families.depth.labels(*labels)),
+        ]
+
+    def failed(self, reason: str) -> None:
+        self.families.failures.labels(*self.labels, reason).inc()
+
+    def flush(self) -> None:
+        """Move what the lists hold into the histograms."""
+        for values, histogram in self._histograms:
+            if values:
+                taken = values[:]
+                del values[: len(taken)]
+                observe_many(histogram, taken)
+
+
+def observe_many(histogram: Histogram, values: Iterable[float]) -> None:
+    """`observe` for each value at the cost of a few; reaches into Histogram, which has no such method."""
+    observed = np.fromiter(values, np.float64)
+    bounds = histogram._upper_bounds
+    counts = np.bincount(np.searchsorted(bounds, observed, side="left"), minlength=len(bounds))
+    for bucket, count in zip(histogram._buckets, counts, strict=True):
+        if count:
+            bucket.inc(int(count))
+    histogram._sum.inc(float(observed.sum()))

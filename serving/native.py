@@ -1,0 +1,152 @@
+"""The native routes: what a person sends, in the model's own words, through the same runners as V2."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from bentos import contract
+from bentos.contract import Fields, Model, PayloadError
+from serving.errors import BadInput, ServingError, UnsupportedMedia
+from serving.http import App, Receive, Routes, Scope, Send, header, hung_up, query, read_body, send_json
+from serving.payloads import field_reader
+from serving.repository import Repository, Served
+from serving.uploads import uploaded_files
+
+FILE_FIELD = "image"
+# A picture above this many bytes is decoded in a thread, so that nobody else waits for it.
+INLINE_FILE_BYTES = 32 * 1024
+Reader = Callable[[bytes, bytes], tuple[list[Any], bool]]
+
+
+def routes(repository: Repository) -> Routes:
+    """`POST /<model>/<verb>` and `GET /<model>/random` of every model that people can send something to."""
+    found: Routes = {}
+    for name in repository.models:
+        served = next(iter(repository.forms(name)), None)
+        if served is None or served.model.payload is None:
+            continue
+        found[f"/{name}/{served.model.verb}"] = {"POST": predict(name, reader(served.model), repository)}
+        found[f"/{name}/random"] = {"GET": random_prediction(name, repository)}
+    return found
+
+
+def reader(model: Model) -> Reader:
+    """(body, content type) → the payloads it holds and whether they came as several."""
+    if isinstance(model.payload, Fields):
+        read_fields = field_reader(model.payload)
+
+        def read(body: bytes, kind: bytes) -> tuple[list[Any], bool]:
+            if not kind.startswith((b"application/json", b"text/json", b"application/x-www-form-urlencoded")):
+                raise UnsupportedMedia(f"content type {kind.decode('latin-1')!r}: send application/json")
+            return read_fields(body)
+
+        return read
+
+    def read_files(body: bytes, kind: bytes) -> tuple[list[Any], bool]:
+        files = uploaded_files(body, kind, FILE_FIELD)
+        return list(files), len(files) > 1
+
+    return read_files
+
+
+def predict(name: str, read: Reader, repository: Repository) -> App:
+    """The route that answers one payload with one answer, and several with a list."""
+    settings = repository.settings
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        served = repository.get(name)
+        try:
+            started = perf_counter()
+            if scope["query_string"]:
+                served = _asked_form(name, scope, repository)
+            body = await read_body(scope, receive, settings.max_body_bytes)
+            payloads, several = read(body, header(scope, b"content-type") or b"application/json")
+            if len(payloads) > settings.max_request_rows:
+                raise BadInput(f"{len(payloads)} rows in one request, the limit is {settings.max_request_rows}")
+            inputs = await _rows(served.model, payloads, len(body))
+            parsed = perf_counter()
+            results = await served.runner.submit(inputs, len(payloads), hung_up(receive))
+            computed = perf_counter()
+            found = answers(served, results)
+            await send_json(send, found if several else found[0])
+            ended = perf_counter()
+            recorder = served.recorder
+            recorder.preprocess.append(parsed - started)
+            recorder.postprocess.append(ended - computed)
+            recorder.native.append(ended - started)
+        except ServingError as error:
+            served.recorder.failed(error.reason)
+            raise
+
+    return app
+
+
+def _asked_form(name: str, scope: Scope, repository: Repository) -> Served:
+    asked = query(scope)
+    if unknown := asked.keys() - {"form"}:
+        raise BadInput(f"query parameter {min(unknown)!r} is unknown; there is form")
+    return repository.get(name, asked["form"])
+
+
+async def _rows(model: Model, payloads: list[Any], size: int) -> list[np.ndarray]:
+    if isinstance(model.payload, Fields) or size <= INLINE_FILE_BYTES:
+        return rows(model, payloads)
+    return await asyncio.get_running_loop().run_in_executor(None, rows, model, payloads)
+
+
+def rows(model: Model, payloads: list[Any]) -> list[np.ndarray]:
+    """Payloads → one batch per input tensor. BadInput says which payload it is about, where there are several."""
+    made = []
+    for place, payload in enumerate(payloads):
+        try:
+            made.append(model.rows(payload))
+        except PayloadError as error:
+            raise BadInput(f"[{place}] {error}" if len(payloads) > 1 else str(error)) from None
+    return [np.stack(arrays) for arrays in zip(*made, strict=True)]
+
+
+def answers(served: Served, results: list[np.ndarray]) -> list[dict[str, Any]]:
+    """One answer per row, each saying which model, form and version gave it."""
+    outputs = {t.name: array for t, array in zip(served.signature.outputs, results, strict=True)}
+    who = {"model": served.model.name, "form": served.form, "version": served.version}
+    return [{**answer, **who} for answer in served.model.answers(outputs)]
+
+
+def random_prediction(name: str, repository: Repository) -> App:
+    """`GET /<model>/random`: a payload like those it was trained on, with its prediction."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        served = _asked_form(name, scope, repository) if scope["query_string"] else repository.get(name)
+        shown, payload = random_payload(served)
+        results = await served.runner.submit(rows(served.model, [payload]), 1)
+        await send_json(send, {"payload": shown, "prediction": answers(served, results)[0]})
+
+    return app
+
+
+def random_payload(served: Served) -> tuple[Any, Any]:
+    """(as JSON shows it, as the model takes it): an example's picture, or fields drawn between the training deciles."""
+    model = served.model
+    if not isinstance(model.payload, Fields):
+        data = (contract.BENTOS / model.name / random.choice(contract.examples(model.name))).read_bytes()  # noqa: S311
+        return {FILE_FIELD: f"data:image/png;base64,{base64.b64encode(data).decode()}"}, data
+    reference = served.stored.certificate["reference"]
+    payload: dict[str, Any] = {}
+    for field in model.payload.fields:
+        edges = (reference.get(f"input:{field.name}") or {}).get("edges") or [field.low, field.high]
+        low, high = max(field.low, edges[0]), min(field.high, edges[-1])
+        drawn = random.uniform(low, high)  # noqa: S311
+        payload[field.name] = (
+            bool(round(drawn)) if field.type is bool else round(drawn) if field.type is int else round(drawn, 3)
+        )
+    for lesser, greater in model.payload.at_most:
+        if payload[lesser] is not None and payload[lesser] > payload[greater]:
+            payload[lesser] = payload[greater]
+    return payload, payload

@@ -1,0 +1,161 @@
+"""The served models: each certified form with its session and runner, under the names that clients use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bentos import contract
+from bentos.contract import FORMS, Model, Signature
+from serving.errors import NotFound, NotReady
+from serving.metrics import Families, Recorder
+from serving.runner import BatchingRunner, BentoDispatcherRunner, Runner
+from serving.sessions import Session, open_session, warm_up
+from serving.settings import Settings, chosen
+from serving.store import StoredForm, stored_forms
+
+log = logging.getLogger("ekiben")
+FLUSH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """One form that answers, and all that an interface needs to ask it."""
+
+    model: Model
+    stored: StoredForm
+    runner: Runner
+    recorder: Recorder
+
+    @property
+    def form(self) -> str:
+        return self.stored.form
+
+    @property
+    def version(self) -> str:
+        return self.stored.version
+
+    @property
+    def signature(self) -> Signature:
+        return self.model.signature
+
+
+class Repository:
+    """Every served form by name: `digits-int8` is a form, `digits` the model's best certified one."""
+
+    def __init__(self, settings: Settings, families: Families) -> None:
+        self.settings = settings
+        self.families = families
+        self.served: dict[str, Served] = {}
+        self.refused: dict[str, StoredForm] = {}
+        self._flushing: asyncio.TimerHandle | None = None
+
+    def load(self, tags: Iterable[Any] | None = None) -> None:
+        """Open, verify and warm up every form to serve. A form that is refused is logged, and the rest go on."""
+        settings = self.settings
+        for stored in stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned(), tags):
+            try:
+                if stored.refusal:
+                    raise NotReady(stored.refusal)
+                self.served[stored.name] = self._serve(stored)
+            except ModuleNotFoundError as error:
+                log.info("%s is not served: its engine is not installed (no module %s)", stored.tag, error.name)
+            except Exception as error:
+                refusal = str(error) if isinstance(error, NotReady) else f"{stored.tag}: {error}"
+                self.refused[stored.name] = StoredForm(**{**vars(stored), "refusal": refusal})
+                log.error("REFUSED %s", refusal)
+        for model in {served.model.name for served in self.served.values()}:
+            self.served[model] = next(self.served[name] for f in FORMS if (name := f"{model}-{f}") in self.served)
+        if not self.served:
+            log.error(
+                "no model is served: the store has none that may be. `make models` trains, converts and stores them"
+            )
+
+    def _serve(self, stored: StoredForm) -> Served:
+        model = described_model(stored)
+        session = open_session(stored.form, stored.file, model.signature, model.network, self.settings.threads())
+        recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
+        return Served(model, stored, self._runner(session, model.signature, recorder), recorder)
+
+    def _runner(self, session: Session, signature: Signature, recorder: Recorder) -> Runner:
+        settings = self.settings
+        limits: dict[str, Any] = {
+            "max_batch_size": settings.max_batch_size,
+            "max_latency": settings.max_latency_ms / 1e3,
+            "max_queue_rows": settings.max_queue_rows,
+        }
+        timings = warm_up(session, signature, sorted({1, 2, 8, settings.max_batch_size}))
+        if settings.dispatcher == "bentoml":
+            return BentoDispatcherRunner(session, signature, recorder, **limits)
+        return BatchingRunner(session, signature, recorder, timings=timings, **limits)
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that have at least one form, served or refused."""
+        return sorted({s.model.name for s in self.served.values()} | {s.model for s in self.refused.values()})
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model answers by its plain name."""
+        return bool(self.served) and all(name in self.served for name in self.models)
+
+    def forms(self, model: str) -> list[Served]:
+        """The forms of one model that answer, best first."""
+        return [self.served[name] for form in FORMS if (name := f"{model}-{form}") in self.served]
+
+    def get(self, name: str, form: str | None = None) -> Served:
+        """The served form of a name, or another form of its model. NotFound names what there is."""
+        served = self.served.get(name if form is None else f"{self._model(name)}-{form}")
+        if served is not None:
+            return served
+        if form is not None:
+            there = ", ".join(s.form for s in self.forms(self._model(name)))
+            if refused := self.refused.get(f"{self._model(name)}-{form}"):
+                raise NotReady(f"form {form} is refused: {refused.refusal}")
+            raise NotFound(f"{name} has no form {form!r}: there is {there}")
+        if refused := self.refused.get(name):
+            raise NotReady(f"model {name} is refused: {refused.refusal}")
+        raise NotFound(f"no model {name!r}: there is {', '.join(sorted(self.served))}")
+
+    def _model(self, name: str) -> str:
+        return self.served[name].model.name if name in self.served else name
+
+    def flush(self) -> None:
+        """Bring the metrics up to now."""
+        for served in {id(s): s for s in self.served.values()}.values():
+            served.recorder.flush()
+
+    def keep_flushing(self) -> None:
+        """Flush once a second, so that any worker's scrape sees what all have counted."""
+        self.flush()
+        self._flushing = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.keep_flushing)
+
+    def close(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self.flush()
+        for served in {id(s): s for s in self.served.values()}.values():
+            served.runner.close()
+
+
+def described_model(stored: StoredForm) -> Model:
+    """The folder's Model, held to the certificate; for a stored model without a folder, one made from what it says."""
+    signature = Signature.from_dict(stored.certificate["signature"])
+    if stored.model not in contract.names():
+        said = stored.described
+        return Model(
+            name=stored.model,
+            title=str(said.get("title") or stored.model),
+            doc="An ONNX model without a recipe.",
+            verb="",
+            payload=None,
+            signature=signature,
+            labels=tuple(said.get("labels") or ()),
+        )
+    model = contract.model(stored.model)
+    if model.signature != signature:
+        raise NotReady(f"{stored.tag}: its certificate's signature is not that of bentos/{stored.model}/model.py")
+    return model

@@ -1,0 +1,328 @@
+"""Runners: one session and its adaptive batch queue, on one event loop.
+
+A batch forms because the engine is busy or because several requests came in the same turn of the loop; no timer runs
+while the engine is idle. Short engine calls run inline, long ones in a thread of the runner's own so that the loop
+parses the next requests meanwhile; which is which follows from measured times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+
+from bentos.contract import Signature
+from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded, ServingError
+from serving.metrics import Recorder
+from serving.sessions import Batch, Session, check_outputs
+
+# An engine call longer than this goes to the thread: about five times what handing over and back costs the loop.
+INLINE_SECONDS = 150e-6
+
+
+class Runner(Protocol):
+    """What the interfaces know of a runner."""
+
+    def submit(self, inputs: Batch, rows: int, gone: Callable[[], bool] | None = None) -> asyncio.Future[Any]: ...
+
+    def close(self) -> None: ...
+
+
+class Job:
+    """A request's share of a batch."""
+
+    __slots__ = ("arrived", "future", "gone", "inputs", "rows")
+
+    def __init__(self, inputs: Batch, rows: int, future: asyncio.Future[Any], gone: Callable[[], bool] | None) -> None:
+        self.inputs = inputs
+        self.rows = rows
+        self.future = future
+        self.gone = gone
+        self.arrived = perf_counter()
+
+
+class EngineTime:
+    """Seconds of an engine call as a·rows + b, learnt from the calls themselves.
+
+    Exponentially weighted least squares: recent calls count most, so that it follows the machine.
+    """
+
+    DECAY = 0.98
+    # A call that the system preempted says nothing of the engine; a real change is followed in a few calls all the same.
+    MOST = 3.0
+
+    def __init__(self) -> None:
+        self._weight = self._rows = self._seconds = self._rows2 = self._product = 0.0
+
+    def learn(self, rows: int, seconds: float) -> None:
+        keep = self.DECAY
+        if expected := self.estimate(rows):
+            seconds = min(seconds, self.MOST * expected)
+        self._weight = self._weight * keep + 1
+        self._rows = self._rows * keep + rows
+        self._seconds = self._seconds * keep + seconds
+        self._rows2 = self._rows2 * keep + rows * rows
+        self._product = self._product * keep + rows * seconds
+
+    def estimate(self, rows: int) -> float:
+        """Seconds for so many rows; 0 while nothing is known."""
+        if not self._weight:
+            return 0.0
+        mean_rows, mean_seconds = self._rows / self._weight, self._seconds / self._weight
+        variance = self._rows2 / self._weight - mean_rows * mean_rows
+        if variance < 1e-9:
+            return mean_seconds * max(1.0, rows / mean_rows)
+        slope = max(0.0, (self._product / self._weight - mean_rows * mean_seconds) / variance)
+        return max(0.0, mean_seconds + slope * (rows - mean_rows))
+
+
+class BatchingRunner:
+    """The runner of one form. `submit` gives a future of the outputs, in the rows and order of the inputs.
+
+    Errors of the future: Overloaded (queue full), DeadlineExceeded, ClientGone, EngineError.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        signature: Signature,
+        recorder: Recorder,
+        *,
+        max_batch_size: int,
+        max_latency: float,
+        max_queue_rows: int,
+        timings: Sequence[tuple[int, float]] = (),
+        inline_seconds: float = INLINE_SECONDS,
+    ) -> None:
+        self._session, self._signature, self._recorder = session, signature, recorder
+        self._max_batch_size, self._max_latency, self._max_queue_rows = max_batch_size, max_latency, max_queue_rows
+        self._inline_seconds = inline_seconds
+        self._loop = asyncio.get_running_loop()
+        # Callbacks run in a context of the runner's own: call_soon would copy the first request's.
+        self._context = contextvars.Context()
+        self._queue: deque[Job] = deque()
+        self._queued = 0
+        self._scheduled = self._busy = False
+        self._in_flight: list[Job] = []
+        self._engine_time = EngineTime()
+        for rows, seconds in timings:
+            self._engine_time.learn(rows, seconds)
+        self._handed: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def submit(self, inputs: Batch, rows: int, gone: Callable[[], bool] | None = None) -> asyncio.Future[Any]:
+        """Queue one request of `rows` rows; `gone` says whether its client has hung up."""
+        if rows > self._max_batch_size:
+            return asyncio.ensure_future(self._split(inputs, rows, gone))
+        if self._queued + rows > self._max_queue_rows:
+            raise Overloaded(f"{self._queued} rows are waiting, the limit is {self._max_queue_rows}")
+        job = Job(inputs, rows, self._loop.create_future(), gone)
+        self._queue.append(job)
+        self._queued += rows
+        if not (self._scheduled or self._busy):
+            self._schedule()
+        return job.future
+
+    async def _split(self, inputs: Batch, rows: int, gone: Callable[[], bool] | None) -> list[np.ndarray]:
+        """A request larger than a batch: as many jobs as it takes, and their outputs joined."""
+        if self._queued + rows > self._max_queue_rows:
+            raise Overloaded(
+                f"{rows} rows do not fit beside {self._queued} waiting, the limit is {self._max_queue_rows}"
+            )
+        step = self._max_batch_size
+        parts = [
+            self.submit([array[start : start + step] for array in inputs], min(step, rows - start), gone)
+            for start in range(0, rows, step)
+        ]
+        try:
+            outputs = await asyncio.gather(*parts)
+        finally:
+            for part in parts:  # one part failed: the others' answers are of no use
+                part.cancel()
+        return [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_soon(self._flush, context=self._context)
+
+    def _flush(self) -> None:
+        """Form one batch and see it to the engine."""
+        self._scheduled = False
+        self._recorder.depth.append(self._queued)
+        jobs, rows = self._take()
+        if not jobs:
+            return
+        if self._engine_time.estimate(rows) <= self._inline_seconds:
+            self._deliver(self._compute(jobs))
+            if self._queue:
+                self._schedule()
+        else:
+            self._hand_over(jobs)
+
+    def _take(self) -> tuple[list[Job], int]:
+        """The oldest jobs that fit one batch, without those that nobody waits for or that come too late."""
+        jobs: list[Job] = []
+        rows = 0
+        queue, recorder = self._queue, self._recorder.queue
+        now = perf_counter()
+        # What is left of the time allowed must do for the engine call itself.
+        latest = now - self._max_latency + self._engine_time.estimate(1)
+        while queue and rows + queue[0].rows <= self._max_batch_size:
+            job = queue.popleft()
+            self._queued -= job.rows
+            if job.future.done():  # cancelled
+                continue
+            if job.gone is not None and job.gone():
+                job.future.set_exception(ClientGone("the client hung up"))
+            elif job.arrived < latest:
+                job.future.set_exception(self._late(job, now))
+            else:
+                recorder.append(now - job.arrived)
+                jobs.append(job)
+                rows += job.rows
+        return jobs, rows
+
+    def _late(self, job: Job, now: float) -> DeadlineExceeded:
+        waited = (now - job.arrived) * 1e3
+        return DeadlineExceeded(f"waited {waited:.0f} ms; the limit is {self._max_latency * 1e3:.0f} ms in all")
+
+    def _compute(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
+        """(job, outputs or error) for each. If the batch fails, its halves are tried, so that bad rows fail alone."""
+        try:
+            outputs = self._call([job.inputs for job in jobs], sum(job.rows for job in jobs))
+        except Exception as error:
+            if len(jobs) > 1:
+                half = len(jobs) // 2
+                return self._compute(jobs[:half]) + self._compute(jobs[half:])
+            return [(jobs[0], error if isinstance(error, ServingError) else EngineError(_first_line(error)))]
+        if len(jobs) == 1:
+            return [(jobs[0], outputs)]
+        done, start = [], 0
+        for job in jobs:
+            stop = start + job.rows
+            done.append((job, [array[start:stop] for array in outputs]))
+            start = stop
+        return done
+
+    def _call(self, batches: Sequence[Batch], rows: int) -> list[np.ndarray]:
+        batch = batches[0] if len(batches) == 1 else [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
+        started = perf_counter()
+        outputs = self._session.run(batch)
+        seconds = perf_counter() - started
+        check_outputs(outputs, self._signature, rows)
+        self._engine_time.learn(rows, seconds)
+        self._recorder.infer.append(seconds)
+        self._recorder.batch.append(rows)
+        return outputs
+
+    def _deliver(self, done: list[tuple[Job, Any]]) -> None:
+        for job, result in done:
+            if job.future.done():  # cancelled or given up meanwhile
+                continue
+            if isinstance(result, Exception):
+                job.future.set_exception(result)
+            else:
+                job.future.set_result(result)
+
+    # The engine's own thread
+
+    def _hand_over(self, jobs: list[Job]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+            self._thread.start()
+        self._busy = True
+        self._in_flight = jobs
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_later(self._max_latency, self._sweep, context=self._context)
+        self._handed.put(jobs)
+
+    def _work(self) -> None:
+        while (jobs := self._handed.get()) is not None:
+            done = self._compute(jobs)
+            try:
+                self._loop.call_soon_threadsafe(self._finished, done, context=self._context)
+            except RuntimeError:  # the loop closed while the engine ran: nobody waits
+                return
+
+    def _finished(self, done: list[tuple[Job, Any]]) -> None:
+        self._busy, self._in_flight = False, []
+        self._deliver(done)
+        if self._queue:
+            self._flush()
+
+    def _sweep(self) -> None:
+        """While the engine holds the queue up, fail what has waited too long, also in the engine itself."""
+        self._sweeping = None
+        if not self._busy:
+            return
+        now = perf_counter()
+        waiting = [job for job in (*self._in_flight, *self._queue) if not job.future.done()]
+        for job in waiting:
+            if now - job.arrived >= self._max_latency:
+                job.future.set_exception(self._late(job, now))
+        oldest = min((job.arrived for job in waiting if not job.future.done()), default=now)
+        delay = max(0.001, oldest + self._max_latency - now)
+        self._sweeping = self._loop.call_later(delay, self._sweep, context=self._context)
+
+    def close(self) -> None:
+        """End the engine's thread once it has done what it holds."""
+        if self._thread is not None:
+            self._handed.put(None)
+
+
+def _first_line(error: Exception) -> str:
+    return f"the engine failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+class BentoDispatcherRunner:
+    """The same interface over BentoML's own CorkDispatcher, to hold one against the other."""
+
+    def __init__(
+        self,
+        session: Session,
+        signature: Signature,
+        recorder: Recorder,
+        *,
+        max_batch_size: int,
+        max_latency: float,
+        max_queue_rows: int,
+    ) -> None:
+        from bentoml._internal.marshal.dispatcher import CorkDispatcher
+
+        def overloaded() -> None:
+            raise Overloaded("BentoML's dispatcher is overloaded")
+
+        self._session, self._signature, self._recorder = session, signature, recorder
+        dispatcher: Any = CorkDispatcher(
+            max_latency_in_ms=int(max_latency * 1e3),
+            max_batch_size=max_batch_size,
+            fallback=overloaded,
+            get_batch_size=lambda item: len(item[0]),
+        )
+        self._infer = dispatcher(self._run)
+        self._dispatcher = dispatcher
+
+    def submit(self, inputs: Batch, rows: int, gone: Callable[[], bool] | None = None) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(self._infer(inputs))
+
+    def _run(self, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
+        batch = [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
+        rows = len(batch[0])
+        started = perf_counter()
+        outputs = self._session.run(batch)
+        self._recorder.infer.append(perf_counter() - started)
+        self._recorder.batch.append(rows)
+        check_outputs(outputs, self._signature, rows)
+        stops = np.cumsum([len(inputs[0]) for inputs in batches])[:-1]
+        return [list(parts) for parts in zip(*(np.split(array, stops) for array in outputs), strict=True)]
+
+    def close(self) -> None:
+        self._dispatcher.shutdown()

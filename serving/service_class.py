@@ -1,0 +1,49 @@
+"""Our BentoML service class: BentoML boxes, starts and supervises; requests take the lean path in front of its stack.
+
+BentoML 1.4's middleware costs a request ten times what the rest does, also around a mounted application; only an
+application that is put in front of it by the service class escapes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from _bentoml_sdk.models import BentoModel
+from _bentoml_sdk.service import Service
+
+from serving.http import Router
+from serving.settings import Settings, chosen
+from serving.store import stored_forms
+
+# The paths that BentoML's own application answers.
+THEIRS = ("/livez", "/readyz", "/healthz", "/static_content/")
+
+
+class LeanService(Service):  # type: ignore[type-arg]
+    """A BentoML service whose instance's `routes()` are answered before BentoML's middleware sees the request."""
+
+    instance: Any = None
+
+    def __call__(self) -> Any:
+        self.instance = super().__call__()
+        return self.instance
+
+    def to_asgi(self, is_main: bool = True) -> Router:
+        return Router(super().to_asgi(is_main), THEIRS, lambda: self.instance.routes())
+
+    @property
+    def models(self) -> list[BentoModel]:
+        """The forms to put into a bento, pinned when BentoML asks: importing the service reads no store."""
+        if self.bento is not None:
+            return []  # a built bento knows its models by itself
+        settings = Settings.read()
+        forms = stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned())
+        return [BentoModel(form.tag) for form in forms]
+
+    @models.setter
+    def models(self, _: list[BentoModel]) -> None:
+        """BentoML's initialiser sets an empty list."""
+
+    def own_models(self) -> list[Any] | None:
+        """The tags in the bento that is served; None when it is served from a checkout."""
+        return None if self.bento is None else [info.tag for info in self.bento.info.all_models]

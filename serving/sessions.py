@@ -1,0 +1,127 @@
+"""Sessions: an inference engine that holds one form. Rows in, rows out, nothing of HTTP, queues or models.
+
+Engines other than ONNX Runtime are imported when a form of theirs is loaded, so that a box without torch or
+scikit-learn serves its ONNX forms.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+
+from bentos.contract import Signature
+from serving.errors import EngineError
+
+Batch = Sequence[np.ndarray]  # one array per input of the signature, all with the same number of rows
+
+
+class Session(Protocol):
+    """`run` takes one array per input and gives one per output; it may be called from any one thread at a time."""
+
+    def run(self, inputs: Batch) -> list[np.ndarray]: ...
+
+
+class OnnxSession:
+    """ONNX Runtime on the CPU."""
+
+    def __init__(self, file: Path, signature: Signature, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # A spinning pool would take the cores that parse the next requests.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._inputs = [tensor.name for tensor in signature.inputs]
+        self._outputs = [tensor.name for tensor in signature.outputs]
+
+    def run(self, inputs: Batch) -> list[np.ndarray]:
+        outputs: list[np.ndarray] = self._session.run(self._outputs, dict(zip(self._inputs, inputs, strict=True)))
+        return outputs
+
+
+class TorchSession:
+    """PyTorch in eager mode: the form the model was trained in."""
+
+    def __init__(self, file: Path, network: str, threads: int) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        torch.set_num_threads(threads)
+        module, _, name = network.partition(":")
+        self._torch = torch
+        self._network = getattr(importlib.import_module(module), name)()
+        self._network.load_state_dict(load_file(file))
+        self._network.eval()
+
+    def run(self, inputs: Batch) -> list[np.ndarray]:
+        with self._torch.inference_mode():
+            outputs = self._network(*(self._torch.from_numpy(np.ascontiguousarray(array)) for array in inputs))
+        return [o.numpy() for o in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+
+class SklearnSession:
+    """A scikit-learn estimator, read from skops, which runs no code that it finds in the file."""
+
+    def __init__(self, file: Path, signature: Signature) -> None:
+        from skops import io
+
+        unknown = io.get_untrusted_types(file=file)
+        if foreign := [name for name in unknown if not name.startswith(("sklearn.", "numpy."))]:
+            raise EngineError(f"{file.name} holds types that are not scikit-learn's: {', '.join(foreign)}")
+        self._estimator = io.load(file, trusted=unknown)
+        self._outputs = signature.outputs
+
+    def run(self, inputs: Batch) -> list[np.ndarray]:
+        (rows,) = inputs
+        return [self._output(tensor.name, rows).astype(tensor.dtype, copy=False) for tensor in self._outputs]
+
+    def _output(self, name: str, rows: np.ndarray) -> np.ndarray:
+        if name == "probabilities":
+            return np.asarray(self._estimator.predict_proba(rows))
+        predicted = np.asarray(self._estimator.predict(rows))
+        return predicted if name == "label" else predicted.reshape(len(rows), -1)
+
+
+def open_session(form: str, file: Path, signature: Signature, network: str, threads: int) -> Session:
+    """The session for one stored form. ImportError where its engine is not installed."""
+    if form == "pytorch":
+        return TorchSession(file, network, threads)
+    if form == "sklearn":
+        return SklearnSession(file, signature)
+    return OnnxSession(file, signature, threads)
+
+
+def warm_up(session: Session, signature: Signature, batch_sizes: Sequence[int]) -> list[tuple[int, float]]:
+    """Run zeros through, three times at each batch size: (rows, seconds) of each run but the first of a size.
+
+    EngineError names the tensor that is not what the signature says.
+    """
+    timings = []
+    for rows in batch_sizes:
+        batch = [np.zeros((rows, *t.shape[1:]), t.dtype) for t in signature.inputs]
+        check_outputs(session.run(batch), signature, rows)  # the first run allocates
+        for _ in range(2):
+            started = perf_counter()
+            session.run(batch)
+            timings.append((rows, perf_counter() - started))
+    return timings
+
+
+def check_outputs(outputs: Any, signature: Signature, rows: int) -> None:
+    """EngineError where the engine's outputs are not what the signature says for so many rows."""
+    if len(outputs) != len(signature.outputs):
+        raise EngineError(f"the engine gave {len(outputs)} outputs, the signature says {len(signature.outputs)}")
+    for array, tensor in zip(outputs, signature.outputs, strict=True):
+        if array.shape != (rows, *tensor.shape[1:]) or array.dtype != tensor.dtype:
+            raise EngineError(
+                f"the engine gave {tensor.name} as {array.dtype} {list(array.shape)}, "
+                f"the signature says {tensor.datatype} {[rows, *tensor.shape[1:]]}"
+            )

@@ -1,0 +1,80 @@
+"""Every setting of the service: an environment variable with the prefix EKIBEN_, its default and what it means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator may set; `Settings.read()` takes it from the environment."""
+
+    workers: int = _setting(1, "worker processes, each with its own sessions and queues")
+    engine_threads: int = _setting(0, "threads of one engine call; 0 shares the cores among the workers")
+    models: str = _setting("", "models to serve, comma-separated; empty serves all in the store or the bento")
+    forms: str = _setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
+    versions: str = _setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
+    dispatcher: str = _setting("ekiben", "who forms batches: ekiben, or bentoml for BentoML's own dispatcher")
+    max_batch_size: int = _setting(64, "rows of one engine call at most")
+    max_latency_ms: float = _setting(1000.0, "a request that cannot be answered within this time is shed with 503")
+    max_queue_rows: int = _setting(2048, "rows that wait for one form at most; more are answered 429")
+    max_request_rows: int = _setting(1024, "rows of one request at most")
+    max_body_bytes: int = _setting(16 * 2**20, "bytes of one request's body at most; more are answered 413")
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "max_batch_size", "max_queue_rows", "max_request_rows", "max_body_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"EKIBEN_{name.upper()}={getattr(self, name)} must be at least 1")
+        if self.engine_threads < 0:
+            raise ValueError(f"EKIBEN_ENGINE_THREADS={self.engine_threads} must be 0 (share the cores) or more")
+        if self.max_latency_ms <= 0:
+            raise ValueError(f"EKIBEN_MAX_LATENCY_MS={self.max_latency_ms} must be above 0")
+        if self.dispatcher not in ("ekiben", "bentoml"):
+            raise ValueError(f"EKIBEN_DISPATCHER={self.dispatcher} must be ekiben or bentoml")
+        self.pinned()
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """The settings of this process. ValueError names the variable, its value and what is allowed."""
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            if (text := environment.get(f"EKIBEN_{setting.name.upper()}")) not in (None, ""):
+                values[setting.name] = _converted(setting.name, type(setting.default), text)
+        return cls(**values)
+
+    def threads(self) -> int:
+        """Engine threads per worker, so that workers × threads ≤ cores unless it was set."""
+        return self.engine_threads or max(1, _cores() // self.workers)
+
+    def pinned(self) -> dict[str, str]:
+        """model → version, of the versions that are pinned."""
+        pairs = [pair.strip().partition("=") for pair in self.versions.split(",") if pair.strip()]
+        for model, _, version in pairs:
+            if not model or not version:
+                raise ValueError(f"EKIBEN_VERSIONS={self.versions} must be model=version, comma-separated")
+        return {model: version for model, _, version in pairs}
+
+
+def _converted(name: str, kind: type, text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(
+            f"EKIBEN_{name.upper()}={text} must be {'a whole number' if kind is int else 'a number'}"
+        ) from None
+
+
+def chosen(text: str) -> set[str]:
+    """A comma-separated setting as a set; empty means no choice was made."""
+    return {part.strip() for part in text.split(",") if part.strip()}

@@ -1,0 +1,92 @@
+"""The forms at hand: which stored models are forms of ours, at which version, and whether their certificate holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bentoml
+
+from bentos.certificate import CertificateError, verify
+from bentos.contract import FORMS
+
+
+@dataclass(frozen=True)
+class StoredForm:
+    """One form in the BentoML store; `refusal` says why it must not be served."""
+
+    model: str
+    form: str
+    version: str
+    folder: Path
+    certificate: Mapping[str, Any]
+    described: Mapping[str, Any]  # what a model without a folder under bentos/ says of itself
+    refusal: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.form}"
+
+    @property
+    def tag(self) -> str:
+        return f"{self.name}:{self.version}"
+
+    @property
+    def file(self) -> Path:
+        return self.folder / str(self.certificate["file"]["name"])
+
+
+def stored_forms(
+    models: set[str], forms: set[str], pinned: Mapping[str, str], tags: Iterable[Any] | None = None
+) -> list[StoredForm]:
+    """The forms to serve: of each model its pinned version, else its latest; all forms of a model share one version.
+
+    `tags` limits the search to a bento's own models; None searches the whole store. Empty sets choose everything.
+    ValueError names a pinned version, a model or a form that is not there.
+    """
+    candidates = list(bentoml.models.list()) if tags is None else [bentoml.models.get(tag) for tag in tags]
+    ours = [
+        item
+        for item in sorted(candidates, key=lambda m: m.info.creation_time)
+        if item.info.labels.get("form") in FORMS
+        and item.tag.name == f"{item.info.labels.get('model')}-{item.info.labels['form']}"
+    ]
+    version: dict[str, str] = {item.info.labels["model"]: item.tag.version or "" for item in ours} | dict(pinned)
+    wanted = [
+        item
+        for item in ours
+        if item.tag.version == version[item.info.labels["model"]]
+        and (not models or item.info.labels["model"] in models)
+        and (not forms or item.info.labels["form"] in forms)
+    ]
+    _require(
+        "EKIBEN_VERSIONS",
+        {f"{m}={v}" for m, v in pinned.items()},
+        {f"{i.info.labels['model']}={i.tag.version}" for i in ours},
+    )
+    _require("EKIBEN_MODELS", models, set(version))
+    _require("EKIBEN_FORMS", forms, set(FORMS))
+    return sorted((_read(item) for item in wanted), key=lambda f: (f.model, FORMS.index(f.form)))
+
+
+def _require(setting: str, named: set[str], there: set[str]) -> None:
+    if missing := sorted(named - there):
+        raise ValueError(f"{setting} names {', '.join(missing)}; the store has {', '.join(sorted(there)) or 'nothing'}")
+
+
+def _read(item: Any) -> StoredForm:
+    labels, metadata = item.info.labels, item.info.metadata
+    certificate = metadata.get("certificate") or {}
+    refusal = ""
+    try:
+        verify(certificate, Path(item.path), labels["form"])
+    except CertificateError as error:
+        refusal = f"{item.tag}: {error}"
+    except (KeyError, TypeError, ValueError) as error:
+        refusal = f"{item.tag}: its certificate cannot be read: {error!r}"
+    described = metadata.get("model") or {}
+    return StoredForm(
+        labels["model"], labels["form"], item.tag.version, Path(item.path), certificate, described, refusal
+    )

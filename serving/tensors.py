@@ -1,0 +1,115 @@
+"""Tensors on the wire: JSON or raw bytes to arrays and back, never through Python lists where it can be helped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import simdjson
+
+from bentos.contract import Tensor
+from serving.errors import BadInput
+
+# JSON numbers are read as the widest of their kind, then narrowed.
+_BUFFERS = {"f": ("d", np.dtype(np.float64)), "i": ("i", np.dtype(np.int64)), "u": ("u", np.dtype(np.uint64))}
+
+
+def checked_shape(shape: Any, tensor: Tensor, max_rows: int) -> tuple[int, ...]:
+    """A request's shape, held against the signature's. BadInput says what was sent and what is wanted."""
+    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise BadInput(f"input {tensor.name!r}: shape must be a list of whole numbers, not {_brief(shape)}")
+    if len(shape) != len(tensor.shape) or shape[1:] != list(tensor.shape[1:]) or shape[0] < 1:
+        raise BadInput(f"input {tensor.name!r}: shape is {shape}, expected {list(tensor.shape)}")
+    if shape[0] > max_rows:
+        raise BadInput(f"input {tensor.name!r}: {shape[0]} rows in one request, the limit is {max_rows}")
+    return tuple(shape)
+
+
+def from_json(data: Any, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """simdjson's array (flat, or nested as the shape says) → an array of the tensor's datatype. BadInput."""
+    if not isinstance(data, simdjson.Array):
+        raise BadInput(f"input {tensor.name!r}: data must be a list of {tensor.datatype} values, not {_brief(data)}")
+    kind = tensor.dtype.kind
+    try:
+        if len(data) == shape[0] and len(shape) > 1 and isinstance(data[0], simdjson.Array):
+            return _nested(data.as_list(), tensor, shape)
+        if kind == "b":
+            return _booleans(data.as_list(), tensor, shape)
+        code, wide = _BUFFERS[kind]
+        flat = np.frombuffer(data.as_buffer(of_type=code), wide)
+    except (TypeError, ValueError, RuntimeError):
+        raise BadInput(_not_numbers(tensor)) from None
+    return _narrowed(_counted(flat, tensor, shape), tensor)
+
+
+def _nested(rows: Any, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    wide = np.dtype(np.bool_) if tensor.dtype.kind == "b" else _BUFFERS[tensor.dtype.kind][1]
+    try:
+        array = np.array(rows)
+    except ValueError:
+        raise BadInput(f"input {tensor.name!r}: data is ragged, expected shape {list(shape)}") from None
+    if array.shape != shape:
+        raise BadInput(
+            f"input {tensor.name!r}: data is nested as {list(array.shape)}, but its shape says {list(shape)}"
+        )
+    if not np.can_cast(array.dtype, wide, "same_kind") or (array.dtype.kind == "b") != (wide.kind == "b"):
+        raise BadInput(_not_numbers(tensor))
+    return _narrowed(array.astype(wide), tensor)
+
+
+def _booleans(values: list[Any], tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    if not all(type(value) is bool for value in values):
+        raise BadInput(_not_numbers(tensor))
+    return _counted(np.array(values, np.bool_), tensor, shape)
+
+
+def _counted(flat: np.ndarray, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return flat.reshape(shape)
+    except ValueError:
+        raise BadInput(f"input {tensor.name!r}: {flat.size} values do not fill shape {list(shape)}") from None
+
+
+def _narrowed(array: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """To the tensor's datatype; BadInput for a value that it cannot hold."""
+    if array.dtype == tensor.dtype or array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # too large for FP32 becomes infinite, which is judged as such
+            return array.astype(tensor.dtype, copy=False)
+    limits = np.iinfo(tensor.dtype)
+    if array.size and (array.min() < limits.min or array.max() > limits.max):
+        raise BadInput(f"input {tensor.name!r}: a value is outside {tensor.datatype}, {limits.min} to {limits.max}")
+    return array.astype(tensor.dtype)
+
+
+def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """Little-endian bytes → an array that shares them. BadInput where their number is not the shape's."""
+    wanted = int(np.prod(shape)) * tensor.dtype.itemsize
+    if len(raw) != wanted:
+        raise BadInput(
+            f"input {tensor.name!r}: {len(raw)} bytes of binary data, shape {list(shape)} of {tensor.datatype} takes {wanted}"
+        )
+    return np.frombuffer(raw, tensor.dtype.newbyteorder("<")).reshape(shape)
+
+
+def check_finite(arrays: Sequence[np.ndarray], tensors: Sequence[Tensor]) -> None:
+    """BadInput for NaN or infinity."""
+    for array, tensor in zip(arrays, tensors, strict=True):
+        if array.dtype.kind != "f":
+            continue
+        flat = array.reshape(-1)
+        # A dot product is the cheapest pass over all values; it overflows for huge finite ones, which the rest settles.
+        if not isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
+            at = int(np.flatnonzero(~np.isfinite(flat))[0])
+            raise BadInput(f"input {tensor.name!r}: value {at} is {flat[at]}; this model takes finite numbers only")
+
+
+def _not_numbers(tensor: Tensor) -> str:
+    wanted = {"b": "true or false", "f": "numbers"}.get(tensor.dtype.kind, "whole numbers")
+    return f"input {tensor.name!r}: data must be {wanted} that fit {tensor.datatype}, flat or nested as its shape"
+
+
+def _brief(value: Any) -> str:
+    words = repr(value) if isinstance(value, str | int | float | bool | list) or value is None else type(value).__name__
+    return words if len(words) < 60 else words[:57] + "…"

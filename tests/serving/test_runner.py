@@ -1,0 +1,216 @@
+"""The runner's promises, on engines made for the purpose."""
+
+import asyncio
+import contextvars
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from bentos.contract import Signature, Tensor
+from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded
+from serving.metrics import Families, Recorder
+from serving.runner import BatchingRunner, BentoDispatcherRunner, EngineTime
+
+SIGNATURE = Signature((Tensor("x", "FP32", (-1, 2)),), (Tensor("y", "FP32", (-1, 2)),))
+
+
+class Doubling:
+    """y = 2x; sleeps `seconds` a call, throws on a NaN, remembers its batches."""
+
+    def __init__(self, seconds: float = 0.0):
+        self.seconds = seconds
+        self.batches = []
+        self.threads = set()
+        self.context_seen = []
+
+    def run(self, inputs):
+        (x,) = inputs
+        self.batches.append(len(x))
+        self.threads.add(threading.current_thread().name)
+        self.context_seen.append(WHOSE.get(None))
+        time.sleep(self.seconds)
+        if np.isnan(x).any():
+            raise ValueError("poison")
+        return [x * 2]
+
+
+WHOSE: contextvars.ContextVar = contextvars.ContextVar("whose")
+
+
+def rows(value, n=1):
+    return [np.full((n, 2), value, np.float32)]
+
+
+def runner(engine, kind=BatchingRunner, **options):
+    limits = {"max_batch_size": 32, "max_latency": 5.0, "max_queue_rows": 1000} | options
+    return kind(engine, SIGNATURE, Recorder(Families(), ("m", "onnx", "v")), **limits)
+
+
+SLOW = [(1, 0.005), (32, 0.005)]  # timings that send an engine's calls to its thread
+
+
+async def test_requests_of_one_turn_share_a_batch_and_keep_their_order():
+    engine = Doubling()
+    served = runner(engine)
+    answers = await asyncio.gather(*(served.submit(rows(i), 1) for i in range(20)))
+    assert [a[0][0, 0] for a in answers] == [2.0 * i for i in range(20)]
+    assert engine.batches == [20]
+
+
+async def test_a_lone_request_waits_for_nothing():
+    engine = Doubling()
+    await runner(engine).submit(rows(1), 1)
+    assert engine.batches == [1]
+    assert engine.threads == {"MainThread"}
+
+
+async def test_a_slow_engine_runs_in_its_thread_and_batches_form_behind_it():
+    engine = Doubling(seconds=0.02)
+    served = runner(engine, timings=SLOW)
+    first = served.submit(rows(1), 1)
+    await asyncio.sleep(0.005)
+    rest = [served.submit(rows(i), 1) for i in range(10)]
+    await asyncio.gather(first, *rest)
+    assert engine.batches == [1, 10]
+    assert engine.threads == {"engine"}
+    served.close()
+
+
+async def test_a_batch_is_counted_in_rows():
+    engine = Doubling()
+    served = runner(engine)
+    await asyncio.gather(*(served.submit(rows(i, 10), 10) for i in range(7)))
+    assert engine.batches == [30, 30, 10]
+
+
+async def test_a_request_larger_than_a_batch_is_split_and_joined():
+    engine = Doubling()
+    x = np.arange(200, dtype=np.float32).reshape(100, 2)
+    (y,) = await runner(engine).submit([x], 100)
+    assert (y == 2 * x).all()
+    assert engine.batches == [32, 32, 32, 4]
+
+
+@pytest.mark.parametrize("timings", [(), SLOW], ids=["inline", "thread"])
+async def test_one_poisoned_request_among_31_good_ones_leaves_31_right_answers(timings):
+    served = runner(Doubling(), timings=timings)
+    values = [float("nan") if i == 13 else float(i) for i in range(32)]
+    answers = await asyncio.gather(*(served.submit(rows(v), 1) for v in values), return_exceptions=True)
+    assert isinstance(answers[13], EngineError)
+    assert "poison" in str(answers[13])
+    good = [(i, a) for i, a in enumerate(answers) if i != 13]
+    assert all(a[0][0, 0] == 2.0 * i for i, a in good)
+    assert len(good) == 31
+    served.close()
+
+
+async def test_a_burst_of_200_with_a_200_ms_deadline_on_a_5_ms_engine_loses_none():
+    engine = Doubling(seconds=0.005)
+    served = runner(engine, timings=SLOW, max_latency=0.2)
+    answers = await asyncio.gather(*(served.submit(rows(i), 1) for i in range(200)))
+    assert [a[0][0, 0] for a in answers] == [2.0 * i for i in range(200)]
+    assert len(engine.batches) == 7
+    served.close()
+
+
+async def test_what_comes_too_late_is_shed_and_not_computed():
+    engine = Doubling(seconds=0.1)
+    served = runner(engine, timings=[(1, 0.1), (32, 0.1)], max_latency=0.15, max_batch_size=1)
+    answers = await asyncio.gather(*(served.submit(rows(i), 1) for i in range(4)), return_exceptions=True)
+    assert answers[0][0][0, 0] == 0.0
+    assert all(isinstance(a, DeadlineExceeded) for a in answers[1:])
+    assert engine.batches == [1]
+    served.close()
+
+
+async def test_a_hanging_engine_fails_its_requests_in_time():
+    engine = Doubling(seconds=0.6)
+    served = runner(engine, timings=SLOW, max_latency=0.1)
+    answers = await asyncio.wait_for(
+        asyncio.gather(served.submit(rows(1), 1), served.submit(rows(2), 1), return_exceptions=True), 0.5
+    )
+    assert all(isinstance(a, DeadlineExceeded) for a in answers)
+    served.close()
+
+
+async def test_a_cancelled_request_is_not_computed():
+    engine = Doubling()
+    served = runner(engine)
+    kept, dropped = served.submit(rows(1), 1), served.submit(rows(2), 1)
+    dropped.cancel()
+    await kept
+    assert engine.batches == [1]
+
+
+async def test_a_request_whose_client_hung_up_is_not_computed():
+    engine = Doubling()
+    served = runner(engine)
+    kept, dropped = served.submit(rows(1), 1), served.submit(rows(2), 1, lambda: True)
+    await kept
+    with pytest.raises(ClientGone):
+        await dropped
+    assert engine.batches == [1]
+
+
+async def test_the_queue_is_bounded_in_rows_and_recovers():
+    served = runner(Doubling(), max_queue_rows=10)
+    first = served.submit(rows(1, 8), 8)
+    with pytest.raises(Overloaded, match="8 rows are waiting, the limit is 10"):
+        served.submit(rows(2, 3), 3)
+    await first
+    await served.submit(rows(2, 10), 10)
+
+
+async def test_contexts_do_not_leak_into_the_engine():
+    engine = Doubling()
+    served = runner(engine)
+
+    async def request(name):
+        WHOSE.set(name)
+        await served.submit(rows(1), 1)
+        return WHOSE.get()
+
+    assert await asyncio.gather(request("a"), request("b")) == ["a", "b"]
+    assert engine.context_seen == [None]
+
+
+async def test_an_engine_that_breaks_its_signature_is_an_error():
+    class Wrong(Doubling):
+        def run(self, inputs):
+            return [inputs[0][:, :1]]
+
+    with pytest.raises(EngineError, match=r"gave y as float32 \[1, 1\], the signature says FP32 \[1, 2\]"):
+        await runner(Wrong()).submit(rows(1), 1)
+
+
+async def test_what_was_measured_is_recorded():
+    families = Families()
+    recorder = Recorder(families, ("m", "onnx", "v"))
+    served = BatchingRunner(Doubling(), SIGNATURE, recorder, max_batch_size=4, max_latency=1, max_queue_rows=100)
+    await asyncio.gather(*(served.submit(rows(i), 1) for i in range(6)))
+    recorder.flush()
+    totals, key = families.totals(), ("m", "onnx", "v")
+    assert totals["ekiben_batch_rows_sum", key] == 6
+    assert totals["ekiben_batch_rows_count", key] == 2
+    assert totals["ekiben_queue_seconds_count", key] == 6
+    assert totals["ekiben_infer_seconds_count", key] == 2
+
+
+async def test_bentomls_dispatcher_answers_alike():
+    served = runner(Doubling(), BentoDispatcherRunner)
+    answers = await asyncio.gather(*(served.submit(rows(i), 1) for i in range(5)))
+    assert [a[0][0, 0] for a in answers] == [2.0 * i for i in range(5)]
+    served.close()
+
+
+def test_engine_time_learns_a_line_and_follows_a_change():
+    time_of = EngineTime()
+    assert time_of.estimate(8) == 0.0
+    for n in (1, 8, 32) * 20:
+        time_of.learn(n, 0.001 + 0.0001 * n)
+    assert time_of.estimate(16) == pytest.approx(0.0026, rel=0.01)
+    for n in (1, 8, 32) * 200:
+        time_of.learn(n, 0.002 + 0.0002 * n)
+    assert time_of.estimate(16) == pytest.approx(0.0052, rel=0.02)
