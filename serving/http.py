@@ -169,11 +169,11 @@ async def send_error(send: Send, error: ServingError) -> None:
         await send_json(send, {"error": str(error) or HTTPStatus(error.status).phrase}, error.status, *error.headers)
 
 
-def get(answer: Callable[[Mapping[str, str]], Any]) -> dict[str, App]:
-    """A GET route that answers JSON: `answer` is given the query and returns what is to be written."""
+def get(value: Callable[[Mapping[str, str]], Any]) -> dict[str, App]:
+    """A GET route that answers JSON: `value` is given the query and returns what is to be written."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send_json(send, answer(query(scope)))
+        await send_json(send, value(query(scope)))
 
     return {"GET": app, "HEAD": app}
 

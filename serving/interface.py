@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from serving import health, native, open_inference, swagger
+from serving import health, native, swagger
 from serving.http import Receive, Routes, Scope, Send, send_bytes
 from serving.repository import Repository
+from serving.v2 import routes as v2
 
 
 def routes(repository: Repository) -> Routes:
     return {
-        **open_inference.routes(repository),
+        **v2.routes(repository),
         **native.routes(repository),
         **health.routes(repository),
+        **pages.routes(repository),
         **swagger.routes(repository),
         **_metrics(repository),
     }

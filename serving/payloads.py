@@ -1,4 +1,4 @@
-"""What people send, checked: JSON of named fields, or picture files. Every complaint names the field and what is allowed."""
+"""JSON of named fields, checked. Every complaint names the field, what was sent and what is allowed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def field_reader(payload: Fields) -> Callable[[bytes], tuple[list[dict[str, Any]
         "Payload",
         [_member(f) for f in payload.fields],
         forbid_unknown_fields=True,
+        kw_only=True,
     )
     decoder = msgspec.json.Decoder(struct | list[struct])  # type: ignore[valid-type]
 
@@ -79,7 +80,7 @@ def checked_fields(item: Any, payload: Fields) -> tuple[dict[str, Any], list[str
         return {}, [f"expected an object with the fields {', '.join(f.name for f in payload.fields)}"]
     known = {field.name for field in payload.fields}
     complaints = [f"{name!r} is unknown{_nearest(str(name), known)}" for name in item if name not in known]
-    values = {}
+    values: dict[str, Any] = {}
     for field in payload.fields:
         value = item.get(field.name)
         if value is None and field.nullable:

@@ -55,7 +55,7 @@ class EngineTime:
     """
 
     DECAY = 0.98
-    # A call that the system preempted says nothing of the engine; a real change is followed in a few calls all the same.
+    # A call that the system preempted says nothing of the engine; a real change is still followed in a few calls.
     MOST = 3.0
 
     def __init__(self) -> None:

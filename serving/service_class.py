@@ -19,7 +19,7 @@ from serving.store import stored_forms
 THEIRS = ("/livez", "/readyz", "/healthz", "/static_content/")
 
 
-class LeanService(Service):  # type: ignore[type-arg]
+class LeanService(Service):
     """A BentoML service whose instance's `routes()` are answered before BentoML's middleware sees the request."""
 
     instance: Any = None

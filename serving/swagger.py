@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bentos import contract
 from bentos.contract import Field, Fields, Model
 from serving.http import Receive, Routes, Scope, Send, get, send_bytes
@@ -31,6 +33,30 @@ TENSOR = {
         "data": {"type": "array", "items": {}},
     },
 }
+TENSORS = {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}}
+REQUEST = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string"},
+        "parameters": {"type": "object"},
+        "inputs": TENSORS,
+        "outputs": {"type": "array", "items": {"type": "object"}},
+    },
+}
+RESPONSE = {
+    "type": "object",
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "outputs": TENSORS,
+    },
+}
+STATES = {"schema": {"type": "array", "items": {"type": "object"}}}
+V2_GETS = {"": "Model metadata", "/ready": "Model ready", "/config": "Configuration", "/stats": "Statistics"}
+DESCRIPTION = """Trained models, boxed. Native routes speak each model's own words; `/v2` is the Open Inference
+Protocol, for `tritonclient`, KServe and `perf_analyzer`. Errors are `{"error": "…"}`."""
 
 
 def routes(repository: Repository) -> Routes:
@@ -53,8 +79,7 @@ def openapi(repository: Repository) -> dict[str, Any]:
         "info": {
             "title": "Ekiben",
             "version": "0.1.0",
-            "description": "Trained models, boxed. Native routes speak each model's own words; `/v2` is the Open Inference"
-            ' Protocol, for `tritonclient`, KServe and `perf_analyzer`. Errors are `{"error": "…"}`.',
+            "description": DESCRIPTION,
         },
         "servers": [{"url": "."}],
         "paths": paths | _health() | _v2(repository),
@@ -112,22 +137,28 @@ def _native(model: Model, forms: list[str]) -> dict[str, Any]:
         "schema": {"type": "string", "enum": forms},
     }
     answer = {"schema": {"oneOf": [_answer(model), {"type": "array", "items": _answer(model)}]}}
+    drawn = {
+        "schema": {"type": "object", "properties": {"payload": {"type": "object"}, "prediction": _answer(model)}},
+    }
     doc = f"{model.doc} {model.synthetic}".strip()
     return {
         f"/{model.name}/{model.verb}": {
             "post": _operation(
-                model.title, f"{model.verb.capitalize()}: one payload or several", answer, POST_ERRORS,
-                description=doc, parameters=[form], requestBody={"required": True, "content": _body(model)},
+                model.title,
+                f"{model.verb.capitalize()}: one payload or several",
+                answer,
+                POST_ERRORS,
+                description=doc,
+                parameters=[form],
+                requestBody={"required": True, "content": _body(model)},
             )
         },
         f"/{model.name}/random": {
             "get": _operation(
-                model.title, "A random payload with its prediction",
-                {"schema": {"type": "object", "properties": {"payload": {"type": "object"}, "prediction": _answer(model)}}},
-                {404: "Unknown form"}, parameters=[form],
+                model.title, "A random payload with its prediction", drawn, {404: "Unknown form"}, parameters=[form]
             )
         },
-    }  # fmt: skip
+    }
 
 
 def _body(model: Model) -> dict[str, Any]:
@@ -184,70 +215,51 @@ def _answer(model: Model) -> dict[str, Any]:
 
 
 def _health() -> dict[str, Any]:
+    tag, report = "Health", {"schema": {"type": "object"}}
     return {
-        "/health": {"get": _operation("Health", "Status, models, forms and versions", {"schema": {"type": "object"}}, {503: "Not every model is ready"})},
-        "/livez": {"get": _operation("Health", "The process lives", None, {})},
-        "/readyz": {"get": _operation("Health", "Every model is loaded, verified and warm", None, {503: "Not ready"})},
-        "/metrics": {"get": _operation("Health", "Prometheus metrics", None, {})},
-    }  # fmt: skip
+        "/health": _get(tag, "Status, models, forms and versions", report, {503: "Not every model is ready"}),
+        "/livez": _get(tag, "The process lives", None, {}),
+        "/readyz": _get(tag, "Every model is loaded, verified and warm", None, {503: "Not ready"}),
+        "/metrics": _get(tag, "Prometheus metrics", None, {}),
+    }
 
 
 def _v2(repository: Repository) -> dict[str, Any]:
     tag = "Open Inference Protocol (V2)"
-    names = sorted(repository.served)
-    versions = sorted({served.version for served in repository.served.values()})
-    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "enum": names}}
-    version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string", "enum": versions}}
-    anything = {"schema": {"type": "object"}}
-    gone = {404: "Unknown model or version"}
-    tensors = {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}}
-    request = {
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {
-            "id": {"type": "string"},
-            "parameters": {"type": "object"},
-            "inputs": tensors,
-            "outputs": {"type": "array", "items": {"type": "object"}},
-        },
-    }
-    response = {
-        "type": "object",
-        "properties": {
-            "model_name": {"type": "string"},
-            "model_version": {"type": "string"},
-            "id": {"type": "string"},
-            "outputs": tensors,
-        },
-    }
+    model = _path_parameter("model", sorted(repository.served))
+    version = _path_parameter("version", sorted({served.version for served in repository.served.values()}))
+    anything, gone = {"schema": {"type": "object"}}, {404: "Unknown model or version"}
     body = {
         "required": True,
-        "content": {"application/json": {"schema": request, "examples": _v2_examples(repository)}},
+        "content": {"application/json": {"schema": REQUEST, "examples": _v2_examples(repository)}},
     }
     found: dict[str, Any] = {
-        "/v2": {"get": _operation(tag, "Server metadata", anything, {})},
-        "/v2/health/live": {"get": _operation(tag, "Server live", anything, {})},
-        "/v2/health/ready": {"get": _operation(tag, "Server ready", anything, {503: "Not ready"})},
-        "/v2/models/stats": {"get": _operation(tag, "Statistics of all models", anything, {})},
-        "/v2/repository/index": {"post": _operation(tag, "Models and their states", {"schema": {"type": "array", "items": {"type": "object"}}}, {})},
-    }  # fmt: skip
+        "/v2": _get(tag, "Server metadata", anything, {}),
+        "/v2/health/live": _get(tag, "Server live", anything, {}),
+        "/v2/health/ready": _get(tag, "Server ready", anything, {503: "Not ready"}),
+        "/v2/models/stats": _get(tag, "Statistics of all models", anything, {}),
+        "/v2/repository/index": {"post": _operation(tag, "Models and their states", STATES, {})},
+    }
     for base, parameters in (
         ("/v2/models/{model}", [model]),
         ("/v2/models/{model}/versions/{version}", [model, version]),
     ):
-        for path, summary in (
-            ("", "Model metadata"),
-            ("/ready", "Model ready"),
-            ("/config", "Configuration"),
-            ("/stats", "Statistics"),
-        ):
-            found[base + path] = {"get": _operation(tag, summary, anything, gone, parameters=parameters)}
-        found[f"{base}/infer"] = {
-            "post": _operation(
-                tag, "Inference", {"schema": response}, {**POST_ERRORS, **gone}, parameters=parameters, requestBody=body
-            )
-        }
+        for path, summary in V2_GETS.items():
+            found[base + path] = _get(tag, summary, anything, gone, parameters=parameters)
+        errors = {**POST_ERRORS, **gone}
+        operation = _operation(tag, "Inference", {"schema": RESPONSE}, errors, parameters=parameters, requestBody=body)
+        found[f"{base}/infer"] = {"post": operation}
     return found
+
+
+def _get(
+    tag: str, summary: str, answer: dict[str, Any] | None, errors: dict[int, str], **further: Any
+) -> dict[str, Any]:
+    return {"get": _operation(tag, summary, answer, errors, **further)}
+
+
+def _path_parameter(name: str, values: list[str]) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "enum": values}}
 
 
 def _v2_examples(repository: Repository) -> dict[str, Any]:
@@ -257,15 +269,10 @@ def _v2_examples(repository: Repository) -> dict[str, Any]:
         served = repository.served.get(name)
         if served is None or not isinstance(served.model.payload, Fields):
             continue
-        row = served.model.rows({f.name: f.default for f in served.model.payload.fields})[0]
-        tensor = served.signature.inputs[0]
-        data = [None if value != value else round(float(value), 4) for value in row]
-        if None not in data:
-            found[name] = {
-                "value": {
-                    "inputs": [
-                        {"name": tensor.name, "shape": [1, len(data)], "datatype": tensor.datatype, "data": data}
-                    ]
-                }
-            }
+        row = served.model.rows(contract.examples(name)[0])[0]
+        if np.isfinite(row).all():
+            tensor = served.signature.inputs[0]
+            data = [round(float(value), 4) for value in row]
+            request = {"name": tensor.name, "shape": [1, len(data)], "datatype": tensor.datatype, "data": data}
+            found[name] = {"value": {"inputs": [request]}}
     return found

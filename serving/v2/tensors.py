@@ -12,14 +12,20 @@ import simdjson
 from bentos.contract import Tensor
 from serving.errors import BadInput
 
+MAX_DIMENSIONS = 16
 # JSON numbers are read as the widest of their kind, then narrowed.
-_BUFFERS = {"f": ("d", np.dtype(np.float64)), "i": ("i", np.dtype(np.int64)), "u": ("u", np.dtype(np.uint64))}
+_BUFFERS: dict[str, tuple[Any, np.dtype[Any]]] = {
+    "f": ("d", np.dtype(np.float64)),
+    "i": ("i", np.dtype(np.int64)),
+    "u": ("u", np.dtype(np.uint64)),
+}
 
 
-def checked_shape(shape: Any, tensor: Tensor, max_rows: int) -> tuple[int, ...]:
+def checked_shape(given: Any, tensor: Tensor, max_rows: int) -> tuple[int, ...]:
     """A request's shape, held against the signature's. BadInput says what was sent and what is wanted."""
+    shape: Any = given.as_list() if isinstance(given, simdjson.Array) and len(given) <= MAX_DIMENSIONS else given
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise BadInput(f"input {tensor.name!r}: shape must be a list of whole numbers, not {_brief(shape)}")
+        raise BadInput(f"input {tensor.name!r}: shape must be a list of whole numbers, not {brief(shape)}")
     if len(shape) != len(tensor.shape) or shape[1:] != list(tensor.shape[1:]) or shape[0] < 1:
         raise BadInput(f"input {tensor.name!r}: shape is {shape}, expected {list(tensor.shape)}")
     if shape[0] > max_rows:
@@ -30,10 +36,10 @@ def checked_shape(shape: Any, tensor: Tensor, max_rows: int) -> tuple[int, ...]:
 def from_json(data: Any, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     """simdjson's array (flat, or nested as the shape says) → an array of the tensor's datatype. BadInput."""
     if not isinstance(data, simdjson.Array):
-        raise BadInput(f"input {tensor.name!r}: data must be a list of {tensor.datatype} values, not {_brief(data)}")
+        raise BadInput(f"input {tensor.name!r}: data must be a list of {tensor.datatype} values, not {brief(data)}")
     kind = tensor.dtype.kind
     try:
-        if len(data) == shape[0] and len(shape) > 1 and isinstance(data[0], simdjson.Array):
+        if len(data) and isinstance(data[0], simdjson.Array):
             return _nested(data.as_list(), tensor, shape)
         if kind == "b":
             return _booleans(data.as_list(), tensor, shape)
@@ -41,6 +47,8 @@ def from_json(data: Any, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
         flat = np.frombuffer(data.as_buffer(of_type=code), wide)
     except (TypeError, ValueError, RuntimeError):
         raise BadInput(_not_numbers(tensor)) from None
+    if flat.size != len(data):  # simdjson flattens whatever it finds
+        raise BadInput(f"input {tensor.name!r}: data is ragged, expected shape {list(shape)}")
     return _narrowed(_counted(flat, tensor, shape), tensor)
 
 
@@ -88,7 +96,8 @@ def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...]) -> np.nd
     wanted = int(np.prod(shape)) * tensor.dtype.itemsize
     if len(raw) != wanted:
         raise BadInput(
-            f"input {tensor.name!r}: {len(raw)} bytes of binary data, shape {list(shape)} of {tensor.datatype} takes {wanted}"
+            f"input {tensor.name!r}: {len(raw)} bytes of binary data,"
+            f" shape {list(shape)} of {tensor.datatype} takes {wanted}"
         )
     return np.frombuffer(raw, tensor.dtype.newbyteorder("<")).reshape(shape)
 
@@ -110,6 +119,9 @@ def _not_numbers(tensor: Tensor) -> str:
     return f"input {tensor.name!r}: data must be {wanted} that fit {tensor.datatype}, flat or nested as its shape"
 
 
-def _brief(value: Any) -> str:
-    words = repr(value) if isinstance(value, str | int | float | bool | list) or value is None else type(value).__name__
-    return words if len(words) < 60 else words[:57] + "…"
+def brief(value: Any) -> str:
+    """A client's value for an error message, never long."""
+    if isinstance(value, simdjson.Array | simdjson.Object):
+        return "a list" if isinstance(value, simdjson.Array) else "an object"
+    words = repr(value[:60] if isinstance(value, str) else value)
+    return words if len(words) <= 60 else words[:59] + "…"

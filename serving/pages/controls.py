@@ -1,0 +1,95 @@
+"""Fields as a page shows them, and what a submitted form says as a payload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, log10
+from typing import Any
+
+from bentos.contract import Field, Fields
+
+SLIDER_STEPS = 10_000  # more whole numbers than these are typed, not slid
+UNKNOWN = ".unknown"  # what a form adds to the name of a nullable field for its “unknown” box
+
+
+@dataclass(frozen=True)
+class Control:
+    """One field with what is in it, what is wrong with that, and where training saw it: most values lie in `usual`."""
+
+    field: Field
+    value: Any = ""  # a number, or what somebody typed instead of one; None is unknown
+    error: str = ""
+    usual: tuple[float, float] | None = None
+
+    @property
+    def label(self) -> str:
+        return self.field.name.replace("_", " ").capitalize()
+
+    @property
+    def kind(self) -> str:
+        return "checkbox" if self.field.type is bool else "number"
+
+    @property
+    def step(self) -> float:
+        """A round step that divides the range into a hundred to a thousand parts; 1 for whole numbers."""
+        if self.field.type is int:
+            return 1
+        return float(f"{10.0 ** floor(log10((self.field.high - self.field.low) / 100)):g}")
+
+    @property
+    def slides(self) -> bool:
+        return self.kind == "number" and 0 < (self.field.high - self.field.low) / self.step <= SLIDER_STEPS
+
+
+def controls(
+    payload: Fields, values: Mapping[str, Any], errors: Mapping[str, str], reference: Mapping[str, Any]
+) -> list[Control]:
+    """A control per field; `reference` is the certificate's histograms of the training data."""
+    return [
+        Control(f, values.get(f.name, ""), errors.get(f.name, ""), _usual(reference.get(f"input:{f.name}")))
+        for f in payload.fields
+    ]
+
+
+def _usual(histogram: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    """The first and the last decile."""
+    edges = (histogram or {}).get("edges") or ()
+    return (float(f"{edges[0]:.5g}"), float(f"{edges[-1]:.5g}")) if len(edges) > 1 else None
+
+
+def defaults(payload: Fields) -> dict[str, Any]:
+    return {f.name: bool(f.default) if f.type is bool and f.default is not None else f.default for f in payload.fields}
+
+
+def submitted(form: Mapping[str, str], payload: Fields) -> dict[str, Any]:
+    """A form's texts as a payload, unchecked: what is no number stays text, so that the complaint can show it."""
+    known = {f.name for f in payload.fields} | {f.name + UNKNOWN for f in payload.fields}
+    values: dict[str, Any] = {name: text for name, text in form.items() if name not in known}
+    for field in payload.fields:
+        text = form.get(field.name, "").strip()
+        if field.nullable and (field.name + UNKNOWN in form or not text):
+            values[field.name] = None
+        elif field.type is bool:
+            values[field.name] = text not in ("", "false")  # a box that is not ticked is not sent
+        elif text:
+            values[field.name] = _number(text)
+    return values
+
+
+def _number(text: str) -> float | str:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def complaints_by_field(complaints: Sequence[str], payload: Fields) -> dict[str, str]:
+    """Each complaint under the field that it begins with; what is about no field is under ''."""
+    found: dict[str, str] = {}
+    for words in complaints:
+        name = words.partition(" ")[0]
+        name = name if name in {f.name for f in payload.fields} else ""
+        found[name] = f"{found[name]}; {words}" if name in found else words
+    return found

@@ -1,0 +1,98 @@
+// What all pages that try a model share: ask each form the native route, fill its card, keep the verdict and the curl.
+
+const trial = document.getElementById("trial");
+export const { root, model, verb, unit, field } = trial.dataset;
+const verdict = document.getElementById("verdict");
+const PAUSE = 80; // ms in which changes gather
+const cards = [...document.querySelectorAll("#cards .card")];
+
+export const url = (path) => new URL(root + path, location.href).href;
+
+/** A function that has `work(signal)` done soon, and again if it was called meanwhile; its `stop()` forgets about it. */
+export function live(work) {
+  let [wanted, running, controller] = [false, false, new AbortController()];
+  const again = async () => {
+    wanted = true;
+    if (running) return;
+    running = true;
+    while (wanted) {
+      await new Promise((done) => setTimeout(done, PAUSE));
+      wanted = false;
+      controller = new AbortController();
+      const { signal } = controller;
+      await work(signal).catch((error) => signal.aborted || say("Not answered", error.message, true));
+    }
+    running = false;
+  };
+  again.stop = () => controller.abort((wanted = false));
+  return again;
+}
+
+/** Asks one form after another, so that none waits for another's turn. `request()` gives fetch's options. */
+export async function ask(request, signal) {
+  for (const [place, card] of cards.entries()) {
+    const started = performance.now();
+    const response = await fetch(url(`${model}/${verb}?form=${card.dataset.form}`), { method: "POST", signal, ...request() });
+    const answer = await response.json();
+    const took = performance.now() - started;
+    if (signal.aborted) return;
+    if (!response.ok) throw Object.assign(new Error(answer.error), { status: response.status });
+    fill(card, answer, took);
+    if (place === 0) say(headline(answer) + (answer.probabilities ? "" : ` ${unit}`), sureness(answer));
+  }
+}
+
+/** The answer in a line; aria-live reads it out. */
+export function say(strong, words, wrong = false) {
+  const lines = [["strong", strong], ["span", words]].filter(([, text]) => text).map(([tag, text]) => element(tag, text));
+  verdict.replaceChildren(...lines);
+  verdict.classList.toggle("wrong", wrong);
+}
+
+export function forget() {
+  for (const card of cards) fill(card, {}, NaN);
+}
+
+/** Shows the command, which is quoted for a shell, and lets it be copied. */
+export function showCurl(lines) {
+  const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
+  const options = lines.map(([option, value]) => ` \\\n  ${option} ${quoted(value)}`);
+  document.getElementById("curl").textContent = `curl ${quoted(url(`${model}/${verb}`))}${options.join("")}`;
+}
+
+function fill(card, { model, form, version, ...answer }, took) {
+  card.querySelector(".took").textContent = took >= 0 ? `${took.toFixed(1)} ms` : "";
+  card.querySelector(".answer").textContent = headline(answer);
+  const bars = Object.entries(answer.probabilities ?? {}).map(([label, p]) => bar(label, p, label === answer.label));
+  card.querySelector(".bars").replaceChildren(...bars);
+}
+
+function bar(label, p, best) {
+  const row = element("li");
+  const meter = Object.assign(element("meter", String(p)), { min: 0, max: 1, value: p });
+  row.classList.toggle("best", best);
+  row.append(element("span", label), meter, element("b", `${(100 * p).toFixed(1)} %`));
+  return row;
+}
+
+function headline(answer) {
+  const value = answer.label ?? Object.values(answer)[0] ?? "";
+  if (typeof value !== "number") return typeof value === "string" ? value : JSON.stringify(value);
+  return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
+}
+
+function sureness({ label, probabilities, form }) {
+  return `${probabilities ? `${(100 * probabilities[label]).toFixed(1)} % sure, ` : ""}says ${form}`;
+}
+
+function element(tag, text = "") {
+  return Object.assign(document.createElement(tag), { textContent: text });
+}
+
+const copy = document.getElementById("copy");
+copy.hidden = !navigator.clipboard; // browsers give it to https and localhost only
+copy.addEventListener("click", async () => {
+  await navigator.clipboard.writeText(document.getElementById("curl").textContent);
+  copy.textContent = "Copied";
+  setTimeout(() => (copy.textContent = "Copy"), 1500);
+});

@@ -1,0 +1,95 @@
+"""What V2 says of a served model: metadata, Triton's configuration, and statistics over all workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving.repository import Repository, Served
+
+_PLATFORMS = {"pytorch": "pytorch", "sklearn": "sklearn"}
+
+
+def metadata(name: str, served: Served) -> dict[str, Any]:
+    return {
+        "name": name,
+        "versions": [served.version],
+        "platform": _PLATFORMS.get(served.form, "onnxruntime_onnx"),
+        **served.signature.as_dict(),
+    }
+
+
+def configuration(name: str, served: Served, repository: Repository) -> dict[str, Any]:
+    def tensors(described: Any) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": t.name,
+                "data_type": f"TYPE_{t.datatype}",
+                "dims": list(t.shape[1:]) or [1],
+                **({} if t.shape[1:] else {"reshape": {"shape": []}}),
+            }
+            for t in described
+        ]
+
+    settings = repository.settings
+    return {
+        "name": name,
+        "platform": _PLATFORMS.get(served.form, "onnxruntime_onnx"),
+        "backend": "onnxruntime" if served.form not in _PLATFORMS else served.form,
+        "max_batch_size": settings.max_batch_size,
+        "input": tensors(served.signature.inputs),
+        "output": tensors(served.signature.outputs),
+        "dynamic_batching": {
+            "max_queue_delay_microseconds": 0,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": int(settings.max_latency_ms * 1000),
+                "max_queue_size": settings.max_queue_rows,
+            },
+        },
+        "instance_group": [{"kind": "KIND_CPU", "count": settings.workers}],
+        "parameters": {"form": {"string_value": served.form}, "tag": {"string_value": served.stored.tag}},
+    }
+
+
+def all_statistics(repository: Repository) -> list[dict[str, Any]]:
+    return [statistics(name, served, repository) for name, served in sorted(repository.served.items())]
+
+
+def statistics(name: str, served: Served, repository: Repository) -> dict[str, Any]:
+    """What Triton's statistics extension counts, over all workers; durations in nanoseconds."""
+    repository.flush()
+    totals = repository.families.totals()
+    key = (served.stored.model, served.form, served.version)
+
+    def total(sample: str, *further: str) -> float:
+        return totals.get((sample, (*key, *further)), 0.0)
+
+    def duration(family: str, *further: str) -> dict[str, int]:
+        return {
+            "count": int(sum(total(f"{family}_count", *f) for f in _each(further))),
+            "ns": int(sum(total(f"{family}_sum", *f) for f in _each(further)) * 1e9),
+        }
+
+    failed = sum(v for (sample, labels), v in totals.items() if sample == "ekiben_failures_total" and labels[:3] == key)
+    return {
+        "name": name,
+        "version": served.version,
+        "last_inference": 0,
+        "inference_count": int(total("ekiben_batch_rows_sum")),
+        "execution_count": int(total("ekiben_batch_rows_count")),
+        "inference_stats": {
+            "success": duration("ekiben_request_seconds", "v2", "native"),
+            "fail": {"count": int(failed), "ns": 0},
+            "queue": duration("ekiben_queue_seconds"),
+            "compute_input": duration("ekiben_preprocess_seconds"),
+            "compute_infer": duration("ekiben_infer_seconds"),
+            "compute_output": duration("ekiben_postprocess_seconds"),
+            "cache_hit": {"count": 0, "ns": 0},
+            "cache_miss": {"count": 0, "ns": 0},
+        },
+        "batch_stats": [],
+    }
+
+
+def _each(further: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return [(label,) for label in further] or [()]

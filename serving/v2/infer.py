@@ -1,0 +1,98 @@
+"""POST …/infer: bytes in, bytes out, one submit in between."""
+
+from __future__ import annotations
+
+import zlib
+from time import perf_counter
+
+from serving.errors import BadInput, ServingError, TooLarge, UnsupportedMedia
+from serving.http import App, Header, Receive, Scope, Send, answer, hung_up, read_body
+from serving.repository import Repository, Served
+from serving.v2.request import parse
+from serving.v2.response import written
+
+OCTETS: Header = (b"content-type", b"application/octet-stream")
+HEADER_LENGTH = b"inference-header-content-length"
+# curl sends -d as a form; what it holds is JSON.
+TAKEN = (b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded")
+# zlib's window bits: 15, and 16 more for gzip's header.
+WINDOWS = {b"gzip": 31, b"deflate": 15}
+
+
+def infer(name: str, default: Served, repository: Repository) -> App:
+    """The application of one served name; `parameters.form` of a request picks another form of its model."""
+    settings = repository.settings
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        served = default
+        try:
+            started = perf_counter()
+            body, length = await _request_body(scope, receive, settings.max_body_bytes)
+            request = parse(body, length)
+            if request.form is not None:
+                served = repository.get(name, request.form)
+            inputs, rows, outputs = request.read(served, settings.max_request_rows)
+            parsed = perf_counter()
+            results = await served.runner.submit(inputs, rows, hung_up(receive))
+            computed = perf_counter()
+            text, raw = written(name, served, request, outputs, results)
+            if raw is None:
+                await answer(receive, send, text)
+            else:
+                await answer(receive, send, text + raw, OCTETS, (HEADER_LENGTH, b"%d" % len(text)))
+            ended = perf_counter()
+            recorder = served.recorder
+            recorder.preprocess.append(parsed - started)
+            recorder.postprocess.append(ended - computed)
+            recorder.v2.append(ended - started)
+        except ServingError as error:
+            served.recorder.failed(error.reason)
+            raise
+
+    return app
+
+
+async def _request_body(scope: Scope, receive: Receive, limit: int) -> tuple[bytes, int | None]:
+    """The body and, for binary tensor data, the length of its JSON header."""
+    length = encoding = None
+    kind = TAKEN[0]
+    for key, value in scope["headers"]:
+        if key == HEADER_LENGTH:
+            length = value
+        elif key == b"content-type":
+            kind = value
+        elif key == b"content-encoding":
+            encoding = value
+    if not kind.startswith(TAKEN):
+        raise UnsupportedMedia(
+            f"content type {kind.decode('latin-1')!r}: inference takes application/json or application/octet-stream"
+        )
+    body = await read_body(scope, receive, limit)
+    if encoding is not None:
+        body = _decompressed(body, encoding, limit)
+    if length is None:
+        return body, None
+    if not length.isdigit() or len(length) > 12 or int(length) > len(body):
+        raise BadInput(
+            f"Inference-Header-Content-Length is {length[:40].decode('latin-1')!r}, the body has {len(body)} bytes"
+        )
+    return body, int(length)
+
+
+def _decompressed(body: bytes, encoding: bytes, limit: int) -> bytes:
+    if encoding == b"identity":
+        return body
+    if encoding not in WINDOWS:
+        raise UnsupportedMedia(
+            f"content encoding {encoding[:40].decode('latin-1')!r}: gzip, deflate and identity are taken"
+        )
+    stream = zlib.decompressobj(WINDOWS[encoding])
+    try:
+        plain = stream.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise BadInput(f"the body is not {encoding.decode()}: {error}") from None
+    if len(plain) > limit:
+        raise TooLarge(f"the body inflates to over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
+    if not stream.eof:
+        raise BadInput(f"the {encoding.decode()} body is cut off")
+    return plain

@@ -1,0 +1,151 @@
+"""One inference request: its JSON part, the binary tensors behind it, and every way in which either can be wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import simdjson
+
+from bentos.contract import Tensor
+from serving.errors import BadInput
+from serving.repository import Served
+from serving.v2.tensors import brief, check_finite, checked_shape, from_bytes, from_json
+
+Asked = list[tuple[int, bool]]  # outputs by their place in the signature, and whether each goes out as raw bytes
+
+
+def parse(body: bytes, header_length: int | None) -> Request:
+    """The request's JSON. BadInput where it is none, or not an object."""
+    text = body if header_length is None else body[:header_length]
+    try:
+        document = simdjson.Parser().parse(text)
+    except (ValueError, RuntimeError) as error:  # a UnicodeDecodeError is a ValueError
+        raise BadInput(f"the request is not JSON: {_reason(error)}") from None
+    if not isinstance(document, simdjson.Object):
+        raise BadInput("the request must be a JSON object with inputs")
+    binary = memoryview(b"") if header_length is None else memoryview(body)[header_length:]
+    return Request(document, binary)
+
+
+class Request:
+    """A parsed request; `read` gives what it asks of one served form."""
+
+    __slots__ = ("_binary", "_document", "_parameters", "form", "id")
+
+    def __init__(self, document: simdjson.Object, binary: memoryview) -> None:
+        self._document, self._binary = document, binary
+        self.id = _text(document.get("id"), "id")
+        self._parameters = _object(document.get("parameters"), "parameters")
+        self.form = _text(self._parameters.get("form"), "parameters.form") if self._parameters else None
+
+    def read(self, served: Served, max_rows: int) -> tuple[list[np.ndarray], int, Asked]:
+        """One array per input of the signature in its order, their number of rows, and the outputs asked for.
+
+        BadInput names the tensor, what was sent and what is wanted.
+        """
+        inputs, rows = self._inputs(served.signature.inputs, max_rows)
+        if served.model.finite:
+            check_finite(inputs, served.signature.inputs)
+        return inputs, rows, self._outputs(served.signature.outputs)
+
+    def _inputs(self, tensors: tuple[Tensor, ...], max_rows: int) -> tuple[list[np.ndarray], int]:
+        given = self._document.get("inputs")
+        if not isinstance(given, simdjson.Array):
+            raise BadInput(f"inputs must be a list of tensors: {_names(tensors)}")
+        found: dict[str, np.ndarray] = {}
+        offset = 0
+        for item in given:
+            if not isinstance(item, simdjson.Object):
+                raise BadInput("every input must be an object with name, shape, datatype and data")
+            tensor = _named(item.get("name"), tensors, found)
+            datatype = item.get("datatype")
+            if datatype != tensor.datatype:
+                raise BadInput(f"input {tensor.name!r}: datatype is {brief(datatype)}, expected {tensor.datatype!r}")
+            shape = checked_shape(item.get("shape"), tensor, max_rows)
+            size = _binary_size(item, tensor)
+            if size is None:
+                found[tensor.name] = from_json(item.get("data"), tensor, shape)
+            else:
+                found[tensor.name] = from_bytes(self._binary[offset : offset + size], tensor, shape)
+                offset += size
+        if offset != len(self._binary):
+            sent = len(self._binary)
+            raise BadInput(f"the body has {sent} bytes of binary data, the inputs' binary_data_size add up to {offset}")
+        return _aligned(tensors, found)
+
+    def _outputs(self, tensors: tuple[Tensor, ...]) -> Asked:
+        binary = bool(self._parameters.get("binary_data_output")) if self._parameters else False
+        asked = self._document.get("outputs")
+        if asked is None:
+            return [(place, binary) for place in range(len(tensors))]
+        rows = asked.as_list() if isinstance(asked, simdjson.Array) else None
+        if rows is None or not all(isinstance(row, dict) for row in rows):
+            raise BadInput("outputs must be a list of objects with a name")
+        return [_asked(row, tensors, binary) for row in rows] or [(place, binary) for place in range(len(tensors))]
+
+
+def _named(name: Any, tensors: tuple[Tensor, ...], found: dict[str, np.ndarray]) -> Tensor:
+    for tensor in tensors:
+        if tensor.name == name:
+            if name in found:
+                raise BadInput(f"input {name!r} is given twice")
+            return tensor
+    raise BadInput(f"input {brief(name)} is unknown; the inputs are {_names(tensors)}")
+
+
+def _binary_size(item: simdjson.Object, tensor: Tensor) -> int | None:
+    parameters = item.get("parameters")
+    if parameters is None:
+        return None
+    size = _object(parameters, f"input {tensor.name!r}: parameters").get("binary_data_size")
+    if size is not None and (type(size) is not int or size < 0):
+        raise BadInput(f"input {tensor.name!r}: binary_data_size must be a number of bytes, not {brief(size)}")
+    return size
+
+
+def _aligned(tensors: tuple[Tensor, ...], found: dict[str, np.ndarray]) -> tuple[list[np.ndarray], int]:
+    """The arrays in the signature's order, which must all be there with the same number of rows."""
+    if len(found) != len(tensors):
+        raise BadInput(f"input {_names(tuple(t for t in tensors if t.name not in found))} is missing")
+    ordered = [found[tensor.name] for tensor in tensors]
+    rows = len(ordered[0])
+    if any(len(array) != rows for array in ordered):
+        raise BadInput(f"inputs differ in rows: {', '.join(f'{t.name} {len(found[t.name])}' for t in tensors)}")
+    return ordered, rows
+
+
+def _asked(item: Any, tensors: tuple[Tensor, ...], binary: bool) -> tuple[int, bool]:
+    name = item.get("name")
+    place = next((place for place, tensor in enumerate(tensors) if tensor.name == name), None)
+    if place is None:
+        raise BadInput(f"output {brief(name)} is unknown; the outputs are {_names(tensors)}")
+    parameters = item.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise BadInput(f"output {name!r}: parameters must be an object")
+    if "classification" in parameters:
+        raise BadInput(f"output {name!r}: the classification extension is not supported")
+    return place, bool(parameters.get("binary_data", binary))
+
+
+def _text(value: Any, key: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise BadInput(f"{key} must be a string, not {brief(value)}")
+    return value
+
+
+def _object(value: Any, key: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, simdjson.Object):
+        raise BadInput(f"{key} must be an object, not {brief(value)}")
+    return dict(value.as_dict())
+
+
+def _names(tensors: tuple[Tensor, ...]) -> str:
+    return ", ".join(repr(tensor.name) for tensor in tensors)
+
+
+def _reason(error: Exception) -> str:
+    """simdjson's message without its code: `TAPE_ERROR: The JSON document has …`."""
+    return str(error).split(": ", 1)[-1].split(". ")[0] or "it is empty"

@@ -1,0 +1,77 @@
+"""Every V2 path, exactly: what is served, under each of its names and versions, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from serving.errors import NotReady
+from serving.http import App, Receive, Routes, Scope, Send, get, read_body, send_json
+from serving.repository import Repository, Served
+from serving.v2 import describe
+from serving.v2.infer import infer
+
+VERSION = "0.1.0"
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+
+
+def routes(repository: Repository) -> Routes:
+    found: Routes = {
+        "/v2": get(lambda _: {"name": "ekiben", "version": VERSION, "extensions": EXTENSIONS}),
+        "/v2/health/live": get(lambda _: {"live": True}),
+        "/v2/health/ready": _readiness(lambda: repository.ready, "not every model is ready; GET /health says why"),
+        "/v2/models/stats": get(lambda _: {"model_stats": describe.all_statistics(repository)}),
+        "/v2/repository/index": {"POST": _index(repository)},
+    }
+    for name, served in repository.served.items():
+        for base in _bases(name, served.version):
+            found |= _model(base, name, served, repository)
+    for name, refused in repository.refused.items():
+        for base in _bases(name, refused.version):
+            found[f"{base}/ready"] = _readiness(lambda: False, refused.refusal)
+            found[f"{base}/infer"] = {"POST": _unavailable(refused.refusal)}
+    return found
+
+
+def _model(base: str, name: str, served: Served, repository: Repository) -> Routes:
+    return {
+        base: get(lambda _: describe.metadata(name, served)),
+        f"{base}/ready": get(lambda _: {"name": name, "ready": True}),
+        f"{base}/config": get(lambda _: describe.configuration(name, served, repository)),
+        f"{base}/stats": get(lambda _: {"model_stats": [describe.statistics(name, served, repository)]}),
+        f"{base}/infer": {"POST": infer(name, served, repository)},
+    }
+
+
+def _bases(name: str, version: str) -> tuple[str, str]:
+    return f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"
+
+
+def _readiness(ready: Callable[[], bool], why: str) -> dict[str, App]:
+    def answer(_: Any) -> dict[str, bool]:
+        if not ready():
+            raise NotReady(why)
+        return {"ready": True}
+
+    return get(answer)
+
+
+def _unavailable(why: str) -> App:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotReady(why)
+
+    return app
+
+
+def _index(repository: Repository) -> App:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await read_body(scope, receive, repository.settings.max_body_bytes)
+        rows = [_state(name, s.version, "READY", "") for name, s in repository.served.items()]
+        rows += [_state(name, s.version, "UNAVAILABLE", s.refusal) for name, s in repository.refused.items()]
+        await send_json(send, sorted(rows, key=lambda row: row["name"]))
+
+    return app
+
+
+def _state(name: str, version: str, state: str, reason: str) -> dict[str, str]:
+    return {"name": name, "version": version, "state": state, "reason": reason}

@@ -1,0 +1,151 @@
+"""A store with every model, and real servers over it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+
+@pytest.fixture(scope="session")
+def store() -> Path:
+    """A BENTOML_HOME with every model in every form, kept between runs: train and convert do nothing twice."""
+    home = ROOT / "build" / "test-home"
+    home.mkdir(parents=True, exist_ok=True)
+    for stage in ("train", "convert"):
+        command([sys.executable, "-m", stage], home)
+    return home
+
+
+def command(words: list[str], home: Path, **environment: str) -> str:
+    """Run to the end; the output, which a failure shows."""
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**os.environ, "BENTOML_HOME": str(home), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, f"{' '.join(words)} exited {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+@dataclass
+class Server:
+    """A running `bentoml serve`."""
+
+    url: str
+    home: Path
+    log_file: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+
+Serve = Callable[..., contextlib.AbstractContextManager[Server]]
+
+
+@pytest.fixture(scope="session")
+def serve(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Serve:
+    """`with serve(EKIBEN_WORKERS="2") as server:` starts the service with these settings and ends it."""
+
+    def start(home: Path | None = None, ready: int = 200, **settings: str) -> contextlib.AbstractContextManager[Server]:
+        return running(home or shared_home(store, tmp_path_factory.mktemp("home")), ready, settings)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def server(serve: Serve) -> Iterator[Server]:
+    """One service for all tests that only ask it."""
+    with serve() as running_server:
+        yield running_server
+
+
+@pytest.fixture(scope="session")
+def service_url(server: Server) -> str:
+    return server.url
+
+
+def shared_home(store: Path, home: Path) -> Path:
+    """A home of its own, since BentoML wipes a home's metrics at each start, over the same models."""
+    (home / "models").symlink_to(store / "models")
+    return home
+
+
+def copied_home(store: Path, home: Path, *models: str) -> Path:
+    """A home of its own with copies of these stored models, for a test that harms them."""
+    for model in models:
+        shutil.copytree(store / "models" / model, home / "models" / model)
+    return home
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running(home: Path, ready: int, settings: dict[str, str]) -> Iterator[Server]:
+    port = free_port()
+    log_file = home / "serve.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", ".", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, "BENTOML_HOME": str(home), **settings},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = Server(f"http://127.0.0.1:{port}", home, log_file, process)
+    try:
+        wait_for(server, ready)
+        yield server
+    finally:
+        end(process)
+
+
+def wait_for(server: Server, status: int, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    seen: object = None
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server.url}/readyz", timeout=5) as response:  # noqa: S310
+                seen = response.status
+        except urllib.error.HTTPError as error:
+            seen = error.code
+        except OSError as error:
+            seen = error
+        if seen == status:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"/readyz gave {seen}, not {status}; the server's log:\n{server.log}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the server, which ends its workers; SIGKILL to its whole session if it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

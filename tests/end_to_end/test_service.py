@@ -1,0 +1,138 @@
+"""What an operator does to the service, and what it does then."""
+
+import shutil
+import subprocess
+import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.conftest import ROOT, command, copied_home
+
+IRIS = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+
+
+def edit(home, form, old, new):
+    (file,) = (home / "models" / form).glob("*/model.yaml")
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def test_a_certificate_edited_by_hand_refuses_its_form_and_no_other(serve, store, tmp_path):
+    home = copied_home(store, tmp_path, "iris-onnx", "iris-sklearn", "wine-onnx")
+    edit(home, "iris-onnx", "rows: 120", "rows: 121")
+    with serve(home=home) as server, httpx.Client(base_url=server.url) as http:
+        health = http.get("/health").json()
+        assert health["status"] == "degraded"
+        assert "edited after it was issued" in health["models"]["iris"]["forms"]["onnx"]["reason"]
+        assert "REFUSED iris-onnx" in server.log
+        assert http.post("/iris/classify", json=IRIS).json()["form"] == "sklearn"
+        refused = http.post("/iris/classify", params={"form": "onnx"}, json=IRIS)
+        assert refused.status_code == 503
+        assert "edited after it was issued" in refused.json()["error"]
+        assert http.post("/v2/models/iris-onnx/infer", json={}).status_code == 503
+        assert http.get("/v2/models/iris-onnx/ready").status_code == 503
+        index = {row["name"]: row["state"] for row in http.post("/v2/repository/index").json()}
+        assert index["iris-onnx"] == "UNAVAILABLE"
+        assert index["iris"] == index["wine"] == "READY"
+
+
+def test_a_file_that_is_not_the_certified_one_is_refused_and_the_service_is_not_ready(serve, store, tmp_path):
+    home = copied_home(store, tmp_path, "iris-onnx")
+    (file,) = (home / "models" / "iris-onnx").glob("*/model.onnx")
+    file.write_bytes(file.read_bytes() + b"\0")
+    with serve(home=home, ready=503) as server, httpx.Client(base_url=server.url) as http:
+        assert "model.onnx does not match its certificate" in http.get("/health").text
+        assert http.get("/health").status_code == 503
+        assert http.get("/livez").status_code == 200
+        assert http.get("/v2/health/ready").status_code == 503
+
+
+def test_an_empty_store_says_what_to_do(serve, tmp_path):
+    (tmp_path / "models").mkdir()
+    with serve(home=tmp_path, ready=503) as server:
+        assert "no model is served" in server.log
+        assert "make models" in server.log
+
+
+def test_a_setting_that_is_wrong_is_named(store):
+    done = subprocess.run(
+        [sys.executable, "-c", "import service"],
+        cwd=ROOT, env={"EKIBEN_WORKERS": "two", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "EKIBEN_WORKERS=two must be a whole number" in done.stderr
+
+
+def test_a_version_is_pinned_and_rolled_back(serve, store, tmp_path):
+    home = copied_home(store, tmp_path, "iris-onnx", "iris-sklearn")
+    (first,) = (path.name for path in (home / "models" / "iris-onnx").iterdir() if path.is_dir())
+    artifacts = tmp_path / "artifacts"
+    shutil.copytree(ROOT / "artifacts" / "iris", artifacts / "iris")
+    command([sys.executable, "-m", "train", "iris", "--seed", "1", "--out", str(artifacts)], home)
+    command([sys.executable, "-m", "convert", "iris", "--artifacts", str(artifacts)], home)
+    with serve(home=home) as server:
+        second = httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["version"]
+    assert second != first
+    with serve(home=home, EKIBEN_VERSIONS=f"iris={first}") as server:
+        assert httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["version"] == first
+        assert httpx.get(f"{server.url}/v2/models/iris").json()["versions"] == [first]
+
+
+WITHOUT_TRAINING = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "sklearn", "skops", "safetensors", "onnx", "skl2onnx", "matplotlib"):
+            raise ModuleNotFoundError(f"blocked: {name}", name=name.split(".")[0])
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def test_the_onnx_forms_are_served_without_torch_and_scikit_learn(serve, store, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_TRAINING)
+    with serve(PYTHONPATH=str(tmp_path)) as server, httpx.Client(base_url=server.url) as http:
+        health = http.get("/health").json()
+        assert health["status"] == "ok"
+        assert set(health["models"]["iris"]["forms"]) == {"onnx"}
+        assert set(health["models"]["digits"]["forms"]) == {"optimized", "onnx", "int8"}
+        assert http.post("/iris/classify", json=IRIS).json()["label"] == "setosa"
+        assert "iris-sklearn:" in server.log
+        assert "its engine is not installed" in server.log
+
+
+@pytest.mark.parametrize("settings", [{"EKIBEN_WORKERS": "2"}, {"EKIBEN_DISPATCHER": "bentoml"}], ids=str)
+def test_metrics_and_statistics_add_up_over_workers(serve, settings):
+    with serve(EKIBEN_MODELS="iris", **settings) as server:
+
+        def ask(_):
+            return httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["label"]
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(ask, range(100))) == {"setosa"}
+        deadline = 30
+        while counted(server) < 100 and deadline:  # another worker's counts come within a second
+            deadline -= 1
+            __import__("time").sleep(0.2)
+        assert counted(server) == 100
+        stats = httpx.get(f"{server.url}/v2/models/iris/stats").json()["model_stats"][0]
+        assert stats["inference_stats"]["success"]["count"] == 100
+        assert stats["inference_count"] == 100
+
+
+def counted(server):
+    text = urllib.request.urlopen(f"{server.url}/metrics").read().decode()  # noqa: S310
+    lines = [l for l in text.splitlines() if l.startswith("ekiben_request_seconds_count") and 'interface="native"' in l]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def test_promtool_has_nothing_to_say_of_the_metrics(server):
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    text = urllib.request.urlopen(f"{server.url}/metrics").read().decode()  # noqa: S310
+    ours = "".join(line + "\n" for line in text.splitlines() if "ekiben_" in line)
+    done = subprocess.run(["promtool", "check", "metrics"], input=ours, capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
