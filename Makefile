@@ -32,7 +32,7 @@ serve: models ## train and convert what is missing, then serve on :3000
 	$(BIN)/bentoml serve service:Ekiben --host $(HOST) --port $(PORT)
 
 models: .venv/serving ## train, convert, certify and store every model; nothing is done twice
-	$(BIN)/python -m train
+	$(BIN)/python -m train --if-changed
 	$(BIN)/python -m convert
 
 test: .venv/testing lint ## lint, types, unit and end-to-end tests

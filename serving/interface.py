@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from serving import health, native, swagger
+from serving import health, native, pages, swagger
 from serving.http import Receive, Routes, Scope, Send, send_bytes
 from serving.repository import Repository
 from serving.v2 import routes as v2

@@ -76,7 +76,7 @@ class Repository:
 
     def _serve(self, stored: StoredForm) -> Served:
         model = described_model(stored)
-        session = open_session(stored.form, stored.file, model.signature, model.network, self.settings.threads())
+        session = open_session(model, stored.form, stored.file, self.settings.threads())
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
         return Served(model, stored, self._runner(session, model.signature, recorder), recorder)
 
@@ -106,6 +106,10 @@ class Repository:
         """The forms of one model that answer, best first."""
         return [self.served[name] for form in FORMS if (name := f"{model}-{form}") in self.served]
 
+    def every_form(self) -> list[Served]:
+        """Each served form once, whatever its names."""
+        return [served for name, served in self.served.items() if name == served.stored.name]
+
     def get(self, name: str, form: str | None = None) -> Served:
         """The served form of a name, or another form of its model. NotFound names what there is."""
         served = self.served.get(name if form is None else f"{self._model(name)}-{form}")
@@ -125,7 +129,7 @@ class Repository:
 
     def flush(self) -> None:
         """Bring the metrics up to now."""
-        for served in {id(s): s for s in self.served.values()}.values():
+        for served in self.every_form():
             served.recorder.flush()
 
     def keep_flushing(self) -> None:
@@ -137,7 +141,7 @@ class Repository:
         if self._flushing is not None:
             self._flushing.cancel()
         self.flush()
-        for served in {id(s): s for s in self.served.values()}.values():
+        for served in self.every_form():
             served.runner.close()
 
 

@@ -6,7 +6,6 @@ scikit-learn serves its ONNX forms.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bentos.contract import Signature
+from bentos import trained
+from bentos.contract import Model, Signature
 from serving.errors import EngineError
 
 Batch = Sequence[np.ndarray]  # one array per input of the signature, all with the same number of rows
@@ -47,56 +47,28 @@ class OnnxSession:
         return outputs
 
 
-class TorchSession:
-    """PyTorch in eager mode: the form the model was trained in."""
+class TrainedSession:
+    """The form as it was trained, in its own framework: PyTorch, or scikit-learn."""
 
-    def __init__(self, file: Path, network: str, threads: int) -> None:
-        import torch
-        from safetensors.torch import load_file
+    def __init__(self, model: Model, framework: str, file: Path, threads: int) -> None:
+        if framework == "pytorch":
+            import torch
 
-        torch.set_num_threads(threads)
-        module, _, name = network.partition(":")
-        self._torch = torch
-        self._network = getattr(importlib.import_module(module), name)()
-        self._network.load_state_dict(load_file(file))
-        self._network.eval()
+            torch.set_num_threads(threads)
+        self._predict = trained.predictor(model, framework, trained.load(model, framework, file))
+        self._inputs = [tensor.name for tensor in model.signature.inputs]
+        self._outputs = [tensor.name for tensor in model.signature.outputs]
 
     def run(self, inputs: Batch) -> list[np.ndarray]:
-        with self._torch.inference_mode():
-            outputs = self._network(*(self._torch.from_numpy(np.ascontiguousarray(array)) for array in inputs))
-        return [o.numpy() for o in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        outputs = self._predict(dict(zip(self._inputs, inputs, strict=True)))
+        return [outputs[name] for name in self._outputs]
 
 
-class SklearnSession:
-    """A scikit-learn estimator, read from skops, which runs no code that it finds in the file."""
-
-    def __init__(self, file: Path, signature: Signature) -> None:
-        from skops import io
-
-        unknown = io.get_untrusted_types(file=file)
-        if foreign := [name for name in unknown if not name.startswith(("sklearn.", "numpy."))]:
-            raise EngineError(f"{file.name} holds types that are not scikit-learn's: {', '.join(foreign)}")
-        self._estimator = io.load(file, trusted=unknown)
-        self._outputs = signature.outputs
-
-    def run(self, inputs: Batch) -> list[np.ndarray]:
-        (rows,) = inputs
-        return [self._output(tensor.name, rows).astype(tensor.dtype, copy=False) for tensor in self._outputs]
-
-    def _output(self, name: str, rows: np.ndarray) -> np.ndarray:
-        if name == "probabilities":
-            return np.asarray(self._estimator.predict_proba(rows))
-        predicted = np.asarray(self._estimator.predict(rows))
-        return predicted if name == "label" else predicted.reshape(len(rows), -1)
-
-
-def open_session(form: str, file: Path, signature: Signature, network: str, threads: int) -> Session:
-    """The session for one stored form. ImportError where its engine is not installed."""
-    if form == "pytorch":
-        return TorchSession(file, network, threads)
-    if form == "sklearn":
-        return SklearnSession(file, signature)
-    return OnnxSession(file, signature, threads)
+def open_session(model: Model, form: str, file: Path, threads: int) -> Session:
+    """The session for one stored form. ModuleNotFoundError where its engine is not installed."""
+    if form in trained.FILES:  # the trained form bears its framework's name
+        return TrainedSession(model, form, file, threads)
+    return OnnxSession(file, model.signature, threads)
 
 
 def warm_up(session: Session, signature: Signature, batch_sizes: Sequence[int]) -> list[tuple[int, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from math import isfinite
 from typing import Any
@@ -13,6 +14,9 @@ from bentos.contract import Tensor
 from serving.errors import BadInput
 
 MAX_DIMENSIONS = 16
+# A number too large for FP32 becomes infinite, which check_finite judges; NumPy need not warn, and an errstate around
+# every cast would cost more than the cast.
+warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
 # JSON numbers are read as the widest of their kind, then narrowed.
 _BUFFERS: dict[str, tuple[Any, np.dtype[Any]]] = {
     "f": ("d", np.dtype(np.float64)),
@@ -83,8 +87,7 @@ def _counted(flat: np.ndarray, tensor: Tensor, shape: tuple[int, ...]) -> np.nda
 def _narrowed(array: np.ndarray, tensor: Tensor) -> np.ndarray:
     """To the tensor's datatype; BadInput for a value that it cannot hold."""
     if array.dtype == tensor.dtype or array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # too large for FP32 becomes infinite, which is judged as such
-            return array.astype(tensor.dtype, copy=False)
+        return array.astype(tensor.dtype, copy=False)
     limits = np.iinfo(tensor.dtype)
     if array.size and (array.min() < limits.min or array.max() > limits.max):
         raise BadInput(f"input {tensor.name!r}: a value is outside {tensor.datatype}, {limits.min} to {limits.max}")
@@ -107,9 +110,8 @@ def check_finite(arrays: Sequence[np.ndarray], tensors: Sequence[Tensor]) -> Non
     for array, tensor in zip(arrays, tensors, strict=True):
         if array.dtype.kind != "f":
             continue
-        flat = array.reshape(-1)
         # A dot product is the cheapest pass over all values; it overflows for huge finite ones, which the rest settles.
-        if not isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
+        if not isfinite(np.vdot(array, array)) and not np.isfinite(flat := array.reshape(-1)).all():
             at = int(np.flatnonzero(~np.isfinite(flat))[0])
             raise BadInput(f"input {tensor.name!r}: value {at} is {flat[at]}; this model takes finite numbers only")
 

@@ -1,0 +1,109 @@
+"""What a recipe's `fit` gave, on disk and in use: how each framework saves, loads and runs it.
+
+Frameworks are imported when a function needs one, so that importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bentos.contract import Arrays, Model, Signature
+
+FILES = {"pytorch": "weights.safetensors", "sklearn": "model.skops"}
+# What skops may construct beside what it trusts by itself (NumPy, SciPy and scikit-learn's public estimators).
+TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def save(framework: str, trained: Any, path: Path) -> None:
+    """Write the trained object; the same weights give the same bytes."""
+    if framework == "pytorch":
+        from safetensors.torch import save_file
+
+        save_file({name: tensor.contiguous().cpu() for name, tensor in trained.state_dict().items()}, path)
+    else:
+        import skops.io
+
+        path.write_bytes(canonical(skops.io.dumps(trained)))
+
+
+def load(model: Model, framework: str, path: Path) -> Any:
+    """The trained object, from weights into the model's network, or from skops with an allow list; never pickle."""
+    if framework == "pytorch":
+        from safetensors.torch import load_file
+
+        module, _, name = model.network.partition(":")
+        network = getattr(importlib.import_module(module), name)()
+        network.load_state_dict(load_file(path))
+        return network.eval()
+    import skops.io
+
+    return skops.io.load(path, trusted=list(TRUSTED))
+
+
+def predictor(model: Model, framework: str, trained: Any) -> Callable[[Arrays], Arrays]:
+    """Named input tensors → named output tensors as the signature says, from a trained object."""
+    run = {"pytorch": _run_pytorch, "sklearn": _run_sklearn}[framework]
+    return lambda inputs: run(model.signature, trained, inputs)
+
+
+def version(path: Path, signature: Signature) -> str:
+    """12 hex digits of what the weights and the signature are: all forms of one training run share it."""
+    digest = hashlib.sha256(path.read_bytes())
+    digest.update(json.dumps(signature.as_dict(), sort_keys=True).encode())
+    return digest.hexdigest()[:12]
+
+
+def _run_pytorch(signature: Signature, trained: Any, inputs: Arrays) -> Arrays:
+    import torch
+
+    trained.eval()
+    with torch.inference_mode():
+        outputs = trained(*(torch.from_numpy(np.ascontiguousarray(inputs[t.name])) for t in signature.inputs))
+    given = outputs if isinstance(outputs, tuple) else (outputs,)
+    return {t.name: o.numpy() for t, o in zip(signature.outputs, given, strict=True)}
+
+
+def _run_sklearn(signature: Signature, trained: Any, inputs: Arrays) -> Arrays:
+    (batch,) = inputs.values()
+    calls = {"probabilities": trained.predict_proba} if hasattr(trained, "predict_proba") else {}
+    return {
+        t.name: np.asarray(calls.get(t.name, trained.predict)(batch), t.dtype).reshape(len(batch), *t.shape[1:])
+        for t in signature.outputs
+    }
+
+
+def canonical(skops_bytes: bytes) -> bytes:
+    """The same skops file with object ids and file names by order, and no dates: as dumped, both are of the process."""
+    source = zipfile.ZipFile(io.BytesIO(skops_bytes))
+    schema = source.read("schema.json").decode()
+    numbers: dict[str, str] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return match[1] + numbers.setdefault(match[2], str(len(numbers)))
+
+    schema = re.sub(r'("__id__": )(\d+)', number, schema)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        files = {f: f"{i}{Path(f).suffix}" for i, f in enumerate(re.findall(r'"file": "([^"]+)"', schema))}
+        for old, new in files.items():
+            packed.writestr(_dateless(new), source.read(old))
+        schema = re.sub(r'("file": ")([^"]+)', lambda m: m[1] + files[m[2]], schema)
+        packed.writestr(_dateless("schema.json"), json.dumps(json.loads(schema)))
+    return target.getvalue()
+
+
+def _dateless(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info

@@ -1,0 +1,75 @@
+"""The trained object as ONNX, with the tensors of its signature and a batch of any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from bentos.contract import Model
+from convert import graph
+
+OPSET = 18
+OPSET_ML = 3
+
+
+def export(model: Model, framework: str, fitted: Any, path: Path) -> None:
+    """Write the ONNX file. ConvertError if what came out is not as the signature promises."""
+    made = {"pytorch": from_pytorch, "sklearn": from_sklearn}[framework](model, fitted)
+    graph.write(graph.tidy(name_batch(made)), path)
+
+
+def from_pytorch(model: Model, network: Any) -> onnx.ModelProto:
+    import torch
+
+    inputs, outputs = model.signature.inputs, model.signature.outputs
+    example = tuple(torch.from_numpy(rows) for rows in graph.random_rows(model.signature, 2).values())
+    program = torch.onnx.export(
+        network.eval(),
+        example,
+        input_names=[t.name for t in inputs],
+        output_names=[t.name for t in outputs],
+        dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in inputs),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    found: onnx.ModelProto = program.model_proto
+    return found
+
+
+def from_sklearn(model: Model, fitted: Any) -> onnx.ModelProto:
+    """Classifiers give label and probabilities as tensors (no ZipMap), regressors their value."""
+    import skl2onnx
+    from skl2onnx.common import data_types
+
+    from convert import trees
+
+    trees.register()
+    types = {
+        "FP32": data_types.FloatTensorType,
+        "FP64": data_types.DoubleTensorType,
+        "INT64": data_types.Int64TensorType,
+    }
+
+    def declared(tensors: Any) -> list[tuple[str, Any]]:
+        return [(t.name, types[t.datatype]([None, *t.shape[1:]])) for t in tensors]
+
+    classifier = hasattr(fitted, "predict_proba")
+    found: onnx.ModelProto = skl2onnx.to_onnx(
+        fitted,
+        initial_types=declared(model.signature.inputs),
+        final_types=declared(model.signature.outputs),
+        options={id(fitted): {"zipmap": False}} if classifier else None,
+        target_opset={"": OPSET, "ai.onnx.ml": OPSET_ML},
+    )
+    return found
+
+
+def name_batch(made: onnx.ModelProto) -> onnx.ModelProto:
+    """The first dimension is called `batch` in every tensor that goes in or out."""
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return made

@@ -1,0 +1,100 @@
+"""Who may know whom: the rooms of the house, held against every import in the code."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+ROOMS = ("bentos", "serving", "train", "convert", "loadtest", "deploy")
+# What the machinery may know of bentos/: what every model has, never a model.
+COMMON = {"bentos.contract", "bentos.certificate", "bentos.trained"}
+HEAVY = {"torch", "sklearn", "skops", "safetensors", "skl2onnx", "onnx", "matplotlib"}
+
+
+def files(room):
+    found = [p for p in (ROOT / room).rglob("*.py") if "peers" not in p.parts]
+    assert found or room == "deploy"
+    return found
+
+
+def imports(path, top_level_only=False):
+    """Every module that a file imports, `from a import b` as both a and a.b."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms_of(path):
+    return {name.split(".")[0] for name in imports(path)} & set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("room", "allowed"),
+    [
+        ("bentos", {"bentos"}),
+        ("serving", {"serving", "bentos"}),
+        ("train", {"train", "bentos"}),
+        ("convert", {"convert", "bentos"}),
+        ("loadtest", {"loadtest"}),
+        ("deploy", {"deploy"}),
+    ],
+)
+def test_rooms_know_only_whom_they_may(room, allowed):
+    breaches = {str(p): rooms_of(p) - allowed for p in files(room) if rooms_of(p) - allowed}
+    assert not breaches
+
+
+def test_serving_knows_what_every_model_has_and_no_model():
+    for path in files("serving"):
+        known = {name for name in imports(path) if name.startswith("bentos.")}
+        strangers = {k for k in known if not any(k == c or k.startswith(c + ".") for c in COMMON)}
+        assert not strangers, path
+
+
+@pytest.mark.parametrize("room", ["serving", "train", "convert"])
+def test_the_machinery_holds_no_models_name(room):
+    models = {p.parent.name for p in (ROOT / "bentos").glob("*/model.py")}
+    for path in files(room):
+        words = {
+            node.value for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }  # fmt: skip
+        assert not words & models, path
+
+
+def test_a_models_own_module_and_serving_import_no_training_library():
+    for path in [*files("serving"), ROOT / "service.py", *(ROOT / "bentos").glob("*/model.py")]:
+        heavy = {name.split(".")[0] for name in imports(path, top_level_only=True)} & HEAVY
+        assert not heavy, path
+
+
+IMPORTS_DO_NOTHING = """
+import builtins, importlib, pathlib, sys
+import prometheus_client
+before = set(prometheus_client.REGISTRY._collector_to_names)
+def refuse(*arguments, **_): raise AssertionError(f"opened {arguments}")
+import bentoml, onnxruntime, uvicorn, numpy, simdjson, orjson, msgspec, PIL.Image, jinja2, python_multipart.multipart
+import _bentoml_sdk.service, _bentoml_sdk.models, prometheus_client.multiprocess
+import uvicorn.protocols.http.httptools_impl, starlette.responses, asyncio, urllib.request
+pathlib.Path.open = pathlib.Path.read_text = pathlib.Path.read_bytes = builtins.open = refuse
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+assert set(prometheus_client.REGISTRY._collector_to_names) == before
+"""
+
+
+def test_importing_does_no_io_and_creates_no_metric():
+    modules = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in files("serving")]
+    names = [name.removesuffix(".__init__") for name in modules]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS_DO_NOTHING, "service", *names], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

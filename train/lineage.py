@@ -1,0 +1,65 @@
+"""What a trained model comes from: digests of its data, its code, and of all that decides what comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version as library
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bentos import contract, trained
+from bentos.contract import Data
+
+LIBRARIES = {"pytorch": ("numpy", "torch", "safetensors"), "sklearn": ("numpy", "scikit-learn", "skops")}
+
+
+def describe(data: Data) -> dict[str, Any]:
+    """Where the data came from, and a digest that says whether it is the same data."""
+    digest = hashlib.sha256()
+    for array in (data.train.inputs, data.train.targets, data.held_out.inputs, data.held_out.targets):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return {
+        "source": data.source,
+        "sha256": digest.hexdigest(),
+        "rows": len(data.train.inputs),
+        "held_out_rows": len(data.held_out.inputs),
+    }
+
+
+def code(name: str) -> str:
+    """sha256 over the Python files of bentos/<name>/: the code that made the model."""
+    digest = hashlib.sha256()
+    for path in sorted((contract.BENTOS / name).glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def inputs(name: str, seed: int, options: Mapping[str, str]) -> str:
+    """sha256 over all that decides what comes out: code, seed, options with the files that they name, libraries."""
+    digest = hashlib.sha256(code(name).encode())
+    digest.update(json.dumps([seed, sorted(options.items()), libraries(contract.recipe(name).framework)]).encode())
+    for path in sorted(file for value in options.values() for file in (Path(value), *Path(value).glob("*"))):
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def unchanged(name: str, seed: int, options: Mapping[str, str], out: Path) -> dict[str, Any] | None:
+    """What `training.json` says, if the artifacts are whole and training again would give the same."""
+    model, file = contract.model(name), out / name / trained.FILES[contract.recipe(name).framework]
+    try:
+        record: dict[str, Any] = json.loads((out / name / "training.json").read_text())
+        same = record["inputs"] == inputs(name, seed, options)
+        return record if same and record["version"] == trained.version(file, model.signature) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def libraries(framework: str) -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: library(name) for name in LIBRARIES[framework]}
