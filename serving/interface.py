@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from serving import health, native, pages, swagger
+from serving import bentoml_clients, health, native, pages, swagger
 from serving.http import Receive, Routes, Scope, Send, send_bytes
 from serving.repository import Repository
 from serving.v2 import routes as v2
@@ -17,6 +17,7 @@ def routes(repository: Repository) -> Routes:
         **health.routes(repository),
         **pages.routes(repository),
         **swagger.routes(repository),
+        **bentoml_clients.routes(repository),
         **_metrics(repository),
     }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from bentos import contract
-from bentos.contract import Field, Fields, Model
+from bentos.contract import Fields, Model
 from serving.http import Receive, Routes, Scope, Send, get, send_bytes
 from serving.native import FILE_FIELD
+from serving.operations import POST_ERRORS, get_operation, operation
 from serving.repository import Repository
+from serving.schemas import answer_schema, fields_schema
+from serving.v2 import openapi as v2
 
 HTML = (b"content-type", b"text/html; charset=utf-8")
 # BentoML ships Swagger UI; its own page would load a tag manager from elsewhere.
@@ -21,40 +22,7 @@ PAGE = b"""<!doctype html>
 <body><div id="swagger-ui"></div><script src="static_content/swagger-ui-bundle.js"></script>
 <script>SwaggerUIBundle({url: "docs.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true})</script>
 </body></html>"""
-ERROR = {"$ref": "#/components/schemas/Error"}
-TENSOR = {
-    "type": "object",
-    "required": ["name", "shape", "datatype"],
-    "properties": {
-        "name": {"type": "string"},
-        "shape": {"type": "array", "items": {"type": "integer"}},
-        "datatype": {"type": "string", "enum": list(contract.DATATYPES)},
-        "parameters": {"type": "object"},
-        "data": {"type": "array", "items": {}},
-    },
-}
-TENSORS = {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}}
-REQUEST = {
-    "type": "object",
-    "required": ["inputs"],
-    "properties": {
-        "id": {"type": "string"},
-        "parameters": {"type": "object"},
-        "inputs": TENSORS,
-        "outputs": {"type": "array", "items": {"type": "object"}},
-    },
-}
-RESPONSE = {
-    "type": "object",
-    "properties": {
-        "model_name": {"type": "string"},
-        "model_version": {"type": "string"},
-        "id": {"type": "string"},
-        "outputs": TENSORS,
-    },
-}
-STATES = {"schema": {"type": "array", "items": {"type": "object"}}}
-V2_GETS = {"": "Model metadata", "/ready": "Model ready", "/config": "Configuration", "/stats": "Statistics"}
+
 DESCRIPTION = """Trained models, boxed. Native routes speak each model's own words; `/v2` is the Open Inference
 Protocol, for `tritonclient`, KServe and `perf_analyzer`. Errors are `{"error": "…"}`."""
 
@@ -82,7 +50,7 @@ def openapi(repository: Repository) -> dict[str, Any]:
             "description": DESCRIPTION,
         },
         "servers": [{"url": "."}],
-        "paths": paths | _health() | _v2(repository),
+        "paths": paths | _health() | v2.paths(repository),
         "components": {
             "schemas": {
                 "Error": {
@@ -95,38 +63,10 @@ def openapi(repository: Repository) -> dict[str, Any]:
                         }
                     },
                 },
-                "Tensor": TENSOR,
+                "Tensor": v2.TENSOR,
             }
         },
     }
-
-
-def _operation(
-    tag: str, summary: str, answer: dict[str, Any] | None, errors: dict[int, str], **further: Any
-) -> dict[str, Any]:
-    content = {"content": {"application/json": answer}} if answer else {}
-    return {
-        "tags": [tag],
-        "summary": summary,
-        "responses": {
-            "200": {"description": "The answer", **content},
-            **{
-                str(c): {"description": d, "content": {"application/json": {"schema": ERROR}}}
-                for c, d in errors.items()
-            },
-        },
-        **further,
-    }
-
-
-POST_ERRORS = {
-    400: "Bad input; the message names what is wrong and what is allowed",
-    404: "Unknown form",
-    413: "Body too large",
-    415: "Unsupported content type",
-    429: "The queue is full; Retry-After says when to come back",
-    503: "Not answered in time, or the form is refused",
-}
 
 
 def _native(model: Model, forms: list[str]) -> dict[str, Any]:
@@ -136,14 +76,14 @@ def _native(model: Model, forms: list[str]) -> dict[str, Any]:
         "description": "Which form answers; the best certified one if left out",
         "schema": {"type": "string", "enum": forms},
     }
-    answer = {"schema": {"oneOf": [_answer(model), {"type": "array", "items": _answer(model)}]}}
+    answer = {"schema": {"oneOf": [answer_schema(model), {"type": "array", "items": answer_schema(model)}]}}
     drawn = {
-        "schema": {"type": "object", "properties": {"payload": {"type": "object"}, "prediction": _answer(model)}},
+        "schema": {"type": "object", "properties": {"payload": {"type": "object"}, "prediction": answer_schema(model)}},
     }
     doc = f"{model.doc} {model.synthetic}".strip()
     return {
         f"/{model.name}/{model.verb}": {
-            "post": _operation(
+            "post": operation(
                 model.title,
                 f"{model.verb.capitalize()}: one payload or several",
                 answer,
@@ -154,7 +94,7 @@ def _native(model: Model, forms: list[str]) -> dict[str, Any]:
             )
         },
         f"/{model.name}/random": {
-            "get": _operation(
+            "get": operation(
                 model.title, "A random payload with its prediction", drawn, {404: "Unknown form"}, parameters=[form]
             )
         },
@@ -173,12 +113,7 @@ def _body(model: Model) -> dict[str, Any]:
             "multipart/form-data": {"schema": schema},
             "image/png": {"schema": {"type": "string", "format": "binary"}},
         }
-    one = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": [f.name for f in model.payload.fields if not f.nullable],
-        "properties": {f.name: _field(f) for f in model.payload.fields},
-    }
+    one = fields_schema(model.payload)
     examples = {f"example {i + 1}": {"value": value} for i, value in enumerate(contract.examples(model.name))}
     if len(examples) > 1:
         examples["several"] = {"value": contract.examples(model.name)[:2]}
@@ -190,89 +125,11 @@ def _body(model: Model) -> dict[str, Any]:
     }
 
 
-def _field(field: Field) -> dict[str, Any]:
-    schema: dict[str, Any] = {"description": f"{field.doc}: {field.allowed()}"}
-    if field.type is bool:
-        schema["type"] = "boolean"
-    else:
-        schema |= {"type": "integer" if field.type is int else "number", "minimum": field.low, "maximum": field.high}
-    if field.nullable:
-        schema["nullable"] = True
-    if field.default is not None:
-        schema["example"] = field.default
-    return schema
-
-
-def _answer(model: Model) -> dict[str, Any]:
-    who = {key: {"type": "string"} for key in ("model", "form", "version")}
-    number = {"type": "number"}
-    if not model.labels:
-        value = {"type": "number", "description": model.unit}
-        return {"type": "object", "properties": {model.signature.outputs[0].name: value, **who}}
-    probabilities = {"type": "object", "properties": dict.fromkeys(model.labels, number)}
-    label = {"type": "string", "enum": list(model.labels)}
-    return {"type": "object", "properties": {"label": label, "probabilities": probabilities, **who}}
-
-
 def _health() -> dict[str, Any]:
     tag, report = "Health", {"schema": {"type": "object"}}
     return {
-        "/health": _get(tag, "Status, models, forms and versions", report, {503: "Not every model is ready"}),
-        "/livez": _get(tag, "The process lives", None, {}),
-        "/readyz": _get(tag, "Every model is loaded, verified and warm", None, {503: "Not ready"}),
-        "/metrics": _get(tag, "Prometheus metrics", None, {}),
+        "/health": get_operation(tag, "Status, models, forms and versions", report, {503: "Not every model is ready"}),
+        "/livez": get_operation(tag, "The process lives", None, {}),
+        "/readyz": get_operation(tag, "Every model is loaded, verified and warm", None, {503: "Not ready"}),
+        "/metrics": get_operation(tag, "Prometheus metrics", None, {}),
     }
-
-
-def _v2(repository: Repository) -> dict[str, Any]:
-    tag = "Open Inference Protocol (V2)"
-    model = _path_parameter("model", sorted(repository.served))
-    version = _path_parameter("version", sorted({served.version for served in repository.served.values()}))
-    anything, gone = {"schema": {"type": "object"}}, {404: "Unknown model or version"}
-    body = {
-        "required": True,
-        "content": {"application/json": {"schema": REQUEST, "examples": _v2_examples(repository)}},
-    }
-    found: dict[str, Any] = {
-        "/v2": _get(tag, "Server metadata", anything, {}),
-        "/v2/health/live": _get(tag, "Server live", anything, {}),
-        "/v2/health/ready": _get(tag, "Server ready", anything, {503: "Not ready"}),
-        "/v2/models/stats": _get(tag, "Statistics of all models", anything, {}),
-        "/v2/repository/index": {"post": _operation(tag, "Models and their states", STATES, {})},
-    }
-    for base, parameters in (
-        ("/v2/models/{model}", [model]),
-        ("/v2/models/{model}/versions/{version}", [model, version]),
-    ):
-        for path, summary in V2_GETS.items():
-            found[base + path] = _get(tag, summary, anything, gone, parameters=parameters)
-        errors = {**POST_ERRORS, **gone}
-        operation = _operation(tag, "Inference", {"schema": RESPONSE}, errors, parameters=parameters, requestBody=body)
-        found[f"{base}/infer"] = {"post": operation}
-    return found
-
-
-def _get(
-    tag: str, summary: str, answer: dict[str, Any] | None, errors: dict[int, str], **further: Any
-) -> dict[str, Any]:
-    return {"get": _operation(tag, summary, answer, errors, **further)}
-
-
-def _path_parameter(name: str, values: list[str]) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "enum": values}}
-
-
-def _v2_examples(repository: Repository) -> dict[str, Any]:
-    """A true request for each model whose rows are small enough to show."""
-    found = {}
-    for name in repository.models:
-        served = repository.served.get(name)
-        if served is None or not isinstance(served.model.payload, Fields):
-            continue
-        row = served.model.rows(contract.examples(name)[0])[0]
-        if np.isfinite(row).all():
-            tensor = served.signature.inputs[0]
-            data = [round(float(value), 4) for value in row]
-            request = {"name": tensor.name, "shape": [1, len(data)], "datatype": tensor.datatype, "data": data}
-            found[name] = {"value": {"inputs": [request]}}
-    return found

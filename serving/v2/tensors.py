@@ -41,40 +41,32 @@ def from_json(data: Any, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     """simdjson's array (flat, or nested as the shape says) → an array of the tensor's datatype. BadInput."""
     if not isinstance(data, simdjson.Array):
         raise BadInput(f"input {tensor.name!r}: data must be a list of {tensor.datatype} values, not {brief(data)}")
-    kind = tensor.dtype.kind
+    nested = len(data) > 0 and isinstance(data[0], simdjson.Array)
+    if nested and not _nested_as(data, shape):
+        raise BadInput(f"input {tensor.name!r}: data is nested otherwise than its shape {list(shape)}")
     try:
-        if len(data) and isinstance(data[0], simdjson.Array):
-            return _nested(data.as_list(), tensor, shape)
-        if kind == "b":
-            return _booleans(data.as_list(), tensor, shape)
-        code, wide = _BUFFERS[kind]
-        flat = np.frombuffer(data.as_buffer(of_type=code), wide)
+        flat = _flat(data, tensor.dtype.kind)
     except (TypeError, ValueError, RuntimeError):
         raise BadInput(_not_numbers(tensor)) from None
-    if flat.size != len(data):  # simdjson flattens whatever it finds
-        raise BadInput(f"input {tensor.name!r}: data is ragged, expected shape {list(shape)}")
+    if not nested and flat.size != len(data):  # simdjson flattens whatever it finds
+        raise BadInput(f"input {tensor.name!r}: data is nested in part, expected shape {list(shape)}")
     return _narrowed(_counted(flat, tensor, shape), tensor)
 
 
-def _nested(rows: Any, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
-    wide = np.dtype(np.bool_) if tensor.dtype.kind == "b" else _BUFFERS[tensor.dtype.kind][1]
-    try:
-        array = np.array(rows)
-    except ValueError:
-        raise BadInput(f"input {tensor.name!r}: data is ragged, expected shape {list(shape)}") from None
-    if array.shape != shape:
-        raise BadInput(
-            f"input {tensor.name!r}: data is nested as {list(array.shape)}, but its shape says {list(shape)}"
-        )
-    if not np.can_cast(array.dtype, wide, "same_kind") or (array.dtype.kind == "b") != (wide.kind == "b"):
-        raise BadInput(_not_numbers(tensor))
-    return _narrowed(array.astype(wide), tensor)
+def _nested_as(data: Any, shape: tuple[int, ...]) -> bool:
+    if len(data) != shape[0]:
+        return False
+    return len(shape) == 1 or all(isinstance(row, simdjson.Array) and _nested_as(row, shape[1:]) for row in data)
 
 
-def _booleans(values: list[Any], tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
-    if not all(type(value) is bool for value in values):
-        raise BadInput(_not_numbers(tensor))
-    return _counted(np.array(values, np.bool_), tensor, shape)
+def _flat(data: simdjson.Array, kind: str) -> np.ndarray:
+    if kind == "b":
+        booleans = np.array(data.as_list()).reshape(-1)
+        if booleans.dtype != np.bool_:
+            raise ValueError
+        return booleans
+    code, wide = _BUFFERS[kind]
+    return np.frombuffer(data.as_buffer(of_type=code), wide)
 
 
 def _counted(flat: np.ndarray, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
