@@ -30,11 +30,11 @@ def store() -> Path:
     return home
 
 
-def command(words: list[str], home: Path, **environment: str) -> str:
+def command(words: list[str], home: Path, cwd: Path = ROOT, **environment: str) -> str:
     """Run to the end; the output, which a failure shows."""
     done = subprocess.run(
         words,
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, "BENTOML_HOME": str(home), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -104,13 +104,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(home: Path, ready: int, settings: dict[str, str]) -> Iterator[Server]:
+def running(home: Path, ready: int, settings: dict[str, str], cwd: Path = ROOT) -> Iterator[Server]:
     port = free_port()
     log_file = home / "serve.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "bentoml", "serve", ".", "--host", "127.0.0.1", "--port", str(port)],
-            cwd=ROOT,
+            cwd=cwd,
             env={**os.environ, "BENTOML_HOME": str(home), **settings},
             stdout=log,
             stderr=subprocess.STDOUT,
