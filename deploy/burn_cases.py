@@ -1,0 +1,133 @@
+"""Promtool tests of the error budgets: a burn fires its tier and no faster one; budget, silence and restarts do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from deploy.boundaries import le
+from deploy.burn import alert
+from deploy.objectives import Objective, Slo, seconds
+from deploy.promtests import Case, series
+
+TOTAL = 1_000_000  # requests per minute, so that a share of them is a whole number
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Minutes of traffic of which a share is bad, and good in every other respect."""
+
+    minutes: int
+    bad: float
+    requests: int = TOTAL
+
+
+def cases(slo: Slo) -> Iterable[Case]:
+    for objective in slo.objectives:
+        yield from tiers(slo, objective)
+        yield recovered(slo, objective)
+        yield quiet(slo, objective)
+        yield quiet_hour(slo, objective)
+        yield from restarts(slo, objective)
+
+
+def traffic(objective: Objective, *phases: Phase, restart: bool = False, level: int = 0) -> dict[str, str]:
+    """Counters at `level` that grow phase by phase; with `restart`, each phase begins at 0 again."""
+    served = {"model": objective.model or "any", "form": "onnx", "version": "v1"}
+    count = series("ekiben_request_seconds_count", **served, interface="v2")
+    failures = series("ekiben_failures_total", **served, reason="engine")
+    bucket = series("ekiben_request_seconds_bucket", **served, interface="v2", le=le(objective.within))
+    bad_input = series("ekiben_failures_total", **served, reason="bad_input")  # the caller's, so it counts for nothing
+    all_ = [phase.requests for phase in phases]
+    bad = [round(phase.requests * phase.bad) for phase in phases]
+    good = [total - failed for total, failed in zip(all_, bad, strict=True)]
+    steps = {count: all_, bucket: good} if objective.sli == "latency" else {count: good, failures: bad, bad_input: all_}
+    return {name: counter(phases, step, restart, level) for name, step in steps.items()}
+
+
+def counter(phases: Sequence[Phase], steps: Sequence[int], restart: bool, level: int) -> str:
+    parts = []
+    for phase, step in zip(phases, steps, strict=True):
+        parts.append(f"{level}+{step}x{phase.minutes - 1}")
+        level = 0 if restart else level + step * phase.minutes
+    return " ".join(parts)
+
+
+def expected(slo: Slo, objective: Objective, share: float) -> list[dict[str, Any]]:
+    """The alerts that a steady share of bad requests fires: of each severity the first tier that it is above."""
+    fired = []
+    for other in slo.objectives:
+        sees = other.model in ("", objective.model) and other.sli == objective.sli and other.within == objective.within
+        for severity in dict.fromkeys(tier.severity for tier in other.tiers):
+            above = [t for t in other.tiers if t.severity == severity and share > t.burn * other.budget]
+            if sees and above:
+                labels = other.labels | {"window": above[0].long}
+                fired.append(alert(slo, other, severity).fired(slo, labels, f"{share * 100:.4g}%"))
+    return fired
+
+
+def tiers(slo: Slo, objective: Objective) -> Iterable[Case]:
+    """A share between each tier's threshold and the next faster one's; and half of what the budget allows."""
+    name, faster = alert(slo, objective, "page").name, 1.0
+    for tier in objective.tiers:
+        threshold = tier.burn * objective.budget
+        share, faster = round(sqrt(threshold * faster), 5), threshold
+        case = Case(
+            f"{objective.name}: {share:.2%} bad burns above {tier.burn:g}", traffic(objective, Phase(20, share))
+        )
+        yield case.fires(10, name, *expected(slo, objective, share))
+    within = Case(
+        f"{objective.name}: half of the budget is no alert", traffic(objective, Phase(20, objective.budget / 2))
+    )
+    yield within.fires(10, name, *expected(slo, objective, objective.budget / 2))
+
+
+def recovered(slo: Slo, objective: Objective) -> Case:
+    """The short windows end a page soon after its cause, though the long ones remember."""
+    short = max(seconds(t.short) for t in objective.tiers if t.severity == "page")
+    well = 10 + 5 + int(short / 60) + 5
+    case = Case(f"{objective.name}: a page ends with its cause", traffic(objective, Phase(10, 1), Phase(well, 0)))
+    return case.gives(9, firing(objective, "page"), ("{}", 1)).gives(well, firing(objective, "page"))
+
+
+def quiet(slo: Slo, objective: Objective) -> Case:
+    """No traffic is an error ratio of 0 in every window and a full budget: no NaN, no gap, no alert."""
+    case = Case(f"{objective.name}: no traffic", traffic(objective, Phase(20, 0, 0), level=1000))
+    case.gives(15, f'count(ekiben:slo_error:ratio{{slo="{objective.name}"}} == 0)', ("{}", len(slo.windows)))
+    case.gives(15, left(objective), (labels(objective), 1))
+    return case.silent(15, alert(slo, objective, "page"))
+
+
+def quiet_hour(slo: Slo, objective: Objective) -> Case:
+    """Half of the budget spent in an hour of traffic is still half after an hour without."""
+    given = traffic(objective, Phase(60, objective.budget / 2), Phase(61, 0, 0))
+    remains = (labels(objective), round(1 - round(objective.budget / 2 * TOTAL) / TOTAL / objective.budget, 4))
+    case = Case(f"{objective.name}: an hour without traffic takes nothing from the budget", given)
+    return case.gives(59, left(objective), remains).gives(120, left(objective), remains)
+
+
+def restarts(slo: Slo, objective: Objective) -> Iterable[Case]:
+    """A restart sets every counter to 0: that is neither an error nor the end of one."""
+    name, half = alert(slo, objective, "page").name, Phase(30, objective.budget / 2)
+    well = Case(f"{objective.name}: a restart is no error", traffic(objective, half, half, restart=True))
+    others = expected(slo, objective, objective.budget / 2)  # of stricter objectives, if there are any
+    yield well.fires(31, name, *others).fires(35, name, *others)
+    given = traffic(objective, Phase(30, 1), Phase(30, 1), restart=True)
+    burning = Case(f"{objective.name}: a restart does not end a burn", given)
+    for minute in (29, 31, 35):
+        burning.gives(minute, firing(objective, "page"), ("{}", 1))
+    yield burning
+
+
+def firing(objective: Objective, severity: str) -> str:
+    return f'count(ALERTS{{slo="{objective.name}",severity="{severity}",alertstate="firing"}})'
+
+
+def left(objective: Objective) -> str:
+    return f'round(ekiben:slo_budget_remaining:ratio{{slo="{objective.name}"}}, 0.0001)'
+
+
+def labels(objective: Objective) -> str:
+    return series("", **objective.labels)

@@ -1,0 +1,111 @@
+"""Alerts on causes: what is wrong before the objectives say so. Only a service that is gone wakes somebody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploy.alerts import PERCENT, Alert, group
+from deploy.boundaries import QUEUE, le, of_file
+from deploy.burn import answered, failed, rate
+from deploy.objectives import Slo, SloError
+
+FORM = "model, form"
+NEAR = 0.8  # of the capacity
+SHED = 0.01  # of a form's requests
+
+
+def rules(slo: Slo) -> dict[str, Any]:
+    return group("causes", [alert.rule(slo) for alert in alerts(slo)])
+
+
+def alerts(slo: Slo) -> list[Alert]:
+    every = [service_down(slo), replica_down(slo), worker_lost(slo), form_refused(slo), shedding(slo), queue(slo)]
+    return [*every, capacity(slo)] if slo.capacity else every
+
+
+def service_down(slo: Slo) -> Alert:
+    return Alert(
+        name="ServiceDown",
+        severity="page",
+        expr=f'absent(up{{job="{slo.service}"}} == 1)',
+        summary=f"{slo.service} is down",
+        description="No replica has answered for a minute, or none is known.",
+        hold="1m",
+    )
+
+
+def replica_down(slo: Slo) -> Alert:
+    return Alert(
+        name="ReplicaDown",
+        severity="ticket",
+        expr=f'up{{job="{slo.service}"}} == 0',
+        summary=f"{slo.service}: replica {{{{ $labels.instance }}}} is down",
+        description="It has not answered for 5 minutes; others do.",
+        hold="5m",
+    )
+
+
+def worker_lost(slo: Slo) -> Alert:
+    alive = f"count by (job, instance) (increase(ekiben_worker_heartbeats_total[{slo.span('5m')}]) > 0)"
+    return Alert(
+        name="WorkerLost",
+        severity="ticket",
+        # Where no worker is left to count, `or` gives the 0 that count does not.
+        expr=f"ekiben_workers\n  - on (job, instance) ({alive} or on (job, instance) 0 * ekiben_workers)\n> 0",
+        summary=f"{slo.service}: {{{{ $labels.instance }}}} has lost a worker",
+        description="Workers without a sign of life for 5 minutes: {{ $value }}.",
+        hold="1m",
+    )
+
+
+def form_refused(slo: Slo) -> Alert:
+    return Alert(
+        name="FormRefused",
+        severity="ticket",
+        expr="max by (model, form, version) (ekiben_form_refused) > 0",
+        summary=f"{slo.service} {{{{ $labels.model }}}}: form {{{{ $labels.form }}}} is refused",
+        description="The certificate of version {{ $labels.version }} is missing, failed or does not match its file.",
+    )
+
+
+def shedding(slo: Slo) -> Alert:
+    shed = rate(slo, "ekiben_failures_total", reason="shed")
+    return Alert(
+        name="Shedding",
+        severity="ticket",
+        expr=f"sum by ({FORM}) ({shed})\n  / sum by ({FORM}) ({answered(slo)} or {failed(slo)})\n> {SHED:g}",
+        summary=f"{slo.service} {{{{ $labels.model }}}}: {{{{ $labels.form }}}} sheds load",
+        description=f"{PERCENT} of its requests find the queue full and are turned away.",
+        hold="5m",
+    )
+
+
+def queue(slo: Slo) -> Alert:
+    """Waiting is to take a quarter of the latency objective at most, for as many requests as the objective covers."""
+    latency = slo.service_wide("latency")
+    wait = max((b for b in of_file(QUEUE) if b <= latency.within / 4), default=0.0)
+    if not wait:
+        raise SloError(f"latency: within = {latency.within:g} s is four times less than any boundary of {QUEUE}")
+    soon, all_ = rate(slo, f"{QUEUE}_bucket", le=le(wait)), rate(slo, f"{QUEUE}_count")
+    return Alert(
+        name="QueueSaturated",
+        severity="ticket",
+        expr=f"1 - sum by ({FORM}) ({soon})\n  / (sum by ({FORM}) ({all_}) > 0)\n> {latency.budget:g}",
+        summary=f"{slo.service} {{{{ $labels.model }}}}: requests queue for {{{{ $labels.form }}}}",
+        description=f"{PERCENT} of its requests wait longer than {wait:g} s before their batch starts.",
+        hold="5m",
+    )
+
+
+def capacity(slo: Slo) -> Alert:
+    return Alert(
+        name="CapacityNear",
+        severity="ticket",
+        expr=f'ekiben:slo_requests:rate5m{{slo="availability"}} > {NEAR:g} * {slo.capacity:g}',
+        summary=f"{slo.service} is close to its capacity",
+        description=(
+            f'{{{{ $value | printf "%.0f" }}}} requests/s of the {slo.capacity:g} that the load test found it can take.'
+        ),
+        hold="5m",
+        labels={"slo": "", "sli": ""},
+    )

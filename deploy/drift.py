@@ -1,0 +1,73 @@
+"""Drift in PromQL: what came in the last hour against what training saw, exact over workers and replicas.
+
+Serving counts each value into its bin (`00`, `01`, … between the training deciles or one per class, and `missing`), and
+exports the share that training had in each, and of how many rows. Plain bins, not cumulative ones: they add up over
+workers, and make PSI a sum over bins. KS needs cumulative shares, which a sum over the bins up to each of ten gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from deploy.alerts import Alert, group, recording
+from deploy.objectives import Slo
+
+QUANTITY = "model, version, quantity"
+BINS = 10  # between nine deciles
+EMPTY = "0.0001"  # what an empty bin counts as: the logarithm of 0 is no number
+
+
+def rules(slo: Slo) -> dict[str, Any]:
+    """The one group of drift rules: counts, shares, the two distances, the alerts."""
+    return group("drift", [*shares(slo), *distances(), *(alert.rule(slo) for alert in alerts(slo))])
+
+
+def shares(slo: Slo) -> Iterable[dict[str, Any]]:
+    """Shares of the window's rows, once there are enough of them, and those of training."""
+    window, enough = slo.span(slo.drift.window), slo.drift.samples
+    counted = f"increase(ekiben_drift_observed_total[{window}])"
+    yield recording("ekiben:drift_observed:increase", f"sum by ({QUANTITY}, bin) ({counted})")
+    yield recording("ekiben:drift_samples:increase", f"sum by ({QUANTITY}) (ekiben:drift_observed:increase)")
+    yield recording("ekiben:drift_expected:ratio", f"max by ({QUANTITY}, bin) (ekiben_drift_reference_ratio)")
+    yield recording(
+        "ekiben:drift_share:ratio",
+        f"ekiben:drift_observed:increase\n"
+        f"  / on ({QUANTITY}) group_left () (ekiben:drift_samples:increase >= {enough:g})",
+    )
+
+
+def distances() -> Iterable[dict[str, Any]]:
+    """PSI = Σ (p − q) ln(p / q); KS = max |P − Q| over the bins in their order, `missing` behind the last."""
+    p, q = (f"clamp_min(ekiben:drift_{side}:ratio, {EMPTY})" for side in ("share", "expected"))
+    yield recording("ekiben:drift_psi", f"sum by ({QUANTITY}) (\n  ({p} - {q})\n  * ln({p} / {q})\n)")
+    # Few training rows scatter by themselves: that alone makes a PSI of (bins − 1) / rows on average.
+    filled = f"count by ({QUANTITY}) (ekiben:drift_expected:ratio > 0)"
+    scatter = f"({filled} - 1) / max by ({QUANTITY}) (ekiben_drift_reference_rows)\nor 0 * {filled}"
+    yield recording("ekiben:drift_scatter:ratio", scatter)
+    yield recording("ekiben:drift_difference:ratio", "ekiben:drift_share:ratio - ekiben:drift_expected:ratio")
+    for upto in range(BINS):
+        # Classes have no order, so no cumulative share.
+        bins = "|".join(f"{i:02}" for i in range(upto + 1))
+        difference = f'ekiben:drift_difference:ratio{{quantity!="prediction:class",bin=~"{bins}"}}'
+        yield recording("ekiben:drift_cumulative:ratio", f"sum by ({QUANTITY}) ({difference})", upto=f"{upto:02}")
+    yield recording("ekiben:drift_ks", f"max by ({QUANTITY}) (abs(ekiben:drift_cumulative:ratio))")
+
+
+def alerts(slo: Slo) -> list[Alert]:
+    """What comes in, and what goes out: the one explains the other, so it silences it."""
+    return [alert(slo, "input", "come in"), alert(slo, "prediction", "are predicted")]
+
+
+def alert(slo: Slo, side: str, happens: str) -> Alert:
+    return Alert(
+        name=f"{side.capitalize()}Drift",
+        severity="ticket",
+        expr=f'ekiben:drift_psi{{quantity=~"{side}:.+"}} > {slo.drift.psi:g} + ekiben:drift_scatter:ratio',
+        summary=f"{slo.service} {{{{ $labels.model }}}}: {{{{ $labels.quantity }}}} is not what training saw",
+        description=(
+            f'PSI {{{{ $value | printf "%.2f" }}}} over the last {slo.drift.window} between the values that {happens} '
+            f"and those of training, version {{{{ $labels.version }}}}; above {slo.drift.psi:g} is drift."
+        ),
+        hold="5m",
+    )

@@ -1,0 +1,102 @@
+"""`python -m deploy.slo`: from slo.yaml the Prometheus rules and their tests, load-test thresholds and Telegram text.
+
+With --check nothing is written: a file that is not what slo.yaml makes of it is shown and fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deploy import boundaries, burn, burn_cases, cause_cases, causes, drift, drift_cases, telegram
+from deploy.alerts import HEADER, document
+from deploy.objectives import HERE, Slo, SloError, read
+from deploy.promtests import file
+
+RULES = {"slo.yml": (burn, burn_cases), "drift.yml": (drift, drift_cases), "causes.yml": (causes, cause_cases)}
+DIFF_LINES = 20  # of a stale file are shown
+
+
+def files(slo: Slo) -> dict[str, str]:
+    """Path below deploy/ → what belongs there."""
+    made = {}
+    for name, (rules, cases) in RULES.items():
+        comments = burn.lowered(slo) if rules is burn else ()
+        made[f"prometheus/rules/{name}"] = document({"groups": [rules.rules(slo)]}, comments)
+        made[f"prometheus/tests/{name}"] = document(file(slo, name, cases.cases(slo)))
+    made["thresholds.json"] = json.dumps(thresholds(slo), indent=2) + "\n"
+    made["alertmanager/telegram.tmpl"] = telegram.template(slo)
+    return made
+
+
+def thresholds(slo: Slo) -> dict[str, Any]:
+    """What a load test holds its measurements against, for the service and for single models."""
+    models = sorted({o.model for o in slo.objectives if o.model})
+    return {
+        "generated": HEADER,
+        "service": _promises(slo, ""),
+        "models": {model: _promises(slo, model) for model in models},
+        "capacity_requests_per_second": slo.capacity,
+    }
+
+
+def _promises(slo: Slo, model: str) -> dict[str, Any]:
+    promised: dict[str, Any] = {}
+    for objective in slo.objectives:
+        if objective.model == model and objective.sli == "latency":
+            promised["latency"] = {"percentile": round(objective.target * 100, 6), "seconds": objective.within}
+        elif objective.model == model:
+            promised["availability"] = {"failed_ratio": objective.budget}
+    return promised
+
+
+def write(made: dict[str, str], root: Path = HERE) -> None:
+    for path, text in made.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+
+
+def stale(made: dict[str, str], root: Path = HERE) -> list[str]:
+    """A summary of what is different from the files there; empty if nothing is."""
+    found = []
+    for path, text in made.items():
+        there = (root / path).read_text() if (root / path).exists() else ""
+        diff = list(difflib.unified_diff(there.splitlines(), text.splitlines(), "there", "generated", n=0, lineterm=""))
+        if diff:
+            changed = sum(line[0] in "+-" for line in diff[2:])
+            found.append("\n".join([f"deploy/{path} is stale, {changed} lines differ:", *diff[2 : 2 + DIFF_LINES]]))
+    # A rule file that nothing generates any more would go on alerting.
+    left = {str(p.relative_to(root)) for kind in ("rules", "tests") for p in (root / "prometheus" / kind).glob("*.yml")}
+    return found + [f"deploy/{path} is generated from nothing: remove it" for path in sorted(left - set(made))]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m deploy.slo", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if a generated file is stale")
+    parser.add_argument("--metrics", metavar="URL", help="take the boundaries from a running service's /metrics")
+    asked = parser.parse_args(arguments)
+    try:
+        slo = read()
+        of = boundaries.of_service(boundaries.REQUEST, asked.metrics) if asked.metrics else None
+        boundaries.check(slo.objectives, of or boundaries.of_file(boundaries.REQUEST))
+        made = files(slo)
+    except SloError as error:
+        print(f"deploy/slo.yaml: {error}", file=sys.stderr)
+        return 2
+    if not asked.check:
+        write(made)
+        return 0
+    summary = stale(made)
+    print(
+        "\n\n".join([*summary, "run python -m deploy.slo"]) if summary else f"{len(made)} generated files are current"
+    )
+    return 1 if summary else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

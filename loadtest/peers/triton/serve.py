@@ -1,0 +1,64 @@
+"""Lays out a model repository, then becomes the Triton that the nvidia-pytriton wheel carries."""
+
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import pytriton
+
+HERE = Path(__file__).parent
+WHEEL = Path(pytriton.__file__).parent
+TRITON = WHEEL / "tritonserver"
+
+
+def lay_out_repository() -> Path:
+    """repository/<model>/config.pbtxt and repository/<model>/1/model.py, which is the shape Triton reads."""
+    repository = Path(tempfile.mkdtemp(prefix="triton-models-"))
+    for model in ("iris", "digits"):
+        (repository / model / "1").mkdir(parents=True)
+        shutil.copy(HERE / f"{model}.pbtxt", repository / model / "config.pbtxt")
+        shutil.copy(HERE / "model.py", repository / model / "1" / "model.py")
+    return repository
+
+
+def lay_out_backends(repository: Path) -> Path:
+    """The wheel keeps one stub per Python version, apart: put ours where the Python backend looks for it."""
+    python = repository.with_suffix(".backends") / "python"
+    python.mkdir(parents=True)
+    for part in (TRITON / "backends" / "python").iterdir():
+        (python / part.name).symlink_to(part)
+    stub = TRITON / "python_backend_stubs" / f"{sys.version_info.major}.{sys.version_info.minor}"
+    (python / "triton_python_backend_stub").symlink_to(stub / "triton_python_backend_stub")
+    return python.parent
+
+
+def environment() -> dict[str, str]:
+    """The stub embeds an isolated Python: it needs libpython's folder, and takes its packages from PATH's first python.
+
+    Isolated means that PYTHONPATH and PYTHONHOME are not read. Without this environment on PATH it would load whatever
+    numpy that other python has: with numpy 2 the stub starts, and miscounts the bytes of every answer.
+    """
+    libraries = [str(WHEEL.parent / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR")]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries), "PATH": path}
+
+
+def main(http_port: str) -> None:
+    repository = lay_out_repository()
+    arguments = {
+        "model-repository": repository,
+        "backend-directory": lay_out_backends(repository),
+        "http-address": "127.0.0.1",
+        "http-port": http_port,
+        "allow-grpc": "false",
+        "allow-metrics": "false",
+    }
+    binary = str(TRITON / "bin" / "tritonserver")
+    os.execve(binary, [binary, *(f"--{name}={value}" for name, value in arguments.items())], environment())  # noqa: S606
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
