@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from serving.errors import ClientGone, MethodNotAllowed, NotFound, ServingError, TooLarge
 
-log = logging.getLogger("ekiben")
+log = logging.getLogger("bentoml.ekiben")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

@@ -10,11 +10,12 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import orjson
 
 from bentos import contract
 from bentos.contract import Fields, Model, PayloadError
 from serving.errors import BadInput, ServingError, UnsupportedMedia
-from serving.http import App, Receive, Routes, Scope, Send, header, hung_up, query, read_body, send_json
+from serving.http import App, Receive, Routes, Scope, Send, answer, header, hung_up, query, read_body, send_json
 from serving.payloads import field_reader
 from serving.repository import Repository, Served
 from serving.uploads import uploaded_files
@@ -75,7 +76,7 @@ def predict(name: str, read: Reader, repository: Repository) -> App:
             results = await served.runner.submit(inputs, len(payloads), hung_up(receive))
             computed = perf_counter()
             found = answers(served, results)
-            await send_json(send, found if several else found[0])
+            await answer(receive, send, orjson.dumps(found if several else found[0]))
             ended = perf_counter()
             recorder = served.recorder
             recorder.preprocess.append(parsed - started)
@@ -116,7 +117,7 @@ def answers(served: Served, results: list[np.ndarray]) -> list[dict[str, Any]]:
     """One answer per row, each saying which model, form and version gave it."""
     outputs = {t.name: array for t, array in zip(served.signature.outputs, results, strict=True)}
     who = {"model": served.model.name, "form": served.form, "version": served.version}
-    return [{**answer, **who} for answer in served.model.answers(outputs)]
+    return [{**found, **who} for found in served.model.answers(outputs)]
 
 
 def random_prediction(name: str, repository: Repository) -> App:

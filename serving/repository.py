@@ -17,7 +17,7 @@ from serving.sessions import Session, open_session, warm_up
 from serving.settings import Settings, chosen
 from serving.store import StoredForm, stored_forms
 
-log = logging.getLogger("ekiben")
+log = logging.getLogger("bentoml.ekiben")
 FLUSH_SECONDS = 1.0
 
 

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bentos import contract
-from bentos.contract import Fields, Image, Model
-from serving import native
-from serving.errors import BadInput, ClientGone, ServingError
-from serving.http import App, Receive, Routes, Scope, Send, header, hung_up, query, read_body, send_bytes
+from bentos.contract import Image
+from serving.http import App, Receive, Routes, Scope, Send, header, send_bytes
+from serving.native import FILE_FIELD
 from serving.pages import assets, curls
-from serving.pages.answers import ask, figure, picture
-from serving.pages.controls import UNKNOWN, complaints_by_field, controls, defaults, submitted
-from serving.payloads import checked_fields
+from serving.pages.answers import figure
+from serving.pages.controls import UNKNOWN
+from serving.pages.trial import FRESH, HTML, Render, Trial
 from serving.repository import Repository
-
-HTML = (b"content-type", b"text/html; charset=utf-8")
-PNG = (b"content-type", b"image/png")
-FRESH = (b"cache-control", b"no-store")
-FORM = b"application/x-www-form-urlencoded"
-Render = Callable[..., bytes]
 
 
 def routes(repository: Repository) -> Routes:
@@ -57,7 +46,7 @@ def _renderer(repository: Repository) -> Render:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = figure
-    environment.globals.update(repository=repository, curls=curls, UNKNOWN=UNKNOWN, FILE_FIELD=native.FILE_FIELD)
+    environment.globals.update(repository=repository, curls=curls, UNKNOWN=UNKNOWN, FILE_FIELD=FILE_FIELD)
 
     def render(template: str, scope: Scope, **values: Any) -> bytes:
         root = "../" * (scope["path"].count("/") - 1) or "./"
@@ -76,98 +65,3 @@ def _page(render: Callable[[Scope], bytes]) -> dict[str, App]:
         await send_bytes(send, render(scope), HTML, 200, FRESH, *assets.SECURITY)
 
     return {"GET": app, "HEAD": app}
-
-
-class Trial:
-    """The page on which one model is tried."""
-
-    def __init__(self, name: str, model: Model, repository: Repository, render: Render) -> None:
-        self.name = name
-        self.model = model
-        self.repository = repository
-        self.examples = _examples(name)
-        self._render = render
-
-    def opened(self, scope: Scope) -> bytes:
-        """The page as a link opens it: with the defaults, with `?example=2`, or with something random."""
-        asked = query(scope)
-        if not isinstance(self.model.payload, Fields):
-            return self._shown(scope)
-        if "random" in asked:
-            return self._shown(scope, native.random_payload(self.repository.get(self.name))[1])
-        place = asked.get("example", "")
-        if place.isdecimal() and int(place) < len(self.examples):
-            return self._shown(scope, self.examples[int(place)])
-        return self._shown(scope, defaults(self.model.payload))
-
-    async def submitted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A form posted without a script: the page again, with the answer or with what is wrong."""
-        values: Any = None
-        shown: dict[str, Any] = {}
-        status = 200
-        try:
-            payload = values = await self._payload(scope, receive)
-            if isinstance(self.model.payload, Fields):
-                payload, complaints = checked_fields(values, self.model.payload)
-                shown["errors"] = complaints_by_field(complaints, self.model.payload)
-                status = 400 if complaints else 200
-            else:
-                shown["seen"] = await self._picture(payload)
-            if status == 200:
-                shown["cards"] = await ask(self.name, payload, self.repository, hung_up(receive))
-        except ClientGone:
-            raise
-        except ServingError as error:
-            status = error.status
-            shown["errors"] = {"": str(error) or HTTPStatus(status).phrase}
-        await send_bytes(send, self._shown(scope, values, **shown), HTML, status, FRESH, *assets.SECURITY)
-
-    async def _payload(self, scope: Scope, receive: Receive) -> Any:
-        """What the form holds: a dict of values, unchecked, or a file's bytes."""
-        body = await read_body(scope, receive, self.repository.settings.max_body_bytes)
-        kind = header(scope, b"content-type") or FORM
-        if isinstance(self.model.payload, Fields):
-            if not kind.startswith(FORM):
-                raise BadInput(f"this page takes a form; JSON goes to /{self.name}/{self.model.verb}")
-            return submitted(_form(body), self.model.payload)
-        files, _ = native.reader(self.model)(body, kind)
-        return files[0]
-
-    async def seen(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The picture as the model sees it after preprocessing, as PNG."""
-        png = await self._picture(await self._payload(scope, receive))
-        await send_bytes(send, png, PNG, 200, FRESH, *assets.SECURITY)
-
-    async def _picture(self, data: bytes) -> bytes:
-        def work() -> bytes:
-            return picture(native.rows(self.model, [data])[0][0])
-
-        return await asyncio.get_running_loop().run_in_executor(None, work)
-
-    def _shown(self, scope: Scope, values: Any = None, **shown: Any) -> bytes:
-        """Render the page with what was sent and what came of it: errors, cards, seen."""
-        errors: Mapping[str, str] = shown.get("errors", {})
-        page = {"trial": self, "model": self.model, "forms": self.repository.forms(self.name), "errors": errors}
-        page |= {"cards": shown.get("cards", []), "seen": "", "controls": [], "payload": values}
-        if "seen" in shown:
-            page["seen"] = f"data:image/png;base64,{base64.b64encode(shown['seen']).decode()}"
-        if not isinstance(self.model.payload, Fields):
-            return self._render("image.html", scope, **page | {"payload": "picture.png"})
-        reference = self.repository.get(self.name).stored.certificate["reference"]
-        page["payload"] = values = defaults(self.model.payload) if values is None else values
-        page["controls"] = controls(self.model.payload, values, errors, reference)
-        return self._render("fields.html", scope, **page)
-
-
-def _examples(name: str) -> list[Any]:
-    try:
-        return contract.examples(name)
-    except FileNotFoundError:
-        return []
-
-
-def _form(body: bytes) -> dict[str, str]:
-    try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
-    except ValueError as error:
-        raise BadInput(f"the form cannot be read: {error}") from None

@@ -60,7 +60,7 @@ def figure(value: Any) -> str:
 def picture(row: np.ndarray) -> bytes:
     """What the model saw, as PNG: (h, w), (1, h, w), (3, h, w) of any range. BadInput if it is no picture."""
     if row.ndim == 3:
-        row = np.moveaxis(row, 0, -1)[..., : 3 if row.shape[0] == 3 else 1].squeeze()
+        row = np.moveaxis(row, 0, -1) if row.shape[0] == 3 else row[0]
     if row.ndim not in (2, 3):
         raise BadInput(f"what this model sees is no picture: it has shape {list(row.shape)}")
     row = row.astype(np.float32)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, log10
+from math import ceil, floor, log10
 from typing import Any
 
 from bentos.contract import Field, Fields
 
 SLIDER_STEPS = 10_000  # more whole numbers than these are typed, not slid
+AROUND = 1.5  # how far a slider reaches beyond what is usual, in widths of it
 UNKNOWN = ".unknown"  # what a form adds to the name of a nullable field for its “unknown” box
 
 
@@ -32,14 +33,33 @@ class Control:
 
     @property
     def step(self) -> float:
-        """A round step that divides the range into a hundred to a thousand parts; 1 for whole numbers."""
-        if self.field.type is int:
-            return 1
-        return float(f"{10.0 ** floor(log10((self.field.high - self.field.low) / 100)):g}")
+        """A round step that divides the slider into a hundred to a thousand parts; 1 for whole numbers."""
+        low, high = self._reach()
+        return 1 if self.field.type is int else float(f"{10.0 ** floor(log10((high - low) / 100)):g}")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where the slider begins and ends: what is usual and as much again around it, within the bounds."""
+        low, high = self._reach()
+        low, high = floor(low / self.step) * self.step, ceil(high / self.step) * self.step
+        return _round(max(low, self.field.low)), _round(min(high, self.field.high))
+
+    def _reach(self) -> tuple[float, float]:
+        if self.usual is None:
+            return self.field.low, self.field.high
+        low, high = self.usual
+        return max(self.field.low, low - AROUND * (high - low)), min(self.field.high, high + AROUND * (high - low))
+
+    @property
+    def bounds(self) -> str:
+        """`1 – 100, mostly 2 – 17`"""
+        words = f"{_plain(self.field.low)} – {_plain(self.field.high)}"
+        return f"{words}, mostly {_plain(self.usual[0])} – {_plain(self.usual[1])}" if self.usual else words
 
     @property
     def slides(self) -> bool:
-        return self.kind == "number" and 0 < (self.field.high - self.field.low) / self.step <= SLIDER_STEPS
+        low, high = self.ends
+        return self.kind == "number" and (high - low) / self.step <= SLIDER_STEPS
 
 
 def controls(
@@ -52,10 +72,18 @@ def controls(
     ]
 
 
+def _plain(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:.5g}"
+
+
 def _usual(histogram: Mapping[str, Any] | None) -> tuple[float, float] | None:
     """The first and the last decile."""
-    edges = (histogram or {}).get("edges") or ()
-    return (float(f"{edges[0]:.5g}"), float(f"{edges[-1]:.5g}")) if len(edges) > 1 else None
+    edges: Sequence[float] = (histogram or {}).get("edges") or ()
+    return (_round(edges[0]), _round(edges[-1])) if len(edges) > 1 and edges[0] < edges[-1] else None
+
+
+def _round(number: float) -> float:
+    return float(f"{number:.5g}")
 
 
 def defaults(payload: Fields) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The README's how-to, done: a model is one folder, and a file without a recipe is one command."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,8 @@ from tests.conftest import ROOT, command, running
 def project(tmp_path_factory):
     """A copy of the project with the README's kettle in it, and nothing else changed."""
     root = tmp_path_factory.mktemp("project")
-    for room in ("bentos", "serving", "train", "convert", "service.py", "bentofile.yaml", "pyproject.toml"):
+    rooms = ("bentos", "serving", "train", "convert", "deploy", "service.py", "bentofile.yaml", "pyproject.toml")
+    for room in (*rooms, "requirements.lock"):
         source = ROOT / room
         shutil.copytree(source, root / room) if source.is_dir() else shutil.copy(source, root / room)
     readme = (ROOT / "README.md").read_text()
@@ -86,7 +88,7 @@ def test_a_bento_holds_exactly_the_pinned_models(project, fifth, tmp_path):
     shutil.copytree(ROOT / "build" / "test-home" / "models", home / "models")
     built = subprocess.run(
         [sys.executable, "-m", "bentoml", "build", ".", "--output", "tag"],
-        cwd=project, env={**__import__("os").environ, "BENTOML_HOME": str(home), "EKIBEN_MODELS": "iris"},
+        cwd=project, env={**os.environ, "BENTOML_HOME": str(home), "EKIBEN_MODELS": "iris"},
         capture_output=True, text=True,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr

@@ -121,7 +121,7 @@ FILE_CASES = {
     "no file": ({"data": {"other": "1"}}, 415, "send multipart/form-data with a file field 'image'"),
     "another field": ({"files": {"picture": b"x"}}, 400, "form field 'picture' is unknown; the file field is 'image'"),
     "not a picture": ({"files": {"image": b"hello"}}, 400, "picture"),
-    "empty": ({"files": {"image": b""}}, 400, "picture"),
+    "empty": ({"files": {"image": b""}}, 400, "empty"),
     "an address": (
         {"files": {"image": (None, "http://127.0.0.1/x.png")}}, 400, "must be a file, and is never fetched",
     ),

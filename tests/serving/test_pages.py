@@ -318,15 +318,19 @@ def test_a_tensor_that_is_no_picture_is_said_to_be_none():
 
 
 @pytest.mark.parametrize(
-    ("field", "step", "slides"),
+    ("field", "usual", "step", "ends", "slides"),
     [
-        (Field("a", "", 0.1, 15, 5.8), 0.1, True), (Field("a", "", 55, 56.5, 55.7), 0.01, True),
-        (Field("a", "", 100, 3000, 673.5), 10, True), (Field("a", "", 1, 5000, 140, type=int), 1, True),
-        (Field("a", "", 0, 10_000_000, 1, type=int), 1, False), (Field("a", "", 0, 1, 1, type=bool), 0.01, False),
+        (Field("a", "", 0.1, 15, 5.8), (5.0, 7.0), 0.01, (2, 10), True),
+        (Field("a", "", 55, 56.5, 55.7), None, 0.01, (55, 56.5), True),
+        (Field("a", "", 8, 1000, 54), (33.4, 93.7), 1, (8, 185), True),
+        (Field("a", "", 1, 100, 5, type=int), (2, 17), 1, (1, 40), True),
+        (Field("a", "", 0, 10_000_000, 1, type=int), (5517, 53853), 1, (0, 126_360), False),
+        (Field("a", "", 0, 1, 1, type=bool), None, 0.01, (0, 1), False),
     ],
 )  # fmt: skip
-def test_sliders_are_where_they_help_and_step_roundly(field, step, slides):
-    assert (Control(field).step, Control(field).slides) == (step, slides)
+def test_sliders_are_where_they_help_and_step_roundly(field, usual, step, ends, slides):
+    control = Control(field, usual=usual)
+    assert (control.step, control.ends, control.slides) == (step, ends, slides)
 
 
 def test_a_forms_texts_become_a_payload():
@@ -340,7 +344,9 @@ def test_complaints_go_to_their_fields():
     assert found == {"floor": "floor is 0: no; floor is 0, too", "": "'x' is unknown"}
 
 
-@pytest.mark.parametrize(("value", "words"), [(0.90351, "0.9035"), (1403544.6, "1,403,545"), ("a", "a"), (True, "True")])
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.90351, "0.9035"), (1403544.6, "1,403,545"), ("a", "a"), (True, "True")]
+)
 def test_figures_are_short(value, words):
     assert figure(value) == words
 
@@ -354,7 +360,9 @@ def test_curls_survive_a_shell():
 
 
 def test_a_large_tensor_is_sent_in_binary():
-    (tensor,) = Signature.from_dict({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 9, 9]}], "outputs": []}).inputs
+    (tensor,) = Signature.from_dict(
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 9, 9]}], "outputs": []}
+    ).inputs
     producer, _, command = curls.v2("own", (tensor,), "http://x").partition("|")
     sent = subprocess.run(["sh", "-c", producer], capture_output=True, check=True).stdout
     length = int(re.search(r"Inference-Header-Content-Length: (\d+)", command)[1])

@@ -65,7 +65,8 @@ function changed() {
     if (slider) slider.disabled = unknown.checked;
     box.classList.toggle("is-unknown", unknown.checked);
   }
-  showCurl([["-H", "Content-Type: application/json"], ["-d", JSON.stringify(payload())]]);
+  const spaced = JSON.stringify(payload(), null, 1).replaceAll(/\n */g, " ");
+  showCurl([["-H", "Content-Type: application/json"], ["-d", spaced]]);
   answer();
 }
 

@@ -29,7 +29,7 @@ function clear() {
   wipe();
   forget();
   seen.hidden = save.hidden = true;
-  say("", "Draw something, or open a picture.");
+  say("", "No picture yet.");
   changed();
 }
 
@@ -56,7 +56,12 @@ async function open(picture, name) {
   changed();
 }
 
-const picture = () => file ?? new Promise((done) => canvas.toBlob((blob) => done(new File([blob], "picture.png", { type: blob.type }))));
+/** What is on the sheet, as a file. Not toBlob: browsers put that off until they are idle. */
+function picture() {
+  if (file) return file;
+  const bytes = atob(canvas.toDataURL("image/png").split(",")[1]);
+  return new File([Uint8Array.from(bytes, (byte) => byte.charCodeAt(0))], "picture.png", { type: "image/png" });
+}
 
 function form(content) {
   const body = new FormData();
@@ -65,7 +70,7 @@ function form(content) {
 }
 
 const answer = live(async (signal) => {
-  const content = await picture();
+  const content = picture();
   URL.revokeObjectURL(save.href);
   save.href = URL.createObjectURL(content);
   save.download = content.name;

@@ -63,16 +63,12 @@ export function showCurl(lines) {
 function fill(card, { model, form, version, ...answer }, took) {
   card.querySelector(".took").textContent = took >= 0 ? `${took.toFixed(1)} ms` : "";
   card.querySelector(".answer").textContent = headline(answer);
-  const bars = Object.entries(answer.probabilities ?? {}).map(([label, p]) => bar(label, p, label === answer.label));
-  card.querySelector(".bars").replaceChildren(...bars);
-}
-
-function bar(label, p, best) {
-  const row = element("li");
-  const meter = Object.assign(element("meter", String(p)), { min: 0, max: 1, value: p });
-  row.classList.toggle("best", best);
-  row.append(element("span", label), meter, element("b", `${(100 * p).toFixed(1)} %`));
-  return row;
+  for (const row of card.querySelectorAll(".bars li")) {
+    const p = answer.probabilities?.[row.dataset.label];
+    row.classList.toggle("best", p !== undefined && row.dataset.label === answer.label);
+    row.querySelector("meter").value = p ?? 0;
+    row.querySelector("b").textContent = p === undefined ? "" : `${(100 * p).toFixed(1)} %`;
+  }
 }
 
 function headline(answer) {
