@@ -23,7 +23,7 @@ class Ekiben:
     def __init__(self) -> None:
         self.repository = Repository(SETTINGS, Families())
         self.repository.load(Ekiben.own_models())  # type: ignore[attr-defined]
-        self.repository.keep_flushing()
+        self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
         # What is loaded stays: the collector need not walk it while requests wait.
         gc.collect()
         gc.freeze()

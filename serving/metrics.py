@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import ValueClass
 
@@ -19,6 +19,7 @@ SERVED = ("model", "form", "version")
 REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 STAGE_SECONDS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, *REQUEST_SECONDS)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+REASONS = ("bad_input", "cancelled", "engine", "not_ready", "shed", "timeout")
 STAGES = ("queue", "preprocess", "infer", "postprocess")
 
 
@@ -30,6 +31,9 @@ class Families:
 
         def histogram(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(name, doc, (*SERVED, *labels), buckets=buckets, registry=registry)
+
+        def gauge(name: str, doc: str, *labels: str) -> Gauge:
+            return Gauge(name, doc, labels, registry=registry, multiprocess_mode="max")
 
         self.request = histogram(
             "ekiben_request_seconds",
@@ -45,6 +49,20 @@ class Families:
         }
         self.batch = histogram("ekiben_batch_rows", "Rows of an engine call", ROWS)
         self.depth = histogram("ekiben_queue_depth_rows", "Rows found waiting when a batch was formed", ROWS)
+        bins = ("model", "version", "quantity", "bin")
+        self.drift_observed = Counter(
+            "ekiben_drift_observed_total", "Rows whose quantity fell into this bin of training", bins, registry=registry
+        )
+        self.drift_reference = gauge("ekiben_drift_reference_ratio", "Share of training's rows in this bin", *bins)
+        self.drift_rows = gauge("ekiben_drift_reference_rows", "Rows that the reference was taken from", *bins[:3])
+        self.refused = gauge("ekiben_form_refused", "1 for a form whose certificate or file was refused", *SERVED)
+        self.workers = gauge("ekiben_workers", "Worker processes that this service is set to run")
+        self.heartbeats = Counter(
+            "ekiben_worker_heartbeats_total",
+            "Seconds that a worker's event loop has turned",
+            ["worker"],
+            registry=registry,
+        )
         self.failures = Counter(
             "ekiben_failures_total", "Requests answered with an error", (*SERVED, "reason"), registry=registry
         )
@@ -90,6 +108,8 @@ class Recorder:
 
     def __post_init__(self) -> None:
         families, labels = self.families, self.labels
+        for reason in REASONS:  # from the start: a rate misses the first value of a series
+            families.failures.labels(*labels, reason)
         self._histograms = [
             (self.v2, families.request.labels(*labels, "v2")),
             (self.native, families.request.labels(*labels, "native")),

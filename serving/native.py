@@ -17,6 +17,7 @@ from bentos.contract import Fields, Model, PayloadError
 from serving.errors import BadInput, ServingError, UnsupportedMedia
 from serving.http import App, Receive, Routes, Scope, Send, answer, header, hung_up, query, read_body, send_json
 from serving.payloads import field_reader
+from serving.refusals import unavailable
 from serving.repository import Repository, Served
 from serving.uploads import uploaded_files
 
@@ -30,12 +31,18 @@ def routes(repository: Repository) -> Routes:
     """`POST /<model>/<verb>` and `GET /<model>/random` of every model that people can send something to."""
     found: Routes = {}
     for name in repository.models:
-        served = next(iter(repository.forms(name)), None)
-        if served is None or served.model.payload is None:
-            continue
-        found[f"/{name}/{served.model.verb}"] = {"POST": predict(name, reader(served.model), repository)}
-        found[f"/{name}/random"] = {"GET": random_prediction(name, repository)}
+        forms = repository.forms(name)
+        if forms and forms[0].model.payload is not None:
+            found[_path(forms[0].model)] = {"POST": predict(name, reader(forms[0].model), repository)}
+            found[f"/{name}/random"] = {"GET": random_prediction(name, repository)}
+        elif not forms and name in contract.names():
+            refused = next(stored for stored in repository.refused.values() if stored.model == name)
+            found[_path(contract.model(name))] = {"POST": unavailable(refused, repository)}
     return found
+
+
+def _path(model: Model) -> str:
+    return f"/{model.name}/{model.verb}"
 
 
 def reader(model: Model) -> Reader:
@@ -82,8 +89,8 @@ def predict(name: str, read: Reader, repository: Repository) -> App:
             recorder.preprocess.append(parsed - started)
             recorder.postprocess.append(ended - computed)
             recorder.native.append(ended - started)
-        except ServingError as error:
-            served.recorder.failed(error.reason)
+        except Exception as error:
+            served.recorder.failed(error.reason if isinstance(error, ServingError) else ServingError.reason)
             raise
 
     return app

@@ -10,6 +10,7 @@ from typing import Any
 
 from bentos import contract
 from bentos.contract import FORMS, Model, Signature
+from serving.drift import Watch
 from serving.errors import NotFound, NotReady
 from serving.metrics import Families, Recorder
 from serving.runner import BatchingRunner, BentoDispatcherRunner, Runner
@@ -29,6 +30,7 @@ class Served:
     stored: StoredForm
     runner: Runner
     recorder: Recorder
+    watch: Watch
 
     @property
     def form(self) -> str:
@@ -66,6 +68,7 @@ class Repository:
             except Exception as error:
                 refusal = str(error) if isinstance(error, NotReady) else f"{stored.tag}: {error}"
                 self.refused[stored.name] = StoredForm(**{**vars(stored), "refusal": refusal})
+                self.families.refused.labels(stored.model, stored.form, stored.version).set(1)
                 log.error("REFUSED %s", refusal)
         for model in {served.model.name for served in self.served.values()}:
             self.served[model] = next(self.served[name] for f in FORMS if (name := f"{model}-{f}") in self.served)
@@ -78,14 +81,17 @@ class Repository:
         model = described_model(stored)
         session = open_session(model, stored.form, stored.file, self.settings.threads())
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
-        return Served(model, stored, self._runner(session, model.signature, recorder), recorder)
+        watch = Watch(model, stored.certificate, self.families)
+        self.families.refused.labels(*recorder.labels).set(0)
+        return Served(model, stored, self._runner(session, model.signature, recorder, watch), recorder, watch)
 
-    def _runner(self, session: Session, signature: Signature, recorder: Recorder) -> Runner:
+    def _runner(self, session: Session, signature: Signature, recorder: Recorder, watch: Watch) -> Runner:
         settings = self.settings
         limits: dict[str, Any] = {
             "max_batch_size": settings.max_batch_size,
             "max_latency": settings.max_latency_ms / 1e3,
             "max_queue_rows": settings.max_queue_rows,
+            "observe": watch.add,
         }
         timings = warm_up(session, signature, sorted({1, 2, 8, settings.max_batch_size}))
         if settings.dispatcher == "bentoml":
@@ -131,11 +137,14 @@ class Repository:
         """Bring the metrics up to now."""
         for served in self.every_form():
             served.recorder.flush()
+            served.watch.flush()
 
-    def keep_flushing(self) -> None:
-        """Flush once a second, so that any worker's scrape sees what all have counted."""
+    def keep_flushing(self, worker: int) -> None:
+        """Flush once a second, so that any worker's scrape sees what all have counted; and show that this one lives."""
         self.flush()
-        self._flushing = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.keep_flushing)
+        self.families.workers.set(self.settings.workers)
+        self.families.heartbeats.labels(str(worker)).inc(FLUSH_SECONDS)
+        self._flushing = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.keep_flushing, worker)
 
     def close(self) -> None:
         if self._flushing is not None:

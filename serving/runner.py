@@ -23,6 +23,8 @@ from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded
 from serving.metrics import Recorder
 from serving.sessions import Batch, Session, check_outputs
 
+Observe = Callable[[Batch, list[np.ndarray]], None]
+
 # An engine call longer than this goes to the thread: about five times what handing over and back costs the loop.
 INLINE_SECONDS = 150e-6
 
@@ -98,10 +100,11 @@ class BatchingRunner:
         max_batch_size: int,
         max_latency: float,
         max_queue_rows: int,
+        observe: Observe = lambda inputs, outputs: None,
         timings: Sequence[tuple[int, float]] = (),
         inline_seconds: float = INLINE_SECONDS,
     ) -> None:
-        self._session, self._signature, self._recorder = session, signature, recorder
+        self._session, self._signature, self._recorder, self._observe = session, signature, recorder, observe
         self._max_batch_size, self._max_latency, self._max_queue_rows = max_batch_size, max_latency, max_queue_rows
         self._inline_seconds = inline_seconds
         self._loop = asyncio.get_running_loop()
@@ -221,6 +224,7 @@ class BatchingRunner:
         self._engine_time.learn(rows, seconds)
         self._recorder.infer.append(seconds)
         self._recorder.batch.append(rows)
+        self._observe(batch, outputs)
         return outputs
 
     def _deliver(self, done: list[tuple[Job, Any]]) -> None:
@@ -294,13 +298,14 @@ class BentoDispatcherRunner:
         max_batch_size: int,
         max_latency: float,
         max_queue_rows: int,
+        observe: Observe = lambda inputs, outputs: None,
     ) -> None:
         from bentoml._internal.marshal.dispatcher import CorkDispatcher
 
         def overloaded() -> None:
             raise Overloaded("BentoML's dispatcher is overloaded")
 
-        self._session, self._signature, self._recorder = session, signature, recorder
+        self._session, self._signature, self._recorder, self._observe = session, signature, recorder, observe
         dispatcher: Any = CorkDispatcher(
             max_latency_in_ms=int(max_latency * 1e3),
             max_batch_size=max_batch_size,
@@ -321,6 +326,7 @@ class BentoDispatcherRunner:
         self._recorder.infer.append(perf_counter() - started)
         self._recorder.batch.append(rows)
         check_outputs(outputs, self._signature, rows)
+        self._observe(batch, outputs)
         stops = np.cumsum([len(inputs[0]) for inputs in batches])[:-1]
         return [list(parts) for parts in zip(*(np.split(array, stops) for array in outputs), strict=True)]
 

@@ -36,6 +36,10 @@ class Card:
         found = self.answer.get("probabilities")
         return found if isinstance(found, dict) else {}
 
+    @property
+    def sureness(self) -> float | None:
+        return self.bars.get(self.headline)
+
 
 async def ask(name: str, payload: Any, repository: Repository, gone: Callable[[], bool] | None) -> list[Card]:
     """Every form's answer to one checked payload, the default form's first."""

@@ -45,8 +45,8 @@ def infer(name: str, default: Served, repository: Repository) -> App:
             recorder.preprocess.append(parsed - started)
             recorder.postprocess.append(ended - computed)
             recorder.v2.append(ended - started)
-        except ServingError as error:
-            served.recorder.failed(error.reason)
+        except Exception as error:
+            served.recorder.failed(error.reason if isinstance(error, ServingError) else ServingError.reason)
             raise
 
     return app

@@ -7,6 +7,7 @@ from typing import Any
 
 from serving.errors import NotReady
 from serving.http import App, Receive, Routes, Scope, Send, get, read_body, send_json
+from serving.refusals import unavailable
 from serving.repository import Repository, Served
 from serving.v2 import describe
 from serving.v2.infer import infer
@@ -29,7 +30,7 @@ def routes(repository: Repository) -> Routes:
     for name, refused in repository.refused.items():
         for base in _bases(name, refused.version):
             found[f"{base}/ready"] = _readiness(lambda: False, refused.refusal)
-            found[f"{base}/infer"] = {"POST": _unavailable(refused.refusal)}
+            found[f"{base}/infer"] = {"POST": unavailable(refused, repository)}
     return found
 
 
@@ -54,13 +55,6 @@ def _readiness(ready: Callable[[], bool], why: str) -> dict[str, App]:
         return {"ready": True}
 
     return get(answer)
-
-
-def _unavailable(why: str) -> App:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise NotReady(why)
-
-    return app
 
 
 def _index(repository: Repository) -> App:

@@ -1,5 +1,6 @@
 """What an operator does to the service, and what it does then."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,13 @@ def test_a_file_that_is_not_the_certified_one_is_refused_and_the_service_is_not_
         assert http.get("/health").status_code == 503
         assert http.get("/livez").status_code == 200
         assert http.get("/v2/health/ready").status_code == 503
+        for path in ("/iris/classify", "/v2/models/iris-onnx/infer"):
+            refused = http.post(path, json=IRIS)
+            assert refused.status_code == 503
+            assert "does not match its certificate" in refused.json()["error"]
+        text = http.get("/metrics").text
+        assert 'ekiben_form_refused{form="onnx",model="iris"' in text
+        assert re.search(r'ekiben_failures_total{form="onnx",model="iris",reason="not_ready",version="\w+"} 2.0', text)
 
 
 def test_an_empty_store_says_what_to_do(serve, tmp_path):
@@ -128,6 +136,19 @@ def counted(server):
     text = urllib.request.urlopen(f"{server.url}/metrics").read().decode()  # noqa: S310
     lines = [line for line in text.splitlines() if line.startswith("ekiben_request_seconds_count")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if 'interface="native"' in line)
+
+
+def test_what_was_asked_is_counted_for_drift_over_all_workers(serve):
+    with serve(EKIBEN_MODELS="iris", EKIBEN_WORKERS="2") as server, httpx.Client(base_url=server.url) as http:
+        assert "ekiben_workers 2.0" in http.get("/metrics").text
+        for _ in range(20):
+            httpx.post(f"{server.url}/iris/classify", json=[IRIS] * 5)
+        time.sleep(1.5)  # the other worker's flush
+        text = http.get("/metrics").text
+        for quantity in ("input:sepal_length", "prediction:class", "prediction:confidence"):
+            found = re.findall(rf'ekiben_drift_observed_total{{.*quantity="{quantity}".*}} (\S+)', text)
+            assert sum(map(float, found)) == 100
+        assert re.search(r'ekiben_worker_heartbeats_total{worker="2"} [1-9]', text)
 
 
 def test_promtool_has_nothing_to_say_of_the_metrics(server):

@@ -4,8 +4,10 @@ import json
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -17,11 +19,11 @@ from bentos.contract import Field, Fields, Image, Model, PayloadError, Signature
 from serving import pages
 from serving.errors import BadInput, Overloaded
 from serving.http import Router
-from serving.metrics import Families, Recorder
+from serving.metrics import Families
 from serving.pages import assets, curls
 from serving.pages.answers import figure, picture
 from serving.pages.controls import Control, complaints_by_field, submitted
-from serving.repository import Repository, Served
+from serving.repository import Repository
 from serving.settings import Settings
 from serving.store import StoredForm
 
@@ -89,7 +91,7 @@ class Engine:
         return [self.answer]
 
 
-def certificate(**further):
+def certificate():
     return {
         "dataset": {"source": "listings of 2026", "sha256": "d" * 64, "rows": 20000, "held_out_rows": 4000},
         "difference": {"max": 2.27e-06, "tolerance": 1e-4, "relative": True, "against": "sklearn", "rows": 4000},
@@ -98,18 +100,20 @@ def certificate(**further):
         "libraries": {"onnxruntime": "1.31.1"},
         "issued": "2026-11-21T02:06:19+00:00",
         "reference": {"input:floor": {"edges": [2.0, 5.0, 17.0]}},
-    } | further
+    }
 
 
 def box(*served, refused=()):
+    """A repository of (model, form, engine), the first of a model its default."""
     repository = Repository(Settings(max_body_bytes=20_000), Families())
     for model, form, engine in served:
         stored = StoredForm(model.name, form, "1a2b3c", Path(), certificate(), {})
-        found = Served(model, stored, engine, Recorder(repository.families, (model.name, form, "1a2b3c")))
-        repository.served[f"{model.name}-{form}"] = found
+        found = SimpleNamespace(
+            model=model, form=form, version="1a2b3c", stored=stored, runner=engine, signature=model.signature
+        )
+        repository.served[stored.name] = found
         repository.served.setdefault(model.name, found)
-    for form in refused:
-        repository.refused[form.name] = form
+    repository.refused = {form.name: form for form in refused}
     return repository
 
 
@@ -270,6 +274,16 @@ async def test_unknown_is_nan_to_the_model(form):
     async with client(repository) as http:
         assert (await http.post("/ui/flat", data=GOOD | form)).status_code == 200
     assert np.isnan(repository.get("flat").runner.rows[0][2])
+
+
+async def test_an_answer_of_another_shape_is_shown_as_well_as_can_be():
+    def guesses(outputs):
+        return [{"label": "dusk", "probabilities": {"dark": 0.4, "light": 0.6}} for _ in outputs["logits"]]
+
+    odd = replace(SHADE, postprocess=guesses)
+    async with client(box((odd, "onnx", Engine([0.0, 2.0])))) as http:
+        answer = await http.post("/ui/shade", files={"image": png(200)})
+        assert "dusk says onnx" in text_of(answer.text)
 
 
 async def test_other_errors_are_pages_too():

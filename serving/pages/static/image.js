@@ -46,8 +46,9 @@ function line(from, to) {
 /** Shows a picture on the sheet as far as this browser can, and asks about the file as it is. */
 async function open(picture, name) {
   wipe();
-  file = new File([picture], name || "picture.png", { type: picture.type });
+  const opened = (file = new File([picture], name || "picture.png", { type: picture.type }));
   const bitmap = await createImageBitmap(picture).catch(() => null);
+  if (file !== opened) return; // cleared or replaced meanwhile
   if (bitmap) {
     const scale = Math.min(canvas.width / bitmap.width, canvas.height / bitmap.height);
     const [width, height] = [bitmap.width * scale, bitmap.height * scale];

@@ -78,7 +78,8 @@ function headline(answer) {
 }
 
 function sureness({ label, probabilities, form }) {
-  return `${probabilities ? `${(100 * probabilities[label]).toFixed(1)} % sure, ` : ""}says ${form}`;
+  const p = probabilities?.[label];
+  return `${p === undefined ? "" : `${(100 * p).toFixed(1)} % sure, `}says ${form}`;
 }
 
 function element(tag, text = "") {

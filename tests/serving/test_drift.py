@@ -1,0 +1,82 @@
+"""Requests fall into training's bins, exactly."""
+
+import numpy as np
+import pytest
+
+from bentos.contract import Field, Fields, Model, Signature, Tensor
+from serving.drift import ELEMENTS, Watch
+from serving.metrics import Families
+
+MODEL = Model(
+    name="m",
+    title="M",
+    doc="",
+    verb="v",
+    payload=Fields((Field("a", "", 0, 9, 1), Field("b", "", 0, 9, 1, nullable=True))),
+    signature=Signature((Tensor("x", "FP32", (-1, 2)),), (Tensor("probabilities", "FP32", (-1, 2)),)),
+    labels=("no", "yes"),
+)
+CERTIFICATE = {
+    "version": "1",
+    "dataset": {"rows": 40},
+    "reference": {
+        "input:a": {"edges": [1.0, 2.0], "shares": [0.25, 0.25, 0.5], "missing": 0.0},
+        "input:b": {"edges": [5.0], "shares": [0.5, 0.5], "missing": 0.2},
+        "prediction:class": {"classes": ["no", "yes"], "shares": [0.7, 0.3]},
+        "prediction:confidence": {"edges": [0.75], "shares": [0.5, 0.5], "missing": 0.0},
+    },
+}
+
+
+@pytest.fixture
+def families():
+    return Families()
+
+
+def value(families, metric, quantity, name):
+    (family,) = (f for f in families.registry.collect() if f.name == metric)
+    (found,) = (
+        s.value for s in family.samples
+        if s.labels.get("quantity") == quantity and s.labels.get("bin") == name and not s.name.endswith("_created")
+    )  # fmt: skip
+    return found
+
+
+def test_values_are_counted_into_the_bins_of_training(families):
+    watch = Watch(MODEL, CERTIFICATE, families)
+    x = np.array([[1.0, 5.0], [1.5, np.nan], [2.5, 9.0], [100, np.nan]], np.float32)
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.4, 0.6]], np.float32)
+    watch.add([x[:3]], [probabilities[:3]])
+    watch.add([x[3:]], [probabilities[3:]])
+    watch.flush()
+    watch.flush()  # nothing is counted twice
+    counted = {
+        ("input:a", "00"): 1, ("input:a", "01"): 1, ("input:a", "02"): 2, ("input:a", "missing"): 0,
+        ("input:b", "00"): 1, ("input:b", "01"): 1, ("input:b", "missing"): 2,
+        ("prediction:class", "00"): 2, ("prediction:class", "01"): 2,
+        ("prediction:confidence", "00"): 2, ("prediction:confidence", "01"): 2,
+    }  # fmt: skip
+    for (quantity, name), rows in counted.items():
+        assert value(families, "ekiben_drift_observed", quantity, name) == rows, (quantity, name)
+
+
+def test_the_reference_is_exported_beside_them_and_sums_to_one(families):
+    Watch(MODEL, CERTIFICATE, families)
+    shares = [value(families, "ekiben_drift_reference_ratio", "input:b", name) for name in ("00", "01", "missing")]
+    assert shares == pytest.approx([0.4, 0.4, 0.2])
+
+
+def test_what_is_held_is_bounded(families):
+    watch = Watch(MODEL, CERTIFICATE, families)
+    batch = np.ones((ELEMENTS // 4, 2), np.float32)
+    for _ in range(5):
+        watch.add([batch], [batch])
+    watch.flush()
+    assert value(families, "ekiben_drift_observed", "input:a", "00") == 2 * len(batch)
+
+
+def test_a_model_without_a_reference_is_not_watched(families):
+    watch = Watch(MODEL, {**CERTIFICATE, "reference": {}}, families)
+    watch.add([np.ones((1, 2))], [np.ones((1, 2))])
+    watch.flush()
+    assert not watch._held
