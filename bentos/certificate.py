@@ -71,7 +71,8 @@ def verify(certificate: Mapping[str, Any] | None, folder: Path, form: str) -> No
     file = folder / certificate["file"]["name"]
     if file.resolve().parent != folder.resolve() or not file.is_file():
         raise CertificateError(f"its certificate is of {certificate['file']['name']}, which is not there")
-    if (actual := file_sha256(file)) != certificate["file"]["sha256"]:
+    actual, certified = file_sha256(file), certificate["file"]["sha256"]
+    if actual != certified:
         raise CertificateError(
-            f"{file.name} does not match its certificate: sha256 {actual[:12]}…, certified {certificate['file']['sha256'][:12]}…"
+            f"{file.name} does not match its certificate: sha256 {actual[:12]}…, certified {certified[:12]}…"
         )

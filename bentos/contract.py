@@ -2,8 +2,8 @@
 
 A model is one folder `bentos/<name>/`:
 
-- `model.py` says `MODEL = Model(...)`: payload, signature and, where the defaults do not fit, preprocess and postprocess.
-  It is what serving imports, so it needs NumPy and Pillow at most.
+- `model.py` says `MODEL = Model(...)`: payload, signature and, where the defaults do not fit, preprocess and
+  postprocess. It is what serving imports, so it needs NumPy and Pillow at most.
 - `recipe.py` says `RECIPE = Recipe(...)`: where the data comes from, how to fit, what conversion may cost.
 - `examples.json` is a list of payloads, shared by the pages, Swagger, the tests and the load tests.
 """
@@ -102,7 +102,7 @@ class Field:
             words = "true or false"
         else:
             kind = "a whole number" if self.type is int else "a number"
-            words = f"{kind} from {self.low:g} to {self.high:g}{' ' + self.unit if self.unit else ''}"
+            words = f"{kind} from {self.low:.10g} to {self.high:.10g}{' ' + self.unit if self.unit else ''}"
         return words + (", or null" if self.nullable else "")
 
 

@@ -58,10 +58,18 @@ def predictor(model: Model, framework: str, trained: Any) -> Callable[[Arrays], 
 
 
 def version(path: Path, signature: Signature) -> str:
-    """12 hex digits of what the weights and the signature are: all forms of one training run share it."""
+    """A number that follows from the weights and the signature: all forms of one training run share it.
+
+    A number since Triton's clients take versions for numbers: perf_analyzer finds no statistics of another.
+    """
     digest = hashlib.sha256(path.read_bytes())
     digest.update(json.dumps(signature.as_dict(), sort_keys=True).encode())
-    return digest.hexdigest()[:12]
+    return numbered(digest.digest())
+
+
+def numbered(digest: bytes) -> str:
+    """A version from a digest: its first 48 bits in decimal."""
+    return str(int.from_bytes(digest[:6]))
 
 
 def _run_pytorch(signature: Signature, trained: Any, inputs: Arrays) -> Arrays:

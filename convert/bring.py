@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from bentos import contract
+from bentos import contract, trained
 from bentos.contract import Arrays, Signature
 from convert import graph, store
 from convert.artifacts import ConvertError
@@ -63,7 +63,7 @@ def bring(file: Path, name: str, title: str, labels: Sequence[str], force: bool 
     graph.check(loaded)
     signature = graph.signature(loaded)
     labelled(signature, labels)
-    version = hashlib.sha256(file.read_bytes() + repr((title, list(labels))).encode()).hexdigest()[:12]
+    version = trained.numbered(hashlib.sha256(file.read_bytes() + repr((title, list(labels))).encode()).digest())
     tag = f"{name}-onnx:{version}"
     if not force and store.find(tag, "onnx"):
         return tag, "already in the store" + (", now the latest again" if store.make_latest(tag) else "")

@@ -162,7 +162,7 @@ def described_model(stored: StoredForm) -> Model:
         return Model(
             name=stored.model,
             title=str(said.get("title") or stored.model),
-            doc="An ONNX model without a recipe.",
+            doc=str(said.get("doc") or "An ONNX model without a recipe."),
             verb="",
             payload=None,
             signature=signature,

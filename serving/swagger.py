@@ -50,7 +50,7 @@ def openapi(repository: Repository) -> dict[str, Any]:
             "description": DESCRIPTION,
         },
         "servers": [{"url": "."}],
-        "paths": paths | _health() | v2.paths(repository),
+        "paths": paths | _pages(repository) | _health() | v2.paths(repository),
         "components": {
             "schemas": {
                 "Error": {
@@ -66,6 +66,16 @@ def openapi(repository: Repository) -> dict[str, Any]:
                 "Tensor": v2.TENSOR,
             }
         },
+    }
+
+
+def _pages(repository: Repository) -> dict[str, Any]:
+    model = v2.path_parameter("model", repository.models)
+    page = {"text/html": {"schema": {"type": "string"}}}
+    shown = {"responses": {"200": {"description": "The page", "content": page}}, "tags": ["Pages"]}
+    return {
+        "/ui": {"get": {**shown, "summary": "All models, their forms and certificates"}},
+        "/ui/{model}": {"get": {**shown, "summary": "A page to try the model", "parameters": [model]}},
     }
 
 

@@ -70,6 +70,10 @@ def statistics(name: str, served: Served, repository: Repository) -> dict[str, A
             "ns": int(sum(total(f"{family}_sum", *f) for f in _each(further)) * 1e9),
         }
 
+    answered = duration("ekiben_postprocess_seconds")
+    engine_calls = total("ekiben_infer_seconds_count")
+    # Triton counts an engine call once for each request in it.
+    per_call = total("ekiben_infer_seconds_sum") / engine_calls if engine_calls else 0.0
     failed = sum(v for (sample, labels), v in totals.items() if sample == "ekiben_failures_total" and labels[:3] == key)
     return {
         "name": name,
@@ -82,8 +86,8 @@ def statistics(name: str, served: Served, repository: Repository) -> dict[str, A
             "fail": {"count": int(failed), "ns": 0},
             "queue": duration("ekiben_queue_seconds"),
             "compute_input": duration("ekiben_preprocess_seconds"),
-            "compute_infer": duration("ekiben_infer_seconds"),
-            "compute_output": duration("ekiben_postprocess_seconds"),
+            "compute_infer": {"count": answered["count"], "ns": int(answered["count"] * per_call * 1e9)},
+            "compute_output": answered,
             "cache_hit": {"count": 0, "ns": 0},
             "cache_miss": {"count": 0, "ns": 0},
         },

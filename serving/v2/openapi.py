@@ -48,8 +48,8 @@ V2_GETS = {"": "Model metadata", "/ready": "Model ready", "/config": "Configurat
 
 def paths(repository: Repository) -> dict[str, Any]:
     tag = "Open Inference Protocol (V2)"
-    model = _path_parameter("model", sorted(repository.served))
-    version = _path_parameter("version", sorted({served.version for served in repository.served.values()}))
+    model = path_parameter("model", sorted(repository.served))
+    version = path_parameter("version", sorted({served.version for served in repository.served.values()}))
     anything, gone = {"schema": {"type": "object"}}, {404: "Unknown model or version"}
     body = {
         "required": True,
@@ -74,7 +74,8 @@ def paths(repository: Repository) -> dict[str, Any]:
     return found
 
 
-def _path_parameter(name: str, values: list[str]) -> dict[str, Any]:
+def path_parameter(name: str, values: list[str]) -> dict[str, Any]:
+    """A part of the path that is one of these."""
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "enum": values}}
 
 

@@ -28,7 +28,7 @@ def test_a_seed_decides_the_version_and_the_bytes(tmp_path: Path) -> None:
     first, again = train("wine", 0, {}, tmp_path / "a"), train("wine", 0, {}, tmp_path / "b")
     other = train("wine", 1, {}, tmp_path / "c")
     assert first["version"] == again["version"] != other["version"]
-    assert len(first["version"]) == 12
+    assert first["version"].isdigit()
     assert (tmp_path / "a/wine/model.skops").read_bytes() == (tmp_path / "b/wine/model.skops").read_bytes()
     assert first["dataset"] == other["dataset"]
 
@@ -103,7 +103,7 @@ def test_if_changed_trains_only_what_would_come_out_otherwise(
 ) -> None:
     command = ["iris", "--out", str(tmp_path), "--if-changed"]
     assert main(command) == 0
-    assert re.search(r"accuracy .* 30 held-out rows of 150\niris: version [0-9a-f]{12} in", capsys.readouterr().out)
+    assert re.search(r"accuracy .* 30 held-out rows of 150\niris: version [0-9]+ in", capsys.readouterr().out)
     assert main(command) == 0
     assert "up to date" in capsys.readouterr().out
     assert main([*command, "--seed", "1"]) == 0
