@@ -4,14 +4,26 @@ PORT ?= 3000
 HOST ?= 127.0.0.1
 TORCH_INDEX ?=
 PYTEST ?=
+IMAGE ?= ekiben
+BOX ?= slim full
+BASE_IMAGE ?= python:3.11-slim
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 export BENTOML_DO_NOT_TRACK := True
 
+# The box without torch and scikit-learn has the forms that need neither.
+SLIM_FORMS := optimized,onnx,int8
+# Where an image build gets the CPU build of torch: an index, a page of links, or else PyTorch's own by its name.
+TORCH_FROM := $(firstword $(TORCH_INDEX:%=UV_EXTRA_INDEX_URL=%) $(patsubst %,UV_FIND_LINKS=%,$(filter http%,$(UV_FIND_LINKS))) \
+              UV_TORCH_BACKEND=cpu)
+BUILD_ARGS := BASE_IMAGE=$(BASE_IMAGE) $(TORCH_FROM)
+COMPOSE := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/compose.yaml
+
 .DEFAULT_GOAL := help
-.PHONY: help serve models test lint format lock clean bench
+.PHONY: help serve models test lint format lock clean bench perf-analyzer image image-slim image-full image-in-docker up down \
+        test-containers
 
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
@@ -19,6 +31,8 @@ help: ## list the targets and the variables
 	@printf '  %-16s %s\n' 'PYTHON' 'the Python that makes .venv (python3); 3.11 to 3.13' \
 	  'PORT, HOST' 'where make serve listens (3000, 127.0.0.1)' \
 	  'TORCH_INDEX' 'index URL of the PyTorch CPU wheels: on Linux PyPI sends the CUDA build of several GB' \
+	  'IMAGE, BOX' 'name of the container images, and which of them make image builds (ekiben; slim full)' \
+	  'BASE_IMAGE' 'what the images are built on (python:3.11-slim); add @sha256:… to pin it to the byte' \
 	  'BENTOML_HOME' 'where models are stored (~/bentoml)' \
 	  'EKIBEN_…' 'settings of the service: serving/settings.py'
 
@@ -49,6 +63,43 @@ format: .venv/testing ## format and sort imports
 
 bench: models .venv/testing ## measure this service against its peers; takes about half an hour
 	$(BIN)/python -m loadtest.peers
+
+image: $(BOX:%=image-%) ## build the container images ekiben:slim and ekiben:full; BOX=slim builds the one
+	@printf '\n%-10s %-8s %s\n' box size run
+	@$(foreach box,$(BOX),printf '%-10s %-8s %s\n' $(box) $$(docker image ls --format '{{.Size}}' $(IMAGE):$(box)) \
+	  'docker run --rm --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges -p 127.0.0.1:3000:3000 $(IMAGE):$(box)';)
+
+# From /, because BentoML 1.4.39 takes the Dockerfile's template only from below the folder it is started in, and
+# renders it in a temporary one.
+image-slim image-full: image-%: models
+	tag=$$($(if $(filter slim,$*),EKIBEN_FORMS=$(SLIM_FORMS)) $(BIN)/bentoml build --output tag \
+	    --bentofile bentofile$(if $(filter slim,$*),.slim).yaml | sed -n 's/^__tag__://p') && test -n "$$tag" && \
+	cd / && $(if $(BENTOML_HOME),BENTOML_HOME='$(abspath $(BENTOML_HOME))') '$(CURDIR)/$(BIN)/bentoml' containerize $$tag \
+	    --image-tag $(IMAGE):$* $(BUILD_ARGS:%=--opt build-arg=%)
+
+image-in-docker: # trains, converts and packs in Docker: slow, and needs neither Python nor .venv
+	rm -rf build/bento-slim
+	docker build --file deploy/image/bento.Dockerfile $(BUILD_ARGS:%=--build-arg %) --output build/bento-slim .
+	docker build --file build/bento-slim/env/docker/Dockerfile $(BUILD_ARGS:%=--build-arg %) --tag $(IMAGE):slim build/bento-slim
+
+up: ## start the service, Prometheus and Alertmanager in Docker; builds the image if it is not there
+	@docker image inspect $(IMAGE):slim > /dev/null 2>&1 || $(MAKE) $(if $(wildcard .venv/serving),image-slim,image-in-docker)
+	$(COMPOSE) up --detach --wait
+	@$(COMPOSE) ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
+
+down: ## stop what make up started; the metrics stay in their volumes
+	$(COMPOSE) --profile grafana down
+
+test-containers: .venv/testing ## tests of the images and of make up; need a container engine
+	$(BIN)/python -m pytest -m container $(PYTEST)
+
+perf-analyzer: .venv/testing ## fetch NVIDIA's perf_analyzer, which a test drives; x86-64 Linux, Debian's libb64-0d
+	@test -x build/perf_analyzer/run || { rm -rf build/perf_analyzer && mkdir -p build/perf_analyzer && cd build/perf_analyzer && \
+	  ../../$(BIN)/pip download --quiet --disable-pip-version-check --no-deps tritonclient==2.51.0 nvidia-cuda-runtime-cu12==12.9.79 && \
+	  for wheel in *.whl; do ../../$(BIN)/python -m zipfile -e $$wheel . ; done && rm *.whl && \
+	  chmod +x tritonclient-2.51.0.data/data/bin/perf_analyzer && \
+	  printf '#!/bin/sh\nhere=$$(dirname "$$(readlink -f "$$0")")\nLD_LIBRARY_PATH=$$here/nvidia/cuda_runtime/lib exec "$$here/tritonclient-2.51.0.data/data/bin/perf_analyzer" "$$@"\n' > run && \
+	  chmod +x run; }
 
 lock: .venv/testing ## write requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

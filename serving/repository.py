@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bentos import contract
@@ -40,7 +41,7 @@ class Served:
     def version(self) -> str:
         return self.stored.version
 
-    @property
+    @cached_property
     def signature(self) -> Signature:
         return self.model.signature
 

@@ -62,27 +62,28 @@ class EngineTime:
 
     def __init__(self) -> None:
         self._weight = self._rows = self._seconds = self._rows2 = self._product = 0.0
+        self._slope = self._intercept = 0.0
 
     def learn(self, rows: int, seconds: float) -> None:
         keep = self.DECAY
         if expected := self.estimate(rows):
             seconds = min(seconds, self.MOST * expected)
-        self._weight = self._weight * keep + 1
+        self._weight = weight = self._weight * keep + 1
         self._rows = self._rows * keep + rows
         self._seconds = self._seconds * keep + seconds
         self._rows2 = self._rows2 * keep + rows * rows
         self._product = self._product * keep + rows * seconds
+        mean_rows, mean_seconds = self._rows / weight, self._seconds / weight
+        variance = self._rows2 / weight - mean_rows * mean_rows
+        if variance > 1e-9:
+            self._slope = max(0.0, (self._product / weight - mean_rows * mean_seconds) / variance)
+            self._intercept = mean_seconds - self._slope * mean_rows
+        else:  # one batch size so far: at worst every row costs as much
+            self._slope, self._intercept = mean_seconds / mean_rows, 0.0
 
     def estimate(self, rows: int) -> float:
         """Seconds for so many rows; 0 while nothing is known."""
-        if not self._weight:
-            return 0.0
-        mean_rows, mean_seconds = self._rows / self._weight, self._seconds / self._weight
-        variance = self._rows2 / self._weight - mean_rows * mean_rows
-        if variance < 1e-9:
-            return mean_seconds * max(1.0, rows / mean_rows)
-        slope = max(0.0, (self._product / self._weight - mean_rows * mean_seconds) / variance)
-        return max(0.0, mean_seconds + slope * (rows - mean_rows))
+        return max(0.0, self._intercept + self._slope * rows)
 
 
 class BatchingRunner:
@@ -200,7 +201,7 @@ class BatchingRunner:
     def _compute(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
         """(job, outputs or error) for each. If the batch fails, its halves are tried, so that bad rows fail alone."""
         try:
-            outputs = self._call([job.inputs for job in jobs], sum(job.rows for job in jobs))
+            outputs = self._call(jobs)
         except Exception as error:
             if len(jobs) > 1:
                 half = len(jobs) // 2
@@ -215,8 +216,12 @@ class BatchingRunner:
             start = stop
         return done
 
-    def _call(self, batches: Sequence[Batch], rows: int) -> list[np.ndarray]:
-        batch = batches[0] if len(batches) == 1 else [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
+    def _call(self, jobs: list[Job]) -> list[np.ndarray]:
+        if len(jobs) == 1:
+            batch, rows = jobs[0].inputs, jobs[0].rows
+        else:
+            batch = [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
+            rows = len(batch[0])
         started = perf_counter()
         outputs = self._session.run(batch)
         seconds = perf_counter() - started

@@ -92,7 +92,7 @@ def check_outputs(outputs: Any, signature: Signature, rows: int) -> None:
     if len(outputs) != len(signature.outputs):
         raise EngineError(f"the engine gave {len(outputs)} outputs, the signature says {len(signature.outputs)}")
     for array, tensor in zip(outputs, signature.outputs, strict=True):
-        if array.shape != (rows, *tensor.shape[1:]) or array.dtype != tensor.dtype:
+        if len(array) != rows or array.shape[1:] != tensor.shape[1:] or array.dtype != tensor.dtype:
             raise EngineError(
                 f"the engine gave {tensor.name} as {array.dtype} {list(array.shape)}, "
                 f"the signature says {tensor.datatype} {[rows, *tensor.shape[1:]]}"

@@ -120,8 +120,10 @@ def _aligned(tensors: tuple[Tensor, ...], found: dict[str, np.ndarray]) -> tuple
     """The arrays in the signature's order, which must all be there with the same number of rows."""
     if len(found) != len(tensors):
         raise BadInput(f"input {_names(tuple(t for t in tensors if t.name not in found))} is missing")
-    ordered = [found[tensor.name] for tensor in tensors]
+    ordered = list(found.values()) if len(tensors) == 1 else [found[tensor.name] for tensor in tensors]
     rows = len(ordered[0])
+    if len(ordered) == 1:
+        return ordered, rows
     if any(len(array) != rows for array in ordered):
         raise BadInput(f"inputs differ in rows: {', '.join(f'{t.name} {len(found[t.name])}' for t in tensors)}")
     return ordered, rows

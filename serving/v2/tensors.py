@@ -27,7 +27,11 @@ _BUFFERS: dict[str, tuple[Any, np.dtype[Any]]] = {
 
 def checked_shape(given: Any, tensor: Tensor, max_rows: int) -> tuple[int, ...]:
     """A request's shape, held against the signature's. BadInput says what was sent and what is wanted."""
-    shape: Any = given.as_list() if isinstance(given, simdjson.Array) and len(given) <= MAX_DIMENSIONS else given
+    if isinstance(given, simdjson.Array) and len(given) == len(tensor.shape):
+        shape: Any = given.as_list()
+        if type(shape[0]) is int and 0 < shape[0] <= max_rows and tuple(shape[1:]) == tensor.shape[1:]:
+            return tuple(shape)
+    shape = given.as_list() if isinstance(given, simdjson.Array) and len(given) <= MAX_DIMENSIONS else given
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
         raise BadInput(f"input {tensor.name!r}: shape must be a list of whole numbers, not {brief(shape)}")
     if len(shape) != len(tensor.shape) or shape[1:] != list(tensor.shape[1:]) or shape[0] < 1:
@@ -100,7 +104,7 @@ def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...]) -> np.nd
 def check_finite(arrays: Sequence[np.ndarray], tensors: Sequence[Tensor]) -> None:
     """BadInput for NaN or infinity."""
     for array, tensor in zip(arrays, tensors, strict=True):
-        if array.dtype.kind != "f":
+        if tensor.datatype[0] != "F":
             continue
         # A dot product is the cheapest pass over all values; it overflows for huge finite ones, which the rest settles.
         if not isfinite(np.vdot(array, array)) and not np.isfinite(flat := array.reshape(-1)).all():
