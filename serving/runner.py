@@ -25,8 +25,9 @@ from serving.sessions import Batch, Session, check_outputs
 
 Observe = Callable[[Batch, list[np.ndarray]], None]
 
-# An engine call longer than this goes to the thread: about five times what handing over and back costs the loop.
-INLINE_SECONDS = 150e-6
+# An engine call longer than this goes to the thread. Measured with 0.4 ms calls: handing over and back, and the two
+# threads' quarrel over the interpreter's lock, cost more than the overlap gains; see docs/performance.md.
+INLINE_SECONDS = 1e-3
 
 
 class Runner(Protocol):
