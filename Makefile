@@ -12,6 +12,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 export BENTOML_DO_NOT_TRACK := True
+export ORT_DISABLE_TELEMETRY := 1
 
 # The box without torch and scikit-learn has the forms that need neither.
 SLIM_FORMS := optimized,onnx,int8

@@ -6,6 +6,7 @@ scikit-learn serves its ONNX forms.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -30,6 +31,7 @@ class OnnxSession:
     """ONNX Runtime on the CPU."""
 
     def __init__(self, file: Path, signature: Signature, threads: int) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it looks when it is first imported
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -1,0 +1,116 @@
+"""Images built as a user builds them, and containers of them; whatever is started is removed by its id."""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import ROOT, shared_home
+
+IMAGE = "ekiben-test"
+# How an operator runs it who trusts nobody: nothing to write to but /tmp, and no privilege.
+HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=1g")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> None:
+    """Skips where there is no container engine; in CI that is a failure."""
+    try:
+        docker("info", seconds=20)
+    except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
+        stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        stop(f"no container engine answers `docker info`: {error}")
+
+
+@pytest.fixture(scope="session")
+def build(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """`build("slim", EKIBEN_MODELS="iris")` → the id of the image that `make image` makes so, once per session."""
+    home = shared_home(store, tmp_path_factory.mktemp("home"))
+    built: dict[tuple[str, ...], str] = {}
+
+    def image(box: str, **environment: str) -> str:
+        key = (box, *environment.items())
+        if key not in built:
+            # The store has its models already.
+            make = ["make", "--old-file=models", f"image-{box}", f"IMAGE={IMAGE}", f"BENTOML_HOME={home}"]
+            command(make, 240, **environment)
+            built[key] = docker("image", "inspect", "--format={{.Id}}", f"{IMAGE}:{box}")
+        return built[key]
+
+    yield image
+    for identity in set(built.values()):
+        docker("image", "rm", "--force", identity)
+
+
+@pytest.fixture(scope="session")
+def slim(build: Callable[..., str]) -> str:
+    return build("slim")
+
+
+@dataclass
+class Container:
+    """A running container of the service."""
+
+    identity: str
+    seconds_to_ready: float = float("nan")
+
+    @property
+    def url(self) -> str:
+        return "http://" + docker("port", self.identity, "3000/tcp").splitlines()[0]
+
+    @property
+    def health(self) -> str:
+        return docker("inspect", "--format={{.State.Health.Status}}", self.identity)
+
+    def inside(self, *words: str) -> str:
+        return docker("exec", self.identity, *words)
+
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+@contextlib.contextmanager
+def running(image: str, *options: str) -> Iterator[Container]:
+    """A hardened container that is ready."""
+    started = time.monotonic()
+    container = Container(docker("run", "--detach", *HARDENED, "--publish=127.0.0.1::3000", *options, image))
+    try:
+        wait(container.answers, 30, lambda: f"not ready:\n{logs(container.identity)}")
+        container.seconds_to_ready = time.monotonic() - started
+        yield container
+    finally:
+        docker("rm", "--force", "--volumes", container.identity)
+
+
+def wait(condition: Callable[[], bool], seconds: float, complaint: Callable[[], str], pause: float = 0.05) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"after {seconds} s {complaint()}"
+        time.sleep(pause)
+
+
+def logs(identity: str) -> str:
+    done = subprocess.run(["docker", "logs", identity], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.stdout
+
+
+def docker(*words: str, seconds: float = 60) -> str:
+    return command(["docker", *words], seconds)
+
+
+def command(words: list[str], seconds: float, **environment: str) -> str:
+    """Run to the end; what it printed. A failure shows both streams."""
+    done = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=seconds
+    )
+    assert done.returncode == 0, f"{' '.join(words)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout.strip()
