@@ -27,6 +27,7 @@ class Ekiben:
         # What is loaded stays: the collector need not walk it while requests wait.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
 
     def routes(self) -> Routes:
         return interface.routes(self.repository)

@@ -123,14 +123,14 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
-def hung_up(receive: Receive) -> Callable[[], bool] | None:
-    """A question that costs nothing to ask: has this client hung up? None where the server cannot say.
+def client_of(receive: Receive) -> RequestResponseCycle | None:
+    """Who asks, with an attribute `disconnected`; None where the server is not uvicorn over httptools.
 
     uvicorn's `receive` is a method of the request's cycle, which knows; asking through `receive()` would take a task
     for every request.
     """
     cycle = getattr(receive, "__self__", None)
-    return (lambda: bool(cycle.disconnected)) if isinstance(cycle, RequestResponseCycle) else None
+    return cycle if type(cycle) is RequestResponseCycle else None
 
 
 async def answer(receive: Receive, send: Send, body: bytes, kind: Header = JSON, *further: Header) -> None:
@@ -140,16 +140,28 @@ async def answer(receive: Receive, send: Send, body: bytes, kind: Header = JSON,
     a small request. Where the server is uvicorn over httptools, and nothing stands in the way (a closing connection, a
     full buffer), head and body are written as one; elsewhere they are sent as ASGI has it.
     """
-    cycle = getattr(receive, "__self__", None)
-    if type(cycle) is not RequestResponseCycle or not cycle.keep_alive or cycle.flow.write_paused or cycle.disconnected:
+    cycle = client_of(receive)
+    if cycle is None or not cycle.keep_alive or cycle.flow.write_paused or cycle.disconnected:
         return await send_bytes(send, body, kind, 200, *further)
-    head = [b"HTTP/1.1 200 OK\r\n"]
-    for name, value in (*cycle.default_headers, kind, *further):
-        head += (name, b": ", value, b"\r\n")
-    cycle.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (b"".join(head), len(body), body))
+    head = _head(cycle.default_headers, kind)
+    if further:
+        head += b"".join([b"%b: %b\r\n" % pair for pair in further])
+    cycle.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
     cycle.response_started = cycle.response_complete = True
     cycle.message_event.set()
     cycle.on_response()
+
+
+_heads: dict[Header, tuple[list[Header], bytes]] = {}
+
+
+def _head(defaults: list[Header], kind: Header) -> bytes:
+    """The status line and the headers that stay the same as long as uvicorn's own list does, which is a second."""
+    made_of, head = _heads.get(kind, (None, b""))
+    if made_of is not defaults:
+        head = b"HTTP/1.1 200 OK\r\n" + b"".join([b"%b: %b\r\n" % pair for pair in (*defaults, kind)])
+        _heads[kind] = (defaults, head)
+    return head
 
 
 async def send_bytes(send: Send, body: bytes, kind: Header = JSON, status: int = 200, *further: Header) -> None:

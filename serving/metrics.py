@@ -20,6 +20,8 @@ REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 STAGE_SECONDS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, *REQUEST_SECONDS)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 REASONS = ("bad_input", "cancelled", "engine", "not_ready", "shed", "timeout")
+# Engine calls between two flushes of a busy form: a thousandth of a second to bin.
+FULL = 250
 STAGES = ("queue", "preprocess", "infer", "postprocess")
 
 
@@ -120,6 +122,10 @@ class Recorder:
 
     def failed(self, reason: str) -> None:
         self.families.failures.labels(*self.labels, reason).inc()
+
+    def full(self) -> bool:
+        """Whether so much is held that binning it begins to hold requests up."""
+        return len(self.batch) >= FULL
 
     def flush(self) -> None:
         """Move what the lists hold into the histograms."""

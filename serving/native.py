@@ -15,7 +15,7 @@ import orjson
 from bentos import contract
 from bentos.contract import Fields, Model, PayloadError
 from serving.errors import BadInput, ServingError, UnsupportedMedia
-from serving.http import App, Receive, Routes, Scope, Send, answer, header, hung_up, query, read_body, send_json
+from serving.http import App, Receive, Routes, Scope, Send, answer, client_of, header, query, read_body, send_json
 from serving.payloads import field_reader
 from serving.refusals import unavailable
 from serving.repository import Repository, Served
@@ -80,7 +80,7 @@ def predict(name: str, read: Reader, repository: Repository) -> App:
                 raise BadInput(f"{len(payloads)} rows in one request, the limit is {settings.max_request_rows}")
             inputs = await _rows(served.model, payloads, len(body))
             parsed = perf_counter()
-            results = await served.runner.submit(inputs, len(payloads), hung_up(receive))
+            results = await served.runner.submit(inputs, len(payloads), client_of(receive))
             computed = perf_counter()
             found = answers(served, results)
             await answer(receive, send, orjson.dumps(found if several else found[0]))

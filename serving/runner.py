@@ -28,12 +28,20 @@ Observe = Callable[[Batch, list[np.ndarray]], None]
 # An engine call longer than this goes to the thread. Measured with 0.4 ms calls: handing over and back, and the two
 # threads' quarrel over the interpreter's lock, cost more than the overlap gains; see docs/performance.md.
 INLINE_SECONDS = 1e-3
+# One in so many engine calls teaches EngineTime: enough to follow the machine, and a call of 5 µs is not held up by it.
+LEARN_EVERY = 8
+
+
+class Client(Protocol):
+    """Who waits for an answer, as uvicorn knows it."""
+
+    disconnected: bool
 
 
 class Runner(Protocol):
     """What the interfaces know of a runner."""
 
-    def submit(self, inputs: Batch, rows: int, gone: Callable[[], bool] | None = None) -> asyncio.Future[Any]: ...
+    def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]: ...
 
     def close(self) -> None: ...
 
@@ -41,13 +49,13 @@ class Runner(Protocol):
 class Job:
     """A request's share of a batch."""
 
-    __slots__ = ("arrived", "future", "gone", "inputs", "rows")
+    __slots__ = ("arrived", "client", "future", "inputs", "rows")
 
-    def __init__(self, inputs: Batch, rows: int, future: asyncio.Future[Any], gone: Callable[[], bool] | None) -> None:
+    def __init__(self, inputs: Batch, rows: int, future: asyncio.Future[Any], client: Client | None) -> None:
         self.inputs = inputs
         self.rows = rows
         self.future = future
-        self.gone = gone
+        self.client = client
         self.arrived = perf_counter()
 
 
@@ -115,6 +123,7 @@ class BatchingRunner:
         self._queue: deque[Job] = deque()
         self._queued = 0
         self._scheduled = self._busy = False
+        self._calls = 0
         self._in_flight: list[Job] = []
         self._engine_time = EngineTime()
         for rows, seconds in timings:
@@ -123,20 +132,20 @@ class BatchingRunner:
         self._thread: threading.Thread | None = None
         self._sweeping: asyncio.TimerHandle | None = None
 
-    def submit(self, inputs: Batch, rows: int, gone: Callable[[], bool] | None = None) -> asyncio.Future[Any]:
-        """Queue one request of `rows` rows; `gone` says whether its client has hung up."""
+    def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
+        """Queue one request of `rows` rows; `client` knows whether it has hung up."""
         if rows > self._max_batch_size:
-            return asyncio.ensure_future(self._split(inputs, rows, gone))
+            return asyncio.ensure_future(self._split(inputs, rows, client))
         if self._queued + rows > self._max_queue_rows:
             raise Overloaded(f"{self._queued} rows are waiting, the limit is {self._max_queue_rows}")
-        job = Job(inputs, rows, self._loop.create_future(), gone)
+        job = Job(inputs, rows, self._loop.create_future(), client)
         self._queue.append(job)
         self._queued += rows
         if not (self._scheduled or self._busy):
             self._schedule()
         return job.future
 
-    async def _split(self, inputs: Batch, rows: int, gone: Callable[[], bool] | None) -> list[np.ndarray]:
+    async def _split(self, inputs: Batch, rows: int, client: Client | None) -> list[np.ndarray]:
         """A request larger than a batch: as many jobs as it takes, and their outputs joined."""
         if self._queued + rows > self._max_queue_rows:
             raise Overloaded(
@@ -144,7 +153,7 @@ class BatchingRunner:
             )
         step = self._max_batch_size
         parts = [
-            self.submit([array[start : start + step] for array in inputs], min(step, rows - start), gone)
+            self.submit([array[start : start + step] for array in inputs], min(step, rows - start), client)
             for start in range(0, rows, step)
         ]
         try:
@@ -185,7 +194,7 @@ class BatchingRunner:
             self._queued -= job.rows
             if job.future.done():  # cancelled
                 continue
-            if job.gone is not None and job.gone():
+            if job.client is not None and job.client.disconnected:
                 job.future.set_exception(ClientGone("the client hung up"))
             elif job.arrived < latest:
                 job.future.set_exception(self._late(job, now))
@@ -202,7 +211,7 @@ class BatchingRunner:
     def _compute(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
         """(job, outputs or error) for each. If the batch fails, its halves are tried, so that bad rows fail alone."""
         try:
-            outputs = self._call(jobs)
+            outputs = self._call(*_joined(jobs))
         except Exception as error:
             if len(jobs) > 1:
                 half = len(jobs) // 2
@@ -217,17 +226,14 @@ class BatchingRunner:
             start = stop
         return done
 
-    def _call(self, jobs: list[Job]) -> list[np.ndarray]:
-        if len(jobs) == 1:
-            batch, rows = jobs[0].inputs, jobs[0].rows
-        else:
-            batch = [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
-            rows = len(batch[0])
+    def _call(self, batch: Batch, rows: int) -> list[np.ndarray]:
         started = perf_counter()
         outputs = self._session.run(batch)
         seconds = perf_counter() - started
         check_outputs(outputs, self._signature, rows)
-        self._engine_time.learn(rows, seconds)
+        self._calls += 1
+        if self._calls % LEARN_EVERY == 0:
+            self._engine_time.learn(rows, seconds)
         self._recorder.infer.append(seconds)
         self._recorder.batch.append(rows)
         self._observe(batch, outputs)
@@ -288,6 +294,13 @@ class BatchingRunner:
             self._handed.put(None)
 
 
+def _joined(jobs: list[Job]) -> tuple[Batch, int]:
+    if len(jobs) == 1:
+        return jobs[0].inputs, jobs[0].rows
+    batch = [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
+    return batch, len(batch[0])
+
+
 def _first_line(error: Exception) -> str:
     return f"the engine failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
@@ -321,7 +334,7 @@ class BentoDispatcherRunner:
         self._infer = dispatcher(self._run)
         self._dispatcher = dispatcher
 
-    def submit(self, inputs: Batch, rows: int, gone: Callable[[], bool] | None = None) -> asyncio.Future[Any]:
+    def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
         return asyncio.ensure_future(self._infer(inputs))
 
     def _run(self, batches: Sequence[Batch]) -> list[list[np.ndarray]]:

@@ -90,9 +90,12 @@ def shared_home(store: Path, home: Path) -> Path:
 
 
 def copied_home(store: Path, home: Path, *models: str) -> Path:
-    """A home of its own with copies of these stored models, for a test that harms them."""
+    """A home of its own with copies of the latest version of these models, for a test that harms them."""
     for model in models:
-        shutil.copytree(store / "models" / model, home / "models" / model)
+        source, target = store / "models" / model, home / "models" / model
+        version = (source / "latest").read_text()
+        shutil.copytree(source / version, target / version)
+        shutil.copy(source / "latest", target)
     return home
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from time import perf_counter
@@ -14,6 +13,7 @@ from PIL import Image
 from serving import native
 from serving.errors import BadInput
 from serving.repository import Repository
+from serving.runner import Client
 
 WHO = ("model", "form", "version")
 
@@ -41,13 +41,13 @@ class Card:
         return self.bars.get(self.headline)
 
 
-async def ask(name: str, payload: Any, repository: Repository, gone: Callable[[], bool] | None) -> list[Card]:
+async def ask(name: str, payload: Any, repository: Repository, client: Client | None) -> list[Card]:
     """Every form's answer to one checked payload, the default form's first."""
     cards = []
     for served in repository.forms(name):
         inputs = native.rows(served.model, [payload])
         started = perf_counter()
-        results = await served.runner.submit(inputs, 1, gone)
+        results = await served.runner.submit(inputs, 1, client)
         took = (perf_counter() - started) * 1e3
         (answer,) = native.answers(served, results)
         cards.append(Card(served.form, {k: v for k, v in answer.items() if k not in WHO}, took))

@@ -13,7 +13,7 @@ from bentos import contract
 from bentos.contract import Fields, Model
 from serving import native
 from serving.errors import BadInput, ClientGone, ServingError
-from serving.http import Receive, Scope, Send, header, hung_up, query, read_body, send_bytes
+from serving.http import Receive, Scope, Send, client_of, header, query, read_body, send_bytes
 from serving.pages.answers import ask, picture
 from serving.pages.assets import SECURITY
 from serving.pages.controls import complaints_by_field, controls, defaults, submitted
@@ -63,7 +63,7 @@ class Trial:
             else:
                 shown["seen"] = await self._picture(payload)
             if status == 200:
-                shown["cards"] = await ask(self.name, payload, self.repository, hung_up(receive))
+                shown["cards"] = await ask(self.name, payload, self.repository, client_of(receive))
         except ClientGone:
             raise
         except ServingError as error:

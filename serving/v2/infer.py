@@ -6,8 +6,9 @@ import zlib
 from time import perf_counter
 
 from serving.errors import BadInput, ServingError, TooLarge, UnsupportedMedia
-from serving.http import App, Header, Receive, Scope, Send, answer, hung_up, read_body
+from serving.http import App, Header, Receive, Scope, Send, answer, client_of, read_body
 from serving.repository import Repository, Served
+from serving.v2.envelopes import Envelopes
 from serving.v2.request import parse
 from serving.v2.response import written
 
@@ -18,22 +19,35 @@ TAKEN = (b"application/json", b"application/octet-stream", b"application/x-www-f
 # zlib's window bits: 15, and 16 more for gzip's header.
 WINDOWS = {b"gzip": 31, b"deflate": 15}
 
+NOTHING_FURTHER = parse(b"{}", None)  # neither id nor parameters
+
 
 def infer(name: str, default: Served, repository: Repository) -> App:
     """The application of one served name; `parameters.form` of a request picks another form of its model."""
     settings = repository.settings
+    most_bytes, most_rows = settings.max_body_bytes, settings.max_request_rows
+    envelopes = Envelopes(default.signature.inputs, default.model.finite)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         served = default
         try:
             started = perf_counter()
-            body, length = await _request_body(scope, receive, settings.max_body_bytes)
-            request = parse(body, length)
-            if request.form is not None:
-                served = repository.get(name, request.form)
-            inputs, rows, outputs = request.read(served, settings.max_request_rows)
+            length, encoding = _declared(scope)
+            body = await read_body(scope, receive, most_bytes)
+            if encoding is not None:
+                body = _decompressed(body, encoding, most_bytes)
+            request = NOTHING_FURTHER
+            known = envelopes.read(body) if length is None else None
+            if known is None:
+                request = parse(body, None if length is None else _header_length(length, body))
+                if request.form is not None:
+                    served = repository.get(name, request.form)
+                known = request.read(served, most_rows)
+                if length is None and request.id is None and request.form is None:
+                    envelopes.learn(body, known[0], known[2])
+            inputs, rows, outputs = known
             parsed = perf_counter()
-            results = await served.runner.submit(inputs, rows, hung_up(receive))
+            results = await served.runner.submit(inputs, rows, client_of(receive))
             computed = perf_counter()
             text, raw = written(name, served, request, outputs, results)
             if raw is None:
@@ -52,31 +66,29 @@ def infer(name: str, default: Served, repository: Repository) -> App:
     return app
 
 
-async def _request_body(scope: Scope, receive: Receive, limit: int) -> tuple[bytes, int | None]:
-    """The body and, for binary tensor data, the length of its JSON header."""
+def _declared(scope: Scope) -> tuple[bytes | None, bytes | None]:
+    """The length of the JSON header before binary tensor data, and the content encoding. UnsupportedMedia"""
     length = encoding = None
-    kind = TAKEN[0]
     for key, value in scope["headers"]:
-        if key == HEADER_LENGTH:
+        if key == b"content-type":
+            if not value.startswith(TAKEN):
+                raise UnsupportedMedia(
+                    f"content type {value[:60].decode('latin-1')!r}:"
+                    " inference takes application/json or application/octet-stream"
+                )
+        elif key == HEADER_LENGTH:
             length = value
-        elif key == b"content-type":
-            kind = value
         elif key == b"content-encoding":
             encoding = value
-    if not kind.startswith(TAKEN):
-        raise UnsupportedMedia(
-            f"content type {kind.decode('latin-1')!r}: inference takes application/json or application/octet-stream"
-        )
-    body = await read_body(scope, receive, limit)
-    if encoding is not None:
-        body = _decompressed(body, encoding, limit)
-    if length is None:
-        return body, None
+    return length, encoding
+
+
+def _header_length(length: bytes, body: bytes) -> int:
     if not length.isdigit() or len(length) > 12 or int(length) > len(body):
         raise BadInput(
             f"Inference-Header-Content-Length is {length[:40].decode('latin-1')!r}, the body has {len(body)} bytes"
         )
-    return body, int(length)
+    return int(length)
 
 
 def _decompressed(body: bytes, encoding: bytes, limit: int) -> bytes:

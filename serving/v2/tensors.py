@@ -49,12 +49,17 @@ def from_json(data: Any, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     if nested and not _nested_as(data, shape):
         raise BadInput(f"input {tensor.name!r}: data is nested otherwise than its shape {list(shape)}")
     try:
-        flat = _flat(data, tensor.dtype.kind)
+        array = numbers(data, tensor, shape)
     except (TypeError, ValueError, RuntimeError):
         raise BadInput(_not_numbers(tensor)) from None
-    if not nested and flat.size != len(data):  # simdjson flattens whatever it finds
+    if not nested and array.size != len(data):  # simdjson flattens whatever it finds
         raise BadInput(f"input {tensor.name!r}: data is nested in part, expected shape {list(shape)}")
-    return _narrowed(_counted(flat, tensor, shape), tensor)
+    return array
+
+
+def numbers(data: Any, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """simdjson's array of numbers → an array. BadInput; simdjson's TypeError, ValueError and RuntimeError."""
+    return _narrowed(_counted(_flat(data, tensor.dtype.kind), tensor, shape), tensor)
 
 
 def _nested_as(data: Any, shape: tuple[int, ...]) -> bool:

@@ -86,11 +86,11 @@ async def test_a_client_that_hung_up_is_known():
     seen = []
 
     async def app(scope, receive, send):
-        gone = http.hung_up(receive)
-        seen.append(gone())
-        while not gone():
+        client = http.client_of(receive)
+        seen.append(client.disconnected)
+        while not client.disconnected:
             await asyncio.sleep(0.01)
-        seen.append(gone())
+        seen.append(client.disconnected)
 
     async with serving(app, http="httptools") as port:
         with socket.create_connection(("127.0.0.1", port)) as client:

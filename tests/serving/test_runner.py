@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ async def test_a_cancelled_request_is_not_computed():
 async def test_a_request_whose_client_hung_up_is_not_computed():
     engine = Doubling()
     served = runner(engine)
-    kept, dropped = served.submit(rows(1), 1), served.submit(rows(2), 1, lambda: True)
+    kept, dropped = served.submit(rows(1), 1), served.submit(rows(2), 1, SimpleNamespace(disconnected=True))
     await kept
     with pytest.raises(ClientGone):
         await dropped

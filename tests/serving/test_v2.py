@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from bentos.contract import DATATYPES, Signature, Tensor
 from serving.errors import BadInput
+from serving.v2.envelopes import Envelopes
 from serving.v2.request import parse
 from serving.v2.response import written
 
@@ -199,3 +200,51 @@ def test_any_json_anywhere_in_a_request_is_taken_or_bad_input(anything):
             parse(json.dumps(document).encode(), None).read(form, 10)
         except BadInput as error:
             assert 0 < len(str(error)) < 400
+
+
+def envelope_of(document):
+    """A fresh Envelopes that has read `document` once, and the body."""
+    tensors = (Tensor("x", "FP32", (-1, 3)),)
+    body = json.dumps(document, separators=(",", ":")).encode()
+    envelopes = Envelopes(tensors, finite=True)
+    assert envelopes.read(body) is None
+    inputs, _, outputs = parse(body, None).read(served(*tensors, outputs=[Tensor("y", "FP32", (-1, 1))]), 10)
+    envelopes.learn(body, inputs, outputs)
+    return envelopes, body
+
+
+def test_a_request_that_differs_in_its_numbers_only_is_read_alike():
+    envelopes, body = envelope_of({"inputs": [RIGHT]})
+    (array,), rows, outputs = envelopes.read(body.replace(b"[1,2,3]", b"[4.5, -6e-1 ,7]"))
+    assert array.tolist() == [[4.5, np.float32(-0.6), 7.0]]
+    assert (rows, outputs) == (1, [(0, False)])
+
+
+WRONG = ("[1,2]", "[1,2,3,4]", "[]", '[1,2,"3"]', "[1,2,null]", "[1,[2],3]", "[[1,2,3]]", "[1,2,3", '"]"', "[1,2,NaN]")
+
+
+@pytest.mark.parametrize("numbers", WRONG)
+def test_numbers_that_are_wrong_are_read_in_full(numbers):
+    envelopes, body = envelope_of({"inputs": [RIGHT]})
+    assert envelopes.read(body.replace(b"[1,2,3]", numbers.encode())) is None
+
+
+def test_numbers_too_large_are_told_also_in_a_known_envelope():
+    envelopes, body = envelope_of({"inputs": [RIGHT]})
+    with pytest.raises(BadInput, match="value 1 is inf"):
+        envelopes.read(body.replace(b"[1,2,3]", b"[1,1e39,3]"))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"inputs": [RIGHT], "parameters": {"data": [1, 2, 3]}},
+        {"inputs": [{**RIGHT, "parameters": {"data": [1, 2, 3]}}]},
+        {"inputs": [{**RIGHT, "data": [[1, 2, 3]]}]},
+        {"inputs": [RIGHT], "note": 'a \\" quote'},
+        {"inputs": [RIGHT], "note": "x" * 2000},
+    ],
+)
+def test_an_envelope_that_is_not_plain_is_not_remembered(document):
+    envelopes, body = envelope_of(document)
+    assert envelopes.read(body) is None
