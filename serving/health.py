@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.faults import in_force
 from serving.http import Receive, Routes, Scope, Send, send_json
 from serving.repository import Repository
 
@@ -18,7 +19,8 @@ def routes(repository: Repository) -> Routes:
 def report(repository: Repository) -> dict[str, Any]:
     """`status` is ok, degraded (a form is refused, each model answers) or unready."""
     status = "unready" if not repository.ready else "degraded" if repository.refused else "ok"
-    return {"status": status, "models": {name: _model(name, repository) for name in repository.models}}
+    faults = {} if repository.faults is None else {"faults": in_force(repository.faults)}
+    return {"status": status, **faults, "models": {name: _model(name, repository) for name in repository.models}}
 
 
 def _model(name: str, repository: Repository) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from serving import bentoml_clients, health, native, pages, swagger
+from serving import bentoml_clients, faults, health, native, pages, swagger
 from serving.http import Receive, Routes, Scope, Send, send_bytes
 from serving.repository import Repository
 from serving.v2 import routes as v2
@@ -18,6 +18,7 @@ def routes(repository: Repository) -> Routes:
         **pages.routes(repository),
         **swagger.routes(repository),
         **bentoml_clients.routes(repository),
+        **faults.routes(repository.faults),
         **_metrics(repository),
     }
 

@@ -58,6 +58,7 @@ class Families:
         self.drift_reference = gauge("ekiben_drift_reference_ratio", "Share of training's rows in this bin", *bins)
         self.drift_rows = gauge("ekiben_drift_reference_rows", "Rows that the reference was taken from", *bins[:3])
         self.refused = gauge("ekiben_form_refused", "1 for a form whose certificate or file was refused", *SERVED)
+        self.faults = gauge("ekiben_faults", "Faults on purpose that are in force", "kind")
         self.workers = gauge("ekiben_workers", "Worker processes that this service is set to run")
         self.heartbeats = Counter(
             "ekiben_worker_heartbeats_total",

@@ -79,6 +79,8 @@ def predict(name: str, read: Reader, repository: Repository) -> App:
             if len(payloads) > settings.max_request_rows:
                 raise BadInput(f"{len(payloads)} rows in one request, the limit is {settings.max_request_rows}")
             inputs = await _rows(served.model, payloads, len(body))
+            if repository.faults is not None:
+                inputs = await repository.faults.befall(scope["path"], inputs)
             parsed = perf_counter()
             results = await served.runner.submit(inputs, len(payloads), client_of(receive))
             computed = perf_counter()

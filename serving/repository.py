@@ -13,6 +13,7 @@ from bentos import contract
 from bentos.contract import FORMS, Model, Signature
 from serving.drift import Watch
 from serving.errors import NotFound, NotReady
+from serving.faults import KINDS, Faults
 from serving.metrics import Families, Recorder
 from serving.runner import BatchingRunner, BentoDispatcherRunner, Runner
 from serving.sessions import Session, open_session, warm_up
@@ -55,6 +56,7 @@ class Repository:
         self.families = families
         self.served: dict[str, Served] = {}
         self.refused: dict[str, StoredForm] = {}
+        self.faults = Faults() if settings.faults else None
         self._timers: list[asyncio.TimerHandle] = []
 
     def load(self, tags: Iterable[Any] | None = None) -> None:
@@ -145,6 +147,9 @@ class Repository:
         """Flush once a second, so that any worker's scrape sees what all have counted; and show that this one lives."""
         self.flush()
         self.families.workers.set(self.settings.workers)
+        if self.faults is not None:
+            for kind in KINDS:
+                self.families.faults.labels(kind).set(len(self.faults.active(kind)))
         self.families.heartbeats.labels(str(worker)).inc(FLUSH_SECONDS)
         self._loop = asyncio.get_running_loop()
         self._timers = [

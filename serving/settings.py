@@ -37,6 +37,7 @@ class Settings:
     max_latency_ms: float = _setting(1000.0, "a request that cannot be answered within this time is shed with 503")
     max_queue_rows: int = _setting(2048, "rows that wait for one form at most; more are answered 429")
     max_request_rows: int = _setting(1024, "rows of one request at most")
+    faults: int = _setting(0, "1 opens /faults, to prove that alerts arrive; never where strangers can reach it")
     max_body_bytes: int = _setting(16 * 2**20, "bytes of one request's body at most; more are answered 413")
 
     def __post_init__(self) -> None:
@@ -49,6 +50,8 @@ class Settings:
             raise ValueError(f"EKIBEN_MAX_LATENCY_MS={self.max_latency_ms} must be above 0")
         if self.dispatcher not in ("ekiben", "bentoml"):
             raise ValueError(f"EKIBEN_DISPATCHER={self.dispatcher} must be ekiben or bentoml")
+        if self.faults not in (0, 1):
+            raise ValueError(f"EKIBEN_FAULTS={self.faults} must be 0 or 1")
         self.pinned()
 
     @classmethod

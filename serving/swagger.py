@@ -6,6 +6,7 @@ from typing import Any
 
 from bentos import contract
 from bentos.contract import Fields, Model
+from serving.faults import KINDS
 from serving.http import Receive, Routes, Scope, Send, get, send_bytes
 from serving.native import FILE_FIELD
 from serving.operations import POST_ERRORS, get_operation, operation
@@ -50,7 +51,7 @@ def openapi(repository: Repository) -> dict[str, Any]:
             "description": DESCRIPTION,
         },
         "servers": [{"url": "."}],
-        "paths": paths | _pages(repository) | _health() | v2.paths(repository),
+        "paths": paths | _pages(repository) | _faults(repository) | _health() | v2.paths(repository),
         "components": {
             "schemas": {
                 "Error": {
@@ -77,6 +78,28 @@ def _pages(repository: Repository) -> dict[str, Any]:
         "/ui": {"get": {**shown, "summary": "All models, their forms and certificates"}},
         "/ui/{model}": {"get": {**shown, "summary": "A page to try the model", "parameters": [model]}},
     }
+
+
+def _faults(repository: Repository) -> dict[str, Any]:
+    if repository.faults is None:
+        return {}
+    tag, listed = "Faults", {"schema": {"type": "array", "items": {"type": "object"}}}
+
+    def parameter(name: str, kind: str) -> dict[str, Any]:
+        return {"name": name, "in": "query", "schema": {"type": kind}}
+
+    common = [parameter("route", "string"), parameter("for", "number"), parameter("distribution", "string")]
+    begun = {
+        f"/faults/{kind}": {
+            "post": operation(
+                tag, f"Begin: {kind}", listed, {400: "Bad input"}, parameters=[parameter(amount, "number"), *common]
+            )
+        }
+        for kind, (amount, _, _) in KINDS.items()
+    }
+    slept = operation(tag, "Sleep", {"schema": {"type": "object"}}, {}, parameters=[parameter("seconds", "number")])
+    every = {"get": operation(tag, "Those in force", listed, {}), "delete": operation(tag, "End all", listed, {})}
+    return {"/faults": every, "/faults/sleep": {"get": slept}, **begun}
 
 
 def _native(model: Model, forms: list[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def infer(name: str, default: Served, repository: Repository) -> App:
     """The application of one served name; `parameters.form` of a request picks another form of its model."""
     settings = repository.settings
     most_bytes, most_rows = settings.max_body_bytes, settings.max_request_rows
+    faults = repository.faults
     envelopes = Envelopes(default.signature.inputs, default.model.finite)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +47,8 @@ def infer(name: str, default: Served, repository: Repository) -> App:
                 if length is None and request.id is None and request.form is None:
                     envelopes.learn(body, known[0], known[2])
             inputs, rows, outputs = known
+            if faults is not None:
+                inputs = await faults.befall(scope["path"], inputs)
             parsed = perf_counter()
             results = await served.runner.submit(inputs, rows, client_of(receive))
             computed = perf_counter()
