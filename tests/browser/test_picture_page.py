@@ -24,7 +24,8 @@ def recognised(page, digit):
     expect(page.locator("#verdict strong")).to_have_text(digit)
     expect(page.locator(".card .answer")).to_have_text([digit] * page.locator(".card").count())
     expect(page.locator(".card .best meter")).to_have_count(page.locator(".card").count())
-    assert page.locator("#seen").evaluate("e => [e.naturalWidth, e.naturalHeight]") == [28, 28]
+    for side in ("naturalWidth", "naturalHeight"):  # 0 until the browser has read the picture
+        expect(page.locator("#seen")).to_have_js_property(side, 28)
 
 
 @pytest.mark.parametrize("digit", STROKES)
