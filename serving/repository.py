@@ -11,11 +11,12 @@ from typing import Any
 
 from bentos import contract
 from bentos.contract import FORMS, Model, Signature
+from serving.bento_dispatcher import BentoDispatcherRunner
 from serving.drift import Watch
 from serving.errors import NotFound, NotReady
 from serving.faults import KINDS, Faults
 from serving.metrics import Families, Recorder
-from serving.runner import BatchingRunner, BentoDispatcherRunner, Runner
+from serving.runner import BatchingRunner, Runner
 from serving.sessions import Session, open_session, warm_up
 from serving.settings import Settings, chosen
 from serving.store import StoredForm, stored_forms

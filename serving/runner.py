@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bentos.contract import Signature
+from serving.engine_time import EngineTime
 from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded, ServingError
 from serving.metrics import Recorder
 from serving.sessions import Batch, Session, check_outputs
@@ -57,42 +58,6 @@ class Job:
         self.future = future
         self.client = client
         self.arrived = perf_counter()
-
-
-class EngineTime:
-    """Seconds of an engine call as a·rows + b, learnt from the calls themselves.
-
-    Exponentially weighted least squares: recent calls count most, so that it follows the machine.
-    """
-
-    DECAY = 0.98
-    # A call that the system preempted says nothing of the engine; a real change is still followed in a few calls.
-    MOST = 3.0
-
-    def __init__(self) -> None:
-        self._weight = self._rows = self._seconds = self._rows2 = self._product = 0.0
-        self._slope = self._intercept = 0.0
-
-    def learn(self, rows: int, seconds: float) -> None:
-        keep = self.DECAY
-        if expected := self.estimate(rows):
-            seconds = min(seconds, self.MOST * expected)
-        self._weight = weight = self._weight * keep + 1
-        self._rows = self._rows * keep + rows
-        self._seconds = self._seconds * keep + seconds
-        self._rows2 = self._rows2 * keep + rows * rows
-        self._product = self._product * keep + rows * seconds
-        mean_rows, mean_seconds = self._rows / weight, self._seconds / weight
-        variance = self._rows2 / weight - mean_rows * mean_rows
-        if variance > 1e-9:
-            self._slope = max(0.0, (self._product / weight - mean_rows * mean_seconds) / variance)
-            self._intercept = mean_seconds - self._slope * mean_rows
-        else:  # one batch size so far: at worst every row costs as much
-            self._slope, self._intercept = mean_seconds / mean_rows, 0.0
-
-    def estimate(self, rows: int) -> float:
-        """Seconds for so many rows; 0 while nothing is known."""
-        return max(0.0, self._intercept + self._slope * rows)
 
 
 class BatchingRunner:
@@ -303,51 +268,3 @@ def _joined(jobs: list[Job]) -> tuple[Batch, int]:
 
 def _first_line(error: Exception) -> str:
     return f"the engine failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-
-class BentoDispatcherRunner:
-    """The same interface over BentoML's own CorkDispatcher, to hold one against the other."""
-
-    def __init__(
-        self,
-        session: Session,
-        signature: Signature,
-        recorder: Recorder,
-        *,
-        max_batch_size: int,
-        max_latency: float,
-        max_queue_rows: int,
-        observe: Observe = lambda inputs, outputs: None,
-    ) -> None:
-        from bentoml._internal.marshal.dispatcher import CorkDispatcher
-
-        def overloaded() -> None:
-            raise Overloaded("BentoML's dispatcher is overloaded")
-
-        self._session, self._signature, self._recorder, self._observe = session, signature, recorder, observe
-        dispatcher: Any = CorkDispatcher(
-            max_latency_in_ms=int(max_latency * 1e3),
-            max_batch_size=max_batch_size,
-            fallback=overloaded,
-            get_batch_size=lambda item: len(item[0]),
-        )
-        self._infer = dispatcher(self._run)
-        self._dispatcher = dispatcher
-
-    def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
-        return asyncio.ensure_future(self._infer(inputs))
-
-    def _run(self, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
-        batch = [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
-        rows = len(batch[0])
-        started = perf_counter()
-        outputs = self._session.run(batch)
-        self._recorder.infer.append(perf_counter() - started)
-        self._recorder.batch.append(rows)
-        check_outputs(outputs, self._signature, rows)
-        self._observe(batch, outputs)
-        stops = np.cumsum([len(inputs[0]) for inputs in batches])[:-1]
-        return [list(parts) for parts in zip(*(np.split(array, stops) for array in outputs), strict=True)]
-
-    def close(self) -> None:
-        self._dispatcher.shutdown()

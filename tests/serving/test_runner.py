@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from bentos.contract import Signature, Tensor
+from serving.bento_dispatcher import BentoDispatcherRunner
+from serving.engine_time import EngineTime
 from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded
 from serving.metrics import Families, Recorder
-from serving.runner import BatchingRunner, BentoDispatcherRunner, EngineTime
+from serving.runner import BatchingRunner
 
 SIGNATURE = Signature((Tensor("x", "FP32", (-1, 2)),), (Tensor("y", "FP32", (-1, 2)),))
 
