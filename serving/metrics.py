@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import ValueClass
 
+from serving.errors import ServingError
+
 SERVED = ("model", "form", "version")
 REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 STAGE_SECONDS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, *REQUEST_SECONDS)
@@ -121,7 +123,9 @@ class Recorder:
             (self.depth, families.depth.labels(*labels)),
         ]
 
-    def failed(self, reason: str) -> None:
+    def failed(self, error: Exception) -> None:
+        """Count an error by its reason; one that nobody foresaw is the engine's."""
+        reason = error.reason if isinstance(error, ServingError) else ServingError.reason
         self.families.failures.labels(*self.labels, reason).inc()
 
     def full(self) -> bool:

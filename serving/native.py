@@ -14,7 +14,7 @@ import orjson
 
 from bentos import contract
 from bentos.contract import Fields, Model, PayloadError
-from serving.errors import BadInput, ServingError, UnsupportedMedia
+from serving.errors import BadInput, UnsupportedMedia
 from serving.http import App, Receive, Routes, Scope, Send, answer, client_of, header, query, read_body, send_json
 from serving.payloads import field_reader
 from serving.refusals import unavailable
@@ -92,7 +92,7 @@ def predict(name: str, read: Reader, repository: Repository) -> App:
             recorder.postprocess.append(ended - computed)
             recorder.native.append(ended - started)
         except Exception as error:
-            served.recorder.failed(error.reason if isinstance(error, ServingError) else ServingError.reason)
+            served.recorder.failed(error)
             raise
 
     return app
@@ -102,7 +102,7 @@ def _asked_form(name: str, scope: Scope, repository: Repository) -> Served:
     asked = query(scope)
     if unknown := asked.keys() - {"form"}:
         raise BadInput(f"query parameter {min(unknown)!r} is unknown; there is form")
-    return repository.get(name, asked["form"])
+    return repository.get(name, asked.get("form"))
 
 
 async def _rows(model: Model, payloads: list[Any], size: int) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from time import perf_counter
 
-from serving.errors import BadInput, ServingError, TooLarge, UnsupportedMedia
+from serving.errors import BadInput, TooLarge, UnsupportedMedia
 from serving.http import App, Header, Receive, Scope, Send, answer, client_of, read_body
 from serving.repository import Repository, Served
 from serving.v2.envelopes import Envelopes
@@ -63,7 +63,7 @@ def infer(name: str, default: Served, repository: Repository) -> App:
             recorder.postprocess.append(ended - computed)
             recorder.v2.append(ended - started)
         except Exception as error:
-            served.recorder.failed(error.reason if isinstance(error, ServingError) else ServingError.reason)
+            served.recorder.failed(error)
             raise
 
     return app

@@ -174,6 +174,11 @@ def test_health_says_what_is_served(http):
     assert json.dumps(health["models"]["digits"]["forms"]["int8"]).count("accuracy") >= 1
 
 
+def test_a_query_that_asks_nothing_is_as_none(http):
+    assert http.post("/iris/classify?&", json=IRIS).status_code == 200
+    assert http.get("/iris/random?&").status_code == 200
+
+
 def test_bentomls_own_client_calls_it(server):
     import bentoml
 
