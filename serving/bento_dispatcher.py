@@ -12,7 +12,7 @@ import numpy as np
 from bentos.contract import Signature
 from serving.errors import Overloaded
 from serving.metrics import Recorder
-from serving.runner import Client, Observe
+from serving.runner import Client, Observe, Waiter, settle
 from serving.sessions import Batch, Session, check_outputs
 
 
@@ -47,6 +47,9 @@ class BentoDispatcherRunner:
 
     def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
         return asyncio.ensure_future(self._infer(inputs))
+
+    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None:
+        settle(self.submit(inputs, rows, client), waiter)
 
     def _run(self, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
         batch = [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]

@@ -40,6 +40,24 @@ class UnsupportedMedia(ServingError):
     reason = "bad_input"
 
 
+class TooSlow(ServingError):
+    """The request did not arrive in time."""
+
+    status = 408
+    reason = "bad_input"
+
+
+class HeadTooLarge(ServingError):
+    status = 431
+    reason = "bad_input"
+
+
+class TooManyConnections(ServingError):
+    status = 503
+    reason = "shed"
+    headers = ((b"retry-after", b"1"),)
+
+
 class Overloaded(ServingError):
     """The queue is full: come back in a second."""
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from serving.errors import BadInput, EngineError
 from serving.http import App, Receive, Routes, Scope, Send, get, query, send_json
+from serving.sessions import Batch
 
 MAX_SECONDS = 3600.0
 # What each kind takes: the parameter that says how much, and its bounds.
@@ -64,8 +64,8 @@ class Faults:
     def clear(self) -> None:
         self._write([])
 
-    async def befall(self, path: str, inputs: list[np.ndarray]) -> list[np.ndarray]:
-        """What befalls a request: it waits, it fails, or its inputs come out scaled. EngineError"""
+    async def befall(self, path: str, inputs: Batch, then: Callable[[Batch], None]) -> None:
+        """What befalls a request: it waits, it fails, or it goes on with its inputs scaled. EngineError"""
         for fault in self.active("latency", path):
             await asyncio.sleep(DISTRIBUTIONS[fault.distribution](fault.amount))
         for fault in self.active("errors", path):
@@ -73,7 +73,7 @@ class Faults:
                 raise EngineError(f"a fault on purpose: {fault.amount:g} of the requests fail")
         for fault in self.active("drift", path):
             inputs = [(a * fault.amount).astype(a.dtype) if a.dtype.kind == "f" else a for a in inputs]
-        return inputs
+        then(inputs)
 
     def _current(self) -> list[Fault]:
         try:

@@ -15,6 +15,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from serving.errors import ClientGone, MethodNotAllowed, NotFound, ServingError, TooLarge
+from serving.trace import TRACE, TRACEPARENT, trace_of
 
 log = logging.getLogger("bentoml.ekiben")
 Scope = MutableMapping[str, Any]
@@ -41,6 +42,7 @@ class Router:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._bento(scope, receive, self._opening(send))
+        scope["trace"] = trace = trace_of(header(scope, TRACEPARENT))
         methods = self.routes.get(scope["path"])
         try:
             if methods is None:
@@ -49,11 +51,8 @@ class Router:
                 await app(scope, receive, send)
             else:
                 raise MethodNotAllowed(scope["method"], scope["path"], ", ".join(sorted(methods)))
-        except ServingError as error:
-            await send_error(send, error)
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
-            await send_error(send, ServingError("internal error; the server's log has the details"))
+        except Exception as error:
+            await send_error(send, foreseen(error, trace), trace)
 
     def _opening(self, send: Send) -> Send:
         async def opened(message: MutableMapping[str, Any]) -> None:
@@ -133,37 +132,6 @@ def client_of(receive: Receive) -> RequestResponseCycle | None:
     return cycle if type(cycle) is RequestResponseCycle else None
 
 
-async def answer(receive: Receive, send: Send, body: bytes, kind: Header = JSON, *further: Header) -> None:
-    """A 200 in one write.
-
-    ASGI takes an answer in two messages, which uvicorn checks, formats and writes to the socket one by one: a tenth of
-    a small request. Where the server is uvicorn over httptools, and nothing stands in the way (a closing connection, a
-    full buffer), head and body are written as one; elsewhere they are sent as ASGI has it.
-    """
-    cycle = client_of(receive)
-    if cycle is None or not cycle.keep_alive or cycle.flow.write_paused or cycle.disconnected:
-        return await send_bytes(send, body, kind, 200, *further)
-    head = _head(cycle.default_headers, kind)
-    if further:
-        head += b"".join([b"%b: %b\r\n" % pair for pair in further])
-    cycle.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
-    cycle.response_started = cycle.response_complete = True
-    cycle.message_event.set()
-    cycle.on_response()
-
-
-_heads: dict[Header, tuple[list[Header], bytes]] = {}
-
-
-def _head(defaults: list[Header], kind: Header) -> bytes:
-    """The status line and the headers that stay the same as long as uvicorn's own list does, which is a second."""
-    made_of, head = _heads.get(kind, (None, b""))
-    if made_of is not defaults:
-        head = b"HTTP/1.1 200 OK\r\n" + b"".join([b"%b: %b\r\n" % pair for pair in (*defaults, kind)])
-        _heads[kind] = (defaults, head)
-    return head
-
-
 async def send_bytes(send: Send, body: bytes, kind: Header = JSON, status: int = 200, *further: Header) -> None:
     """One whole answer."""
     headers = [kind, (b"content-length", b"%d" % len(body)), *further]
@@ -175,10 +143,23 @@ async def send_json(send: Send, value: Any, status: int = 200, *further: Header)
     await send_bytes(send, orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), JSON, status, *further)
 
 
-async def send_error(send: Send, error: ServingError) -> None:
+async def send_error(send: Send, error: ServingError, trace: bytes) -> None:
     """`{"error": "…"}` with the error's status; a client that has gone is told nothing."""
     if not isinstance(error, ClientGone):
-        await send_json(send, {"error": str(error) or HTTPStatus(error.status).phrase}, error.status, *error.headers)
+        await send_bytes(send, in_words(error), JSON, error.status, (TRACE, trace), *error.headers)
+
+
+def in_words(error: ServingError) -> bytes:
+    """The body of an error's answer."""
+    return orjson.dumps({"error": str(error) or HTTPStatus(error.status).phrase})
+
+
+def foreseen(error: Exception, trace: bytes) -> ServingError:
+    """The error itself; one that nobody foresaw goes to the log, and the client is told so much."""
+    if isinstance(error, ServingError):
+        return error
+    log.error("request %s failed", trace.decode(), exc_info=error)
+    return ServingError("internal error; the server's log has the details")
 
 
 def get(value: Callable[[Mapping[str, str]], Any]) -> dict[str, App]:

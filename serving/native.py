@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import Callable
-from time import perf_counter
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,14 @@ import orjson
 
 from bentos import contract
 from bentos.contract import Fields, Model, PayloadError
+from serving.direct import Direct
 from serving.errors import BadInput, UnsupportedMedia
-from serving.http import App, Receive, Routes, Scope, Send, answer, client_of, header, query, read_body, send_json
+from serving.exchange import Exchange, Peer, Take, Written
+from serving.http import JSON, App, Receive, Routes, Scope, Send, header, query, send_json
 from serving.payloads import field_reader
 from serving.refusals import unavailable
 from serving.repository import Repository, Served
+from serving.sessions import Batch
 from serving.uploads import uploaded_files
 
 FILE_FIELD = "image"
@@ -33,7 +36,7 @@ def routes(repository: Repository) -> Routes:
     for name in repository.models:
         forms = repository.forms(name)
         if forms and forms[0].model.payload is not None:
-            found[_path(forms[0].model)] = {"POST": predict(name, reader(forms[0].model), repository)}
+            found[_path(forms[0].model)] = {"POST": Predict(name, reader(forms[0].model), repository).app()}
             found[f"/{name}/random"] = {"GET": random_prediction(name, repository)}
         elif not forms and name in contract.names():
             refused = next(stored for stored in repository.refused.values() if stored.model == name)
@@ -64,38 +67,59 @@ def reader(model: Model) -> Reader:
     return read_files
 
 
-def predict(name: str, read: Reader, repository: Repository) -> App:
+class Prediction(Exchange):
+    """One native request."""
+
+    __slots__ = ("several",)
+
+    interface = "native"
+    several: bool
+
+    def written(self, results: list[np.ndarray]) -> Written:
+        found = answers(self._served, results)
+        return orjson.dumps(found if self.several else found[0]), JSON, ()
+
+
+class Predict:
     """The route that answers one payload with one answer, and several with a list."""
-    settings = repository.settings
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        served = repository.get(name)
+    def __init__(self, name: str, read: Reader, repository: Repository) -> None:
+        self._name, self._read, self._repository = name, read, repository
+        self._default = repository.get(name)
+        self._most_rows = repository.settings.max_request_rows
+
+    def app(self) -> Direct:
+        return Direct(self.opened, self._default.recorder.failed, self._repository.settings.max_body_bytes)
+
+    def opened(self, scope: Scope) -> Take:
+        """What takes the bodies of requests with this head. BadInput, NotFound, NotReady"""
+        served = _asked_form(self._name, scope, self._repository) if scope["query_string"] else self._default
+        kind = header(scope, b"content-type") or b"application/json"
+        return partial(self._take, scope["path"], served, kind)
+
+    def _take(self, path: str, served: Served, kind: bytes, body: bytes, peer: Peer) -> None:
+        prediction = Prediction(peer, served)
         try:
-            started = perf_counter()
-            if scope["query_string"]:
-                served = _asked_form(name, scope, repository)
-            body = await read_body(scope, receive, settings.max_body_bytes)
-            payloads, several = read(body, header(scope, b"content-type") or b"application/json")
-            if len(payloads) > settings.max_request_rows:
-                raise BadInput(f"{len(payloads)} rows in one request, the limit is {settings.max_request_rows}")
-            inputs = await _rows(served.model, payloads, len(body))
-            if repository.faults is not None:
-                inputs = await repository.faults.befall(scope["path"], inputs)
-            parsed = perf_counter()
-            results = await served.runner.submit(inputs, len(payloads), client_of(receive))
-            computed = perf_counter()
-            found = answers(served, results)
-            await answer(receive, send, orjson.dumps(found if several else found[0]))
-            ended = perf_counter()
-            recorder = served.recorder
-            recorder.preprocess.append(parsed - started)
-            recorder.postprocess.append(ended - computed)
-            recorder.native.append(ended - started)
+            payloads, prediction.several = self._read(body, kind)
+            if len(payloads) > self._most_rows:
+                raise BadInput(f"{len(payloads)} rows in one request, the limit is {self._most_rows}")
+            ask = partial(prediction.ask, served, len(payloads))
+            if self._repository.faults is not None:
+                faulty = partial(self._repository.faults.befall, path, then=ask)
+                prediction.later(_made(served.model, payloads, faulty))
+            elif len(body) > INLINE_FILE_BYTES and not isinstance(served.model.payload, Fields):
+                prediction.later(_made(served.model, payloads, ask))
+            else:
+                ask(rows(served.model, payloads))
         except Exception as error:
-            served.recorder.failed(error)
-            raise
+            prediction.set_exception(error)
 
-    return app
+
+async def _made(model: Model, payloads: list[Any], then: Callable[[Batch], Awaitable[None] | None]) -> None:
+    """Make the rows in a thread."""
+    inputs = await asyncio.get_running_loop().run_in_executor(None, rows, model, payloads)
+    if (further := then(inputs)) is not None:
+        await further
 
 
 def _asked_form(name: str, scope: Scope, repository: Repository) -> Served:
@@ -103,12 +127,6 @@ def _asked_form(name: str, scope: Scope, repository: Repository) -> Served:
     if unknown := asked.keys() - {"form"}:
         raise BadInput(f"query parameter {min(unknown)!r} is unknown; there is form")
     return repository.get(name, asked.get("form"))
-
-
-async def _rows(model: Model, payloads: list[Any], size: int) -> list[np.ndarray]:
-    if isinstance(model.payload, Fields) or size <= INLINE_FILE_BYTES:
-        return rows(model, payloads)
-    return await asyncio.get_running_loop().run_in_executor(None, rows, model, payloads)
 
 
 def rows(model: Model, payloads: list[Any]) -> list[np.ndarray]:

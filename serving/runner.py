@@ -34,9 +34,20 @@ LEARN_EVERY = 8
 
 
 class Client(Protocol):
-    """Who waits for an answer, as uvicorn knows it."""
+    """Who waits for an answer."""
 
-    disconnected: bool
+    @property
+    def disconnected(self) -> bool: ...
+
+
+class Waiter(Protocol):
+    """Whom the outputs are given to; an asyncio.Future is one."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, outputs: list[np.ndarray], /) -> None: ...
+
+    def set_exception(self, error: Exception, /) -> None: ...
 
 
 class Runner(Protocol):
@@ -44,26 +55,29 @@ class Runner(Protocol):
 
     def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]: ...
 
+    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None: ...
+
     def close(self) -> None: ...
 
 
 class Job:
     """A request's share of a batch."""
 
-    __slots__ = ("arrived", "client", "future", "inputs", "rows")
+    __slots__ = ("arrived", "client", "inputs", "rows", "waiter")
 
-    def __init__(self, inputs: Batch, rows: int, future: asyncio.Future[Any], client: Client | None) -> None:
+    def __init__(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None) -> None:
         self.inputs = inputs
         self.rows = rows
-        self.future = future
+        self.waiter = waiter
         self.client = client
         self.arrived = perf_counter()
 
 
 class BatchingRunner:
-    """The runner of one form. `submit` gives a future of the outputs, in the rows and order of the inputs.
+    """The runner of one form. `submit` gives a future of the outputs, in the rows and order of the inputs; `enqueue`
+    gives them to a waiter, in the turn of the loop that computed them.
 
-    Errors of the future: Overloaded (queue full), DeadlineExceeded, ClientGone, EngineError.
+    Errors that the waiter is given: DeadlineExceeded, ClientGone, EngineError. Raised at once: Overloaded (queue full).
     """
 
     def __init__(
@@ -99,23 +113,26 @@ class BatchingRunner:
 
     def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
         """Queue one request of `rows` rows; `client` knows whether it has hung up."""
-        if rows > self._max_batch_size:
-            return asyncio.ensure_future(self._split(inputs, rows, client))
+        future = self._loop.create_future()
+        self.enqueue(inputs, rows, future, client)
+        return future
+
+    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None:
+        """As `submit`, for a waiter of the caller's own."""
         if self._queued + rows > self._max_queue_rows:
-            raise Overloaded(f"{self._queued} rows are waiting, the limit is {self._max_queue_rows}")
-        job = Job(inputs, rows, self._loop.create_future(), client)
-        self._queue.append(job)
+            raise Overloaded(
+                f"{self._queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait, which"
+                " EKIBEN_MAX_QUEUE_ROWS sets"
+            )
+        if rows > self._max_batch_size:
+            return settle(asyncio.ensure_future(self._split(inputs, rows, client)), waiter)
+        self._queue.append(Job(inputs, rows, waiter, client))
         self._queued += rows
         if not (self._scheduled or self._busy):
             self._schedule()
-        return job.future
 
     async def _split(self, inputs: Batch, rows: int, client: Client | None) -> list[np.ndarray]:
         """A request larger than a batch: as many jobs as it takes, and their outputs joined."""
-        if self._queued + rows > self._max_queue_rows:
-            raise Overloaded(
-                f"{rows} rows do not fit beside {self._queued} waiting, the limit is {self._max_queue_rows}"
-            )
         step = self._max_batch_size
         parts = [
             self.submit([array[start : start + step] for array in inputs], min(step, rows - start), client)
@@ -157,12 +174,12 @@ class BatchingRunner:
         while queue and rows + queue[0].rows <= self._max_batch_size:
             job = queue.popleft()
             self._queued -= job.rows
-            if job.future.done():  # cancelled
+            if job.waiter.done():  # cancelled
                 continue
             if job.client is not None and job.client.disconnected:
-                job.future.set_exception(ClientGone("the client hung up"))
+                job.waiter.set_exception(ClientGone("the client hung up"))
             elif job.arrived < latest:
-                job.future.set_exception(self._late(job, now))
+                job.waiter.set_exception(self._late(job, now))
             else:
                 recorder.append(now - job.arrived)
                 jobs.append(job)
@@ -206,12 +223,12 @@ class BatchingRunner:
 
     def _deliver(self, done: list[tuple[Job, Any]]) -> None:
         for job, result in done:
-            if job.future.done():  # cancelled or given up meanwhile
+            if job.waiter.done():  # cancelled or given up meanwhile
                 continue
             if isinstance(result, Exception):
-                job.future.set_exception(result)
+                job.waiter.set_exception(result)
             else:
-                job.future.set_result(result)
+                job.waiter.set_result(result)
 
     # The engine's own thread
 
@@ -245,11 +262,11 @@ class BatchingRunner:
         if not self._busy:
             return
         now = perf_counter()
-        waiting = [job for job in (*self._in_flight, *self._queue) if not job.future.done()]
+        waiting = [job for job in (*self._in_flight, *self._queue) if not job.waiter.done()]
         for job in waiting:
             if now - job.arrived >= self._max_latency:
-                job.future.set_exception(self._late(job, now))
-        oldest = min((job.arrived for job in waiting if not job.future.done()), default=now)
+                job.waiter.set_exception(self._late(job, now))
+        oldest = min((job.arrived for job in waiting if not job.waiter.done()), default=now)
         delay = max(0.001, oldest + self._max_latency - now)
         self._sweeping = self._loop.call_later(delay, self._sweep, context=self._context)
 
@@ -257,6 +274,20 @@ class BatchingRunner:
         """End the engine's thread once it has done what it holds."""
         if self._thread is not None:
             self._handed.put(None)
+
+
+def settle(future: asyncio.Future[Any], waiter: Waiter) -> None:
+    """Give the waiter what becomes of the future."""
+
+    def settled(future: asyncio.Future[Any]) -> None:
+        if future.cancelled() or waiter.done():
+            return
+        if (error := future.exception()) is None:
+            waiter.set_result(future.result())
+        else:
+            waiter.set_exception(error if isinstance(error, Exception) else EngineError(repr(error)))
+
+    future.add_done_callback(settled)
 
 
 def _joined(jobs: list[Job]) -> tuple[Batch, int]:

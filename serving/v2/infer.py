@@ -1,15 +1,19 @@
-"""POST …/infer: bytes in, bytes out, one submit in between."""
+"""POST …/infer: bytes in, bytes out, the runner in between."""
 
 from __future__ import annotations
 
 import zlib
-from time import perf_counter
+from functools import partial
 
+import numpy as np
+
+from serving.direct import Direct
 from serving.errors import BadInput, TooLarge, UnsupportedMedia
-from serving.http import App, Header, Receive, Scope, Send, answer, client_of, read_body
+from serving.exchange import Exchange, Header, Peer, Take, Written
+from serving.http import JSON, Scope
 from serving.repository import Repository, Served
 from serving.v2.envelopes import Envelopes
-from serving.v2.request import parse
+from serving.v2.request import Asked, Request, parse
 from serving.v2.response import written
 
 OCTETS: Header = (b"content-type", b"application/octet-stream")
@@ -22,51 +26,67 @@ WINDOWS = {b"gzip": 31, b"deflate": 15}
 NOTHING_FURTHER = parse(b"{}", None)  # neither id nor parameters
 
 
-def infer(name: str, default: Served, repository: Repository) -> App:
-    """The application of one served name; `parameters.form` of a request picks another form of its model."""
-    settings = repository.settings
-    most_bytes, most_rows = settings.max_body_bytes, settings.max_request_rows
-    faults = repository.faults
-    envelopes = Envelopes(default.signature.inputs, default.model.finite)
+class Inference(Exchange):
+    """One inference request."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        served = default
+    __slots__ = ("name", "outputs", "request")
+
+    interface = "v2"
+    name: str
+    request: Request
+    outputs: Asked
+
+    def written(self, results: list[np.ndarray]) -> Written:
+        text, raw = written(self.name, self._served, self.request, self.outputs, results)
+        if raw is None:
+            return text, JSON, ()
+        return text + raw, OCTETS, ((HEADER_LENGTH, b"%d" % len(text)),)
+
+
+class Infer:
+    """The requests to one served name; `parameters.form` of a request picks another form of its model."""
+
+    def __init__(self, name: str, default: Served, repository: Repository) -> None:
+        self._name, self._default, self._repository = name, default, repository
+        self._most_bytes = repository.settings.max_body_bytes
+        self._most_rows = repository.settings.max_request_rows
+        self._envelopes = Envelopes(default.signature.inputs, default.model.finite)
+
+    def app(self) -> Direct:
+        return Direct(self.opened, self._default.recorder.failed, self._most_bytes)
+
+    def opened(self, scope: Scope) -> Take:
+        """What takes the bodies of requests with this head. UnsupportedMedia"""
+        length, encoding = _declared(scope)
+        return partial(self._take, scope["path"], length, encoding)
+
+    def _take(self, path: str, length: bytes | None, encoding: bytes | None, body: bytes, peer: Peer) -> None:
+        inference = Inference(peer, self._default)
         try:
-            started = perf_counter()
-            length, encoding = _declared(scope)
-            body = await read_body(scope, receive, most_bytes)
             if encoding is not None:
-                body = _decompressed(body, encoding, most_bytes)
-            request = NOTHING_FURTHER
-            known = envelopes.read(body) if length is None else None
-            if known is None:
-                request = parse(body, None if length is None else _header_length(length, body))
-                if request.form is not None:
-                    served = repository.get(name, request.form)
-                known = request.read(served, most_rows)
-                if length is None and request.id is None and request.form is None:
-                    envelopes.learn(body, known[0], known[2])
-            inputs, rows, outputs = known
-            if faults is not None:
-                inputs = await faults.befall(scope["path"], inputs)
-            parsed = perf_counter()
-            results = await served.runner.submit(inputs, rows, client_of(receive))
-            computed = perf_counter()
-            text, raw = written(name, served, request, outputs, results)
-            if raw is None:
-                await answer(receive, send, text)
+                body = _decompressed(body, encoding, self._most_bytes)
+            served, inputs, rows = self._read(inference, length, body)
+            if self._repository.faults is None:
+                inference.ask(served, rows, inputs)
             else:
-                await answer(receive, send, text + raw, OCTETS, (HEADER_LENGTH, b"%d" % len(text)))
-            ended = perf_counter()
-            recorder = served.recorder
-            recorder.preprocess.append(parsed - started)
-            recorder.postprocess.append(ended - computed)
-            recorder.v2.append(ended - started)
+                inference.later(self._repository.faults.befall(path, inputs, partial(inference.ask, served, rows)))
         except Exception as error:
-            served.recorder.failed(error)
-            raise
+            inference.set_exception(error)
 
-    return app
+    def _read(self, inference: Inference, length: bytes | None, body: bytes) -> tuple[Served, list[np.ndarray], int]:
+        inference.name = self._name
+        inference.request = NOTHING_FURTHER
+        served = self._default
+        known = self._envelopes.read(body) if length is None else None
+        if known is None:
+            request = inference.request = parse(body, None if length is None else _header_length(length, body))
+            if request.form is not None:
+                served = self._repository.get(self._name, request.form)
+            known = request.read(served, self._most_rows)
+            if length is None and request.id is None and request.form is None:
+                self._envelopes.learn(body, known[0], known[2])
+        inputs, rows, inference.outputs = known
+        return served, inputs, rows
 
 
 def _declared(scope: Scope) -> tuple[bytes | None, bytes | None]:

@@ -10,7 +10,7 @@ from serving.http import App, Receive, Routes, Scope, Send, get, read_body, send
 from serving.refusals import unavailable
 from serving.repository import Repository, Served
 from serving.v2 import describe
-from serving.v2.infer import infer
+from serving.v2.infer import Infer
 
 VERSION = "0.1.0"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
@@ -40,7 +40,7 @@ def _model(base: str, name: str, served: Served, repository: Repository) -> Rout
         f"{base}/ready": get(lambda _: {"name": name, "ready": True}),
         f"{base}/config": get(lambda _: describe.configuration(name, served, repository)),
         f"{base}/stats": get(lambda _: {"model_stats": [describe.statistics(name, served, repository)]}),
-        f"{base}/infer": {"POST": infer(name, served, repository)},
+        f"{base}/infer": {"POST": Infer(name, served, repository).app()},
     }
 
 

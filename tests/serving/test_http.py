@@ -1,85 +1,13 @@
-"""The ASGI path, on a uvicorn like the one that BentoML starts."""
+"""The ASGI path."""
 
 import asyncio
-import contextlib
 import socket
 
 import pytest
-import uvicorn
 
 from serving import http
 from serving.errors import BadInput, Overloaded, TooLarge
-from tests.conftest import free_port
-
-
-@contextlib.asynccontextmanager
-async def serving(app, **options):
-    config = uvicorn.Config(app, port=free_port(), log_config=None, lifespan="off", loop="none", **options)
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    try:
-        yield config.port
-    finally:
-        server.should_exit = True
-        await task
-
-
-async def ask(port, request=b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", answers=1):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
-    found = []
-    for _ in range(answers):
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        found.append((head, await reader.readexactly(length)))
-    writer.close()
-    return found
-
-
-def app_of(body, *headers):
-    async def app(scope, receive, send):
-        async def refuse(message):
-            raise AssertionError("sent as ASGI messages")
-
-        await http.answer(receive, refuse, body, http.JSON, *headers)
-
-    return app
-
-
-async def test_an_answer_is_one_write_on_uvicorns_httptools():
-    async with serving(app_of(b"{}", (b"x-further", b"yes")), http="httptools") as port:
-        ((head, body),) = await ask(port)
-    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b"content-type: application/json\r\n" in head
-    assert b"x-further: yes\r\n" in head
-    assert b"date: " in head
-    assert body == b"{}"
-
-
-async def test_a_connection_is_kept_and_pipelined_requests_are_answered_in_order():
-    count = 0
-
-    async def app(scope, receive, send):
-        nonlocal count
-        count += 1
-        await http.answer(receive, send, b"%d" % count)
-
-    async with serving(app, http="httptools") as port:
-        found = await ask(port, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 3, answers=3)
-    assert [body for _, body in found] == [b"1", b"2", b"3"]
-
-
-@pytest.mark.parametrize("implementation", ["h11", "httptools"])
-async def test_a_closing_connection_or_another_server_gets_asgi_messages(implementation):
-    async def app(scope, receive, send):
-        await http.answer(receive, send, b"{}")
-
-    async with serving(app, http=implementation) as port:
-        ((head, body),) = await ask(port, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-    assert b"connection: close" in head.lower()
-    assert body == b"{}"
+from tests.serving.uvicorn_server import serving
 
 
 async def test_a_client_that_hung_up_is_known():
@@ -138,7 +66,7 @@ async def told(error):
 
     router = http.Router(app, (), dict)
     router.routes = {"/": {"GET": app}}
-    await router({"type": "http", "path": "/", "method": "GET", "query_string": b""}, None, send)
+    await router({"type": "http", "path": "/", "method": "GET", "query_string": b"", "headers": []}, None, send)
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 

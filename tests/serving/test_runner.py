@@ -160,7 +160,7 @@ async def test_a_request_whose_client_hung_up_is_not_computed():
 async def test_the_queue_is_bounded_in_rows_and_recovers():
     served = runner(Doubling(), max_queue_rows=10)
     first = served.submit(rows(1, 8), 8)
-    with pytest.raises(Overloaded, match="8 rows are waiting, the limit is 10"):
+    with pytest.raises(Overloaded, match="8 rows are waiting and 3 came; 10 may wait"):
         served.submit(rows(2, 3), 3)
     await first
     await served.submit(rows(2, 10), 10)

@@ -1,0 +1,227 @@
+"""uvicorn's connection, with a path below ASGI for the requests that a direct route takes.
+
+Clients send the same head again and again. The first request with a head goes through uvicorn's parser, a scope, a task
+and ASGI's messages. If a direct route can take it, the head is remembered with what takes its bodies, and the next
+requests with that head need none of these. What is not exactly such a request is uvicorn's, as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from serving.errors import ClientGone, HeadTooLarge, ServingError, TooManyConnections, TooSlow
+from serving.exchange import Header, Take
+from serving.heads import LONGEST, AnswerHeads, Head, RequestHeads, lines, split
+from serving.http import JSON, App, Router, Routes, foreseen, in_words
+from serving.trace import TRACE, WELL_FORMED, new_trace
+
+MOST_HEAD_BYTES = 64 * 1024
+LOOK_SECONDS = 1.0
+CLOSE = b"connection: close\r\n"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one worker puts up with."""
+
+    connections: int
+    body_seconds: float
+
+
+class Front(Router):
+    """The router, and what the connections in front of it share."""
+
+    def __init__(self, bento: App, theirs: tuple[str, ...], open_routes: Callable[[], Routes], limits: Limits) -> None:
+        super().__init__(bento, theirs, open_routes)
+        self.limits = limits
+        self.known = RequestHeads()
+        self.answer_heads = AnswerHeads()
+
+
+def accept_directly() -> None:
+    """Have uvicorn make its connections of this class. BentoML starts uvicorn and gives no word for it."""
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{Connection.__qualname__}"
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection, and the peer of at most one exchange at a time."""
+
+    trace = b""
+    disconnected = False
+    _asked = False  # an exchange is under way
+    _leaving = False  # the server shuts down: the answer under way is the last
+    _parsing = _in_head = False  # uvicorn's parser is inside a message, inside its head
+    _head_bytes = 0
+    _first: Head | None = None  # the head that uvicorn's parser reads, if it may be worth remembering
+    _take: Take | None = None  # what takes the body that is arriving
+    _missing = 0
+    _held = b""
+
+    def __init__(self, config: Any, *state: Any, **more: Any) -> None:
+        super().__init__(config, *state, **more)
+        self._front: Front = config.app
+        self._parts: list[bytes] = []
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._watch = self.loop.call_later(LOOK_SECONDS, self._look)
+        most = self._front.limits.connections
+        if len(self.connections) > most:
+            self._hang_up(TooManyConnections(f"{most} connections are open, which EKIBEN_MAX_CONNECTIONS allows"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.disconnected = True
+        self._watch.cancel()
+        super().connection_lost(exc)
+
+    # From the client
+
+    def data_received(self, data: bytes) -> None:
+        if self._asked:  # one at a time: what follows waits for the answer
+            self._held += data
+            self.flow.pause_reading()
+        elif self._take is not None:
+            self._more(data)
+        elif self._parsing or not self._idle():
+            self._parse(data)
+        else:
+            self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
+        """The first bytes of a request."""
+        self._since = self.loop.time()
+        end = data.find(b"\r\n\r\n") + 4
+        self._first = head = split(data, end) if 4 < end <= LONGEST else None
+        known = None if head is None else self._front.known.get(head.alike)
+        if head is None or known is None or head.length > known[1]:
+            return self._parse(data)
+        if not head.traceparent:
+            self.trace = new_trace()
+        elif (traced := WELL_FORMED.fullmatch(head.traceparent)) is not None:
+            self.trace = traced[1]
+        else:  # what stands there need not even be one header
+            return self._parse(data)
+        if len(data) == end + head.length:
+            self._ask(known[0], data[end:])
+        else:
+            self._take, self._missing = known[0], head.length
+            self._more(data[end:])
+
+    def _more(self, data: bytes) -> None:
+        """A body's further bytes, and perhaps those of the next request."""
+        part = data[: self._missing]
+        self._parts.append(part)
+        self._missing -= len(part)
+        if self._take is not None and not self._missing:
+            take, body = self._take, b"".join(self._parts)
+            self._held, self._take = data[len(part) :], None
+            self._parts.clear()
+            self._ask(take, body)
+
+    def _ask(self, take: Take, body: bytes) -> None:
+        self._asked = True
+        self._unset_keepalive_if_required()
+        take(body, self)
+
+    # To the client
+
+    def answer(self, body: bytes, kind: Header, further: tuple[Header, ...] = ()) -> None:
+        head = self._front.answer_heads.of(self.server_state.default_headers, kind)
+        more = lines(further) if further else b""
+        self._write(b"%b%b\r\n%bcontent-length: %d\r\n" % (head, self.trace, more, len(body)), body)
+
+    def refuse(self, error: Exception) -> None:
+        if not isinstance(error, ClientGone):
+            told = foreseen(error, self.trace)
+            self._write(self._refusal(told), in_words(told))
+
+    def _refusal(self, error: ServingError) -> bytes:
+        headers = (*self.server_state.default_headers, JSON, (TRACE, self.trace or new_trace()), *error.headers)
+        size = len(in_words(error))
+        return b"%b%bcontent-length: %d\r\n" % (STATUS_LINE[error.status], lines(headers), size)
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.write(b"%b%b\r\n%b" % (head, CLOSE if self._leaving else b"", body))
+        self._asked = False
+        self._since = self.loop.time()
+        self.server_state.total_requests += 1
+        if self._leaving:
+            self.transport.close()
+        elif self.flow.write_paused:  # a client that does not read its answers is not read from
+            self.flow.pause_reading()
+        elif self._held:
+            self.loop.call_soon(self._resume)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._resume()
+
+    def _resume(self) -> None:
+        """Go on with what came while a request was being answered."""
+        if not (self._asked or self.transport.is_closing()):
+            self.flow.resume_reading()
+            held, self._held = self._held, b""
+            if held:
+                self.data_received(held)
+
+    # uvicorn's own way
+
+    def _parse(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self._hang_up(HeadTooLarge(f"the request's head is over {MOST_HEAD_BYTES} bytes"))
+
+    def on_message_begin(self) -> None:
+        self._parsing = self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+        if self._first is not None:
+            self._front.known.learn(self._first, dict(self.scope), self._front.routes)
+            self._first = None
+
+    def on_message_complete(self) -> None:
+        self._parsing = False
+        super().on_message_complete()
+
+    def shutdown(self) -> None:
+        if self._asked or self._take is not None:
+            self._leaving = True
+        else:
+            super().shutdown()
+
+    # Time
+
+    def _look(self) -> None:
+        """Once a second: end a request that does not arrive, and a connection that is kept for nothing."""
+        self._watch = self.loop.call_later(LOOK_SECONDS, self._look)
+        waited = self.loop.time() - self._since
+        limit = self._front.limits.body_seconds
+        if self._asked or self.transport.is_closing():
+            return
+        if self._parsing or self._take is not None:
+            if waited > limit:
+                self._hang_up(TooSlow(f"the request did not arrive within {limit:g} s (EKIBEN_MAX_BODY_SECONDS)"))
+        elif self._idle() and waited > max(self.timeout_keep_alive, LOOK_SECONDS):
+            self.transport.close()
+
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _hang_up(self, error: ServingError) -> None:
+        """Tell and close, whatever else is under way."""
+        self.transport.write(b"%b%b\r\n%b" % (self._refusal(error), CLOSE, in_words(error)))
+        self.transport.close()

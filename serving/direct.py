@@ -1,0 +1,52 @@
+"""Applications of requests that are taken whole and told once: by ASGI here, and below it by serving/connection.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from serving.errors import ServingError
+from serving.exchange import Header, Take, Written
+from serving.http import Receive, Scope, Send, client_of, read_body, send_bytes
+from serving.trace import TRACE
+
+
+class Direct:
+    """A route whose requests are opened by their head, then taken with their body."""
+
+    def __init__(self, opened: Callable[[Scope], Take], failed: Callable[[Exception], None], most_bytes: int) -> None:
+        """`opened` may refuse by raising, which `failed` counts, as it does a body of over `most_bytes`."""
+        self.opened, self._failed, self.most_bytes = opened, failed, most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        peer = AsgiPeer(scope["trace"], receive)
+        try:
+            take = self.opened(scope)
+            body = await read_body(scope, receive, self.most_bytes)
+        except ServingError as error:
+            self._failed(error)
+            raise
+        take(body, peer)
+        body, kind, further = await peer.told
+        await send_bytes(send, body, kind, 200, (TRACE, peer.trace), *further)
+
+
+class AsgiPeer:
+    """The client of an ASGI request; what it is told, or the error, is the result of `told`."""
+
+    def __init__(self, trace: bytes, receive: Receive) -> None:
+        self.trace = trace
+        self.told: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self._client = client_of(receive)
+
+    @property
+    def disconnected(self) -> bool:
+        return self._client is not None and self._client.disconnected
+
+    def answer(self, body: bytes, kind: Header, further: tuple[Header, ...] = ()) -> None:
+        if not self.told.done():
+            self.told.set_result((body, kind, further))
+
+    def refuse(self, error: Exception) -> None:
+        if not self.told.done():
+            self.told.set_exception(error)

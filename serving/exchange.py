@@ -1,0 +1,95 @@
+"""A request that waits for a runner, and its answer: the same whether it came by ASGI or below it.
+
+No task, no future and no turn of the event loop lies between the engine's outputs and the bytes of the answer: the
+runner hands the outputs to the exchange, which writes them and gives them to whoever is connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from time import perf_counter
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from serving.repository import Served
+
+Header = tuple[bytes, bytes]
+# Body, content type, further headers.
+Written = tuple[bytes, Header, tuple[Header, ...]]
+
+
+class Peer(Protocol):
+    """Who asked. Told once, by one of the two."""
+
+    trace: bytes
+
+    @property
+    def disconnected(self) -> bool: ...
+
+    def answer(self, body: bytes, kind: Header, further: tuple[Header, ...] = ()) -> None: ...
+
+    def refuse(self, error: Exception) -> None: ...
+
+
+# Takes a whole body and sees to it that the peer is told.
+Take = Callable[[bytes, Peer], None]
+
+
+class Exchange:
+    """A request; to the runner, who waits for its outputs."""
+
+    __slots__ = ("_done", "_peer", "_served", "_started")
+
+    interface: str  # v2 or native, as the metrics call them
+    _tasks: ClassVar[set[asyncio.Task[None]]] = set()  # the loop itself would let them be collected
+
+    def __init__(self, peer: Peer, served: Served) -> None:
+        self._peer, self._served = peer, served
+        self._done = False
+        self._started = perf_counter()
+
+    def written(self, results: list[np.ndarray]) -> Written:
+        """The answer in bytes."""
+        raise NotImplementedError
+
+    def ask(self, served: Served, rows: int, inputs: list[np.ndarray]) -> None:
+        """Queue the rows for a form's engine. Overloaded"""
+        self._served = served
+        served.recorder.preprocess.append(perf_counter() - self._started)
+        served.runner.enqueue(inputs, rows, self, self._peer)
+
+    def later(self, step: Coroutine[Any, Any, None]) -> None:
+        """Go on in a task, where the way to `ask` takes a while; an error in it is the answer."""
+
+        async def stepped() -> None:
+            try:
+                await step
+            except Exception as error:
+                self.set_exception(error)
+
+        task = asyncio.get_running_loop().create_task(stepped())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, results: list[np.ndarray], /) -> None:
+        computed = perf_counter()
+        try:
+            body, kind, further = self.written(results)
+        except Exception as error:
+            return self.set_exception(error)
+        self._done = True
+        self._peer.answer(body, kind, further)
+        ended = perf_counter()
+        recorder = self._served.recorder
+        recorder.postprocess.append(ended - computed)
+        getattr(recorder, self.interface).append(ended - self._started)
+
+    def set_exception(self, error: Exception, /) -> None:
+        self._done = True
+        self._served.recorder.failed(error)
+        self._peer.refuse(error)
