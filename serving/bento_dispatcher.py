@@ -11,8 +11,9 @@ import numpy as np
 
 from bentos.contract import Signature
 from serving.errors import Overloaded
+from serving.jobs import Client, Job, Waiter, settle
 from serving.metrics import Recorder
-from serving.runner import Client, Observe, Waiter, settle
+from serving.runner import Observe
 from serving.sessions import Batch, Session, check_outputs
 
 
@@ -30,6 +31,7 @@ class BentoDispatcherRunner:
         max_queue_rows: int,
         observe: Observe = lambda inputs, outputs: None,
     ) -> None:
+        self.delivering: Job | None = None
         from bentoml._internal.marshal.dispatcher import CorkDispatcher
 
         def overloaded() -> None:

@@ -17,7 +17,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from serving.errors import ClientGone, HeadTooLarge, ServingError, TooManyConnections, TooSlow
 from serving.exchange import Header, Take
 from serving.heads import LONGEST, AnswerHeads, Head, RequestHeads, lines, split
-from serving.http import JSON, App, Router, Routes, foreseen, in_words
+from serving.http import JSON, App, Router, Routes, in_words
+from serving.logs import REQUESTS
 from serving.trace import TRACE, WELL_FORMED, new_trace
 
 MOST_HEAD_BYTES = 64 * 1024
@@ -136,13 +137,12 @@ class Connection(HttpToolsProtocol):
         more = lines(further) if further else b""
         self._write(b"%b%b\r\n%bcontent-length: %d\r\n" % (head, self.trace, more, len(body)), body)
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: ServingError) -> None:
         if not isinstance(error, ClientGone):
-            told = foreseen(error, self.trace)
-            self._write(self._refusal(told), in_words(told))
+            self._write(self._refusal(error), in_words(error))
 
     def _refusal(self, error: ServingError) -> bytes:
-        headers = (*self.server_state.default_headers, JSON, (TRACE, self.trace or new_trace()), *error.headers)
+        headers = (*self.server_state.default_headers, JSON, (TRACE, self.trace), *error.headers)
         size = len(in_words(error))
         return b"%b%bcontent-length: %d\r\n" % (STATUS_LINE[error.status], lines(headers), size)
 
@@ -214,7 +214,7 @@ class Connection(HttpToolsProtocol):
             return
         if self._parsing or self._take is not None:
             if waited > limit:
-                self._hang_up(TooSlow(f"the request did not arrive within {limit:g} s (EKIBEN_MAX_BODY_SECONDS)"))
+                self._hang_up(TooSlow(f"the request did not arrive within {limit:g} s (EKIBEN_BODY_TIMEOUT_S)"))
         elif self._idle() and waited > max(self.timeout_keep_alive, LOOK_SECONDS):
             self.transport.close()
 
@@ -223,5 +223,7 @@ class Connection(HttpToolsProtocol):
 
     def _hang_up(self, error: ServingError) -> None:
         """Tell and close, whatever else is under way."""
+        self.trace = new_trace()
+        REQUESTS.failed(self.trace, error)
         self.transport.write(b"%b%b\r\n%b" % (self._refusal(error), CLOSE, in_words(error)))
         self.transport.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from serving.errors import ServingError
-from serving.exchange import Header, Take, Written
-from serving.http import Receive, Scope, Send, client_of, read_body, send_bytes
+from serving.errors import ClientGone, ServingError
+from serving.exchange import Header, Take
+from serving.http import JSON, Receive, Scope, Send, client_of, in_words, read_body, send_bytes
 from serving.trace import TRACE
 
 
@@ -27,16 +27,18 @@ class Direct:
             self._failed(error)
             raise
         take(body, peer)
-        body, kind, further = await peer.told
-        await send_bytes(send, body, kind, 200, (TRACE, peer.trace), *further)
+        if (told := await peer.told) is not None:
+            status, body, kind, further = told
+            await send_bytes(send, body, kind, status, (TRACE, peer.trace), *further)
 
 
 class AsgiPeer:
-    """The client of an ASGI request; what it is told, or the error, is the result of `told`."""
+    """The client of an ASGI request; what it is told is the result of `told`, None where nobody is there to hear it."""
 
     def __init__(self, trace: bytes, receive: Receive) -> None:
         self.trace = trace
-        self.told: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self.told: asyncio.Future[tuple[int, bytes, Header, tuple[Header, ...]] | None]
+        self.told = asyncio.get_running_loop().create_future()
         self._client = client_of(receive)
 
     @property
@@ -45,8 +47,9 @@ class AsgiPeer:
 
     def answer(self, body: bytes, kind: Header, further: tuple[Header, ...] = ()) -> None:
         if not self.told.done():
-            self.told.set_result((body, kind, further))
+            self.told.set_result((200, body, kind, further))
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: ServingError) -> None:
         if not self.told.done():
-            self.told.set_exception(error)
+            gone = isinstance(error, ClientGone)
+            self.told.set_result(None if gone else (error.status, in_words(error), JSON, error.headers))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
+log = logging.getLogger("bentoml.ekiben")
+
 
 class ServingError(Exception):
     """An answer that is an error. `reason` is a metric label, so it is one of few words."""
@@ -88,3 +92,11 @@ class EngineError(ServingError):
 class NotReady(ServingError):
     status = 503
     reason = "not_ready"
+
+
+def foreseen(error: Exception, trace: bytes) -> ServingError:
+    """The error itself; one that nobody foresaw goes to the log, and the client is told so much."""
+    if isinstance(error, ServingError):
+        return error
+    log.error("request %s failed", trace.decode(), exc_info=error)
+    return ServingError("internal error; the server's log has the details")

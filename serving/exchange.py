@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from serving.errors import ServingError, foreseen
+from serving.logs import REQUESTS
 from serving.repository import Served
 
 Header = tuple[bytes, bytes]
@@ -30,7 +32,7 @@ class Peer(Protocol):
 
     def answer(self, body: bytes, kind: Header, further: tuple[Header, ...] = ()) -> None: ...
 
-    def refuse(self, error: Exception) -> None: ...
+    def refuse(self, error: ServingError) -> None: ...
 
 
 # Takes a whole body and sees to it that the peer is told.
@@ -40,7 +42,7 @@ Take = Callable[[bytes, Peer], None]
 class Exchange:
     """A request; to the runner, who waits for its outputs."""
 
-    __slots__ = ("_done", "_peer", "_served", "_started")
+    __slots__ = ("_asked", "_done", "_peer", "_served", "_started")
 
     interface: str  # v2 or native, as the metrics call them
     _tasks: ClassVar[set[asyncio.Task[None]]] = set()  # the loop itself would let them be collected
@@ -57,7 +59,8 @@ class Exchange:
     def ask(self, served: Served, rows: int, inputs: list[np.ndarray]) -> None:
         """Queue the rows for a form's engine. Overloaded"""
         self._served = served
-        served.recorder.preprocess.append(perf_counter() - self._started)
+        self._asked = perf_counter()
+        served.recorder.preprocess.append(self._asked - self._started)
         served.runner.enqueue(inputs, rows, self, self._peer)
 
     def later(self, step: Coroutine[Any, Any, None]) -> None:
@@ -88,8 +91,26 @@ class Exchange:
         recorder = self._served.recorder
         recorder.postprocess.append(ended - computed)
         getattr(recorder, self.interface).append(ended - self._started)
+        if REQUESTS.answers.take(ended):
+            REQUESTS.answered(self._peer.trace, self._who(), self._said(computed, ended))
 
     def set_exception(self, error: Exception, /) -> None:
         self._done = True
-        self._served.recorder.failed(error)
-        self._peer.refuse(error)
+        told = foreseen(error, self._peer.trace)
+        self._served.recorder.failed(told)
+        REQUESTS.failed(self._peer.trace, told, self._who())
+        self._peer.refuse(told)
+
+    def _who(self) -> tuple[str, str, str, str]:
+        return (*self._served.recorder.labels, self.interface)
+
+    def _said(self, computed: float, ended: float) -> dict[str, float]:
+        """What the log says of an answer: rows, and milliseconds by stage."""
+        spans = {"preprocess": (self._started, self._asked), "postprocess": (computed, ended)}
+        said: dict[str, float] = {}
+        if (job := self._served.runner.delivering) is not None:  # a request of several batches has no one of its own
+            said = {"rows": job.rows, "batch_rows": job.run.rows}
+            spans["queue"] = (job.arrived, job.run.started)
+            spans["infer"] = (job.run.started, job.run.started + job.run.seconds)
+        spans["request"] = (self._started, ended)
+        return said | {f"{stage}_ms": round((end - start) * 1e3, 3) for stage, (start, end) in spans.items()}

@@ -6,7 +6,6 @@ answered here: it reaches neither BentoML's middleware nor a metric's label.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any
@@ -14,10 +13,10 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from serving.errors import ClientGone, MethodNotAllowed, NotFound, ServingError, TooLarge
+from serving.errors import ClientGone, MethodNotAllowed, NotFound, ServingError, TooLarge, foreseen
+from serving.logs import REQUESTS
 from serving.trace import TRACE, TRACEPARENT, trace_of
 
-log = logging.getLogger("bentoml.ekiben")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -52,7 +51,9 @@ class Router:
             else:
                 raise MethodNotAllowed(scope["method"], scope["path"], ", ".join(sorted(methods)))
         except Exception as error:
-            await send_error(send, foreseen(error, trace), trace)
+            told = foreseen(error, trace)
+            REQUESTS.failed(trace, told, method=scope["method"], path=_shown(scope["path"]))
+            await send_error(send, told, trace)
 
     def _opening(self, send: Send) -> Send:
         async def opened(message: MutableMapping[str, Any]) -> None:
@@ -152,14 +153,6 @@ async def send_error(send: Send, error: ServingError, trace: bytes) -> None:
 def in_words(error: ServingError) -> bytes:
     """The body of an error's answer."""
     return orjson.dumps({"error": str(error) or HTTPStatus(error.status).phrase})
-
-
-def foreseen(error: Exception, trace: bytes) -> ServingError:
-    """The error itself; one that nobody foresaw goes to the log, and the client is told so much."""
-    if isinstance(error, ServingError):
-        return error
-    log.error("request %s failed", trace.decode(), exc_info=error)
-    return ServingError("internal error; the server's log has the details")
 
 
 def get(value: Callable[[Mapping[str, str]], Any]) -> dict[str, App]:

@@ -15,8 +15,9 @@ from serving.bento_dispatcher import BentoDispatcherRunner
 from serving.drift import Watch
 from serving.errors import NotFound, NotReady
 from serving.faults import KINDS, Faults
+from serving.jobs import Runner
 from serving.metrics import Families, Recorder
-from serving.runner import BatchingRunner, Runner
+from serving.runner import BatchingRunner
 from serving.sessions import Session, open_session, warm_up
 from serving.settings import Settings, chosen
 from serving.store import StoredForm, stored_forms
@@ -101,7 +102,8 @@ class Repository:
         timings = warm_up(session, signature, sorted({1, 2, 8, settings.max_batch_size}))
         if settings.dispatcher == "bentoml":
             return BentoDispatcherRunner(session, signature, recorder, **limits)
-        return BatchingRunner(session, signature, recorder, timings=timings, **limits)
+        delay = settings.queue_delay_us / 1e6
+        return BatchingRunner(session, signature, recorder, timings=timings, queue_delay=delay, **limits)
 
     @property
     def models(self) -> list[str]:

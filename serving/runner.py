@@ -1,8 +1,9 @@
 """Runners: one session and its adaptive batch queue, on one event loop.
 
 A batch forms because the engine is busy or because several requests came in the same turn of the loop; no timer runs
-while the engine is idle. Short engine calls run inline, long ones in a thread of the runner's own so that the loop
-parses the next requests meanwhile; which is which follows from measured times.
+while the engine is idle, unless EKIBEN_QUEUE_DELAY_US asks for one. Short engine calls run inline, long ones in a
+thread of the runner's own so that the loop parses the next requests meanwhile; which is which follows from measured
+times.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from bentos.contract import Signature
 from serving.engine_time import EngineTime
 from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded, ServingError
+from serving.jobs import Client, Job, Run, Waiter, settle
 from serving.metrics import Recorder
 from serving.sessions import Batch, Session, check_outputs
 
@@ -31,46 +33,6 @@ Observe = Callable[[Batch, list[np.ndarray]], None]
 INLINE_SECONDS = 1e-3
 # One in so many engine calls teaches EngineTime: enough to follow the machine, and a call of 5 µs is not held up by it.
 LEARN_EVERY = 8
-
-
-class Client(Protocol):
-    """Who waits for an answer."""
-
-    @property
-    def disconnected(self) -> bool: ...
-
-
-class Waiter(Protocol):
-    """Whom the outputs are given to; an asyncio.Future is one."""
-
-    def done(self) -> bool: ...
-
-    def set_result(self, outputs: list[np.ndarray], /) -> None: ...
-
-    def set_exception(self, error: Exception, /) -> None: ...
-
-
-class Runner(Protocol):
-    """What the interfaces know of a runner."""
-
-    def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]: ...
-
-    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Job:
-    """A request's share of a batch."""
-
-    __slots__ = ("arrived", "client", "inputs", "rows", "waiter")
-
-    def __init__(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None) -> None:
-        self.inputs = inputs
-        self.rows = rows
-        self.waiter = waiter
-        self.client = client
-        self.arrived = perf_counter()
 
 
 class BatchingRunner:
@@ -91,11 +53,12 @@ class BatchingRunner:
         max_queue_rows: int,
         observe: Observe = lambda inputs, outputs: None,
         timings: Sequence[tuple[int, float]] = (),
+        queue_delay: float = 0.0,
         inline_seconds: float = INLINE_SECONDS,
     ) -> None:
         self._session, self._signature, self._recorder, self._observe = session, signature, recorder, observe
         self._max_batch_size, self._max_latency, self._max_queue_rows = max_batch_size, max_latency, max_queue_rows
-        self._inline_seconds = inline_seconds
+        self._queue_delay, self._inline_seconds = queue_delay, inline_seconds
         self._loop = asyncio.get_running_loop()
         # Callbacks run in a context of the runner's own: call_soon would copy the first request's.
         self._context = contextvars.Context()
@@ -110,6 +73,7 @@ class BatchingRunner:
         self._handed: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._sweeping: asyncio.TimerHandle | None = None
+        self.delivering: Job | None = None
 
     def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
         """Queue one request of `rows` rows; `client` knows whether it has hung up."""
@@ -147,7 +111,20 @@ class BatchingRunner:
 
     def _schedule(self) -> None:
         self._scheduled = True
-        self._loop.call_soon(self._flush, context=self._context)
+        if self._queue_delay:
+            self._fill(perf_counter() + self._queue_delay)
+        else:
+            self._loop.call_soon(self._flush, context=self._context)
+
+    def _fill(self, until: float) -> None:
+        """Let a batch fill. The last milliseconds are polled: the loop's timers count in whole ones."""
+        left = until - perf_counter()
+        if left <= 0 or self._queued >= self._max_batch_size:
+            self._flush()
+        elif left > 2e-3:
+            self._loop.call_later(1e-3, self._fill, until, context=self._context)
+        else:
+            self._loop.call_soon(self._fill, until, context=self._context)
 
     def _flush(self) -> None:
         """Form one batch and see it to the engine."""
@@ -193,22 +170,24 @@ class BatchingRunner:
     def _compute(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
         """(job, outputs or error) for each. If the batch fails, its halves are tried, so that bad rows fail alone."""
         try:
-            outputs = self._call(*_joined(jobs))
+            run, outputs = self._call(*_joined(jobs))
         except Exception as error:
             if len(jobs) > 1:
                 half = len(jobs) // 2
                 return self._compute(jobs[:half]) + self._compute(jobs[half:])
             return [(jobs[0], error if isinstance(error, ServingError) else EngineError(_first_line(error)))]
         if len(jobs) == 1:
+            jobs[0].run = run
             return [(jobs[0], outputs)]
         done, start = [], 0
         for job in jobs:
+            job.run = run
             stop = start + job.rows
             done.append((job, [array[start:stop] for array in outputs]))
             start = stop
         return done
 
-    def _call(self, batch: Batch, rows: int) -> list[np.ndarray]:
+    def _call(self, batch: Batch, rows: int) -> tuple[Run, list[np.ndarray]]:
         started = perf_counter()
         outputs = self._session.run(batch)
         seconds = perf_counter() - started
@@ -219,7 +198,7 @@ class BatchingRunner:
         self._recorder.infer.append(seconds)
         self._recorder.batch.append(rows)
         self._observe(batch, outputs)
-        return outputs
+        return Run(rows, started, seconds), outputs
 
     def _deliver(self, done: list[tuple[Job, Any]]) -> None:
         for job, result in done:
@@ -228,6 +207,7 @@ class BatchingRunner:
             if isinstance(result, Exception):
                 job.waiter.set_exception(result)
             else:
+                self.delivering = job
                 job.waiter.set_result(result)
 
     # The engine's own thread
@@ -274,20 +254,6 @@ class BatchingRunner:
         """End the engine's thread once it has done what it holds."""
         if self._thread is not None:
             self._handed.put(None)
-
-
-def settle(future: asyncio.Future[Any], waiter: Waiter) -> None:
-    """Give the waiter what becomes of the future."""
-
-    def settled(future: asyncio.Future[Any]) -> None:
-        if future.cancelled() or waiter.done():
-            return
-        if (error := future.exception()) is None:
-            waiter.set_result(future.result())
-        else:
-            waiter.set_exception(error if isinstance(error, Exception) else EngineError(repr(error)))
-
-    future.add_done_callback(settled)
 
 
 def _joined(jobs: list[Job]) -> tuple[Batch, int]:

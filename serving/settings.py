@@ -27,45 +27,58 @@ def _cores() -> int:
         return cores
 
 
-def _setting(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+def _setting(default: Any, doc: str, least: float | None = None, of: tuple[Any, ...] = ()) -> Any:
+    """A setting, what it means, and what it may be: a number of at `least` so much, or one `of` these."""
+    return field(default=default, metadata={"doc": doc, "least": least, "of": of})
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the operator may set; `Settings.read()` takes it from the environment."""
 
-    workers: int = _setting(1, "worker processes, each with its own sessions and queues")
-    engine_threads: int = _setting(0, "threads of one engine call; 0 shares the cores among the workers")
+    workers: int = _setting(1, "worker processes, each with its own sessions and queues", least=1)
+    engine_threads: int = _setting(0, "threads of one engine call; 0 shares the cores among the workers", least=0)
     models: str = _setting("", "models to serve, comma-separated; empty serves all in the store or the bento")
     forms: str = _setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
     versions: str = _setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
-    dispatcher: str = _setting("ekiben", "who forms batches: ekiben, or bentoml for BentoML's own dispatcher")
-    max_batch_size: int = _setting(64, "rows of one engine call at most")
-    queue_delay_us: int = _setting(0, "microseconds that an idle engine waits for a batch to fill; 0: never")
-    max_latency_ms: float = _setting(1000.0, "a request that cannot be answered within this time is shed with 503")
-    max_queue_rows: int = _setting(2048, "rows that wait for one form at most; more are answered 429")
-    max_request_rows: int = _setting(1024, "rows of one request at most")
-    faults: int = _setting(0, "1 opens /faults, to prove that alerts arrive; never where strangers can reach it")
-    max_body_bytes: int = _setting(16 * 2**20, "bytes of one request's body at most; more are answered 413")
-    max_body_seconds: float = _setting(30.0, "a request that has not arrived within this time is answered 408")
-    max_connections: int = _setting(0, "open connections of one worker at most; 0: what its limit of open files leaves")
+    dispatcher: str = _setting(
+        "ekiben", "who forms batches: ekiben, or bentoml for BentoML's own dispatcher", of=("ekiben", "bentoml")
+    )
+    max_batch_size: int = _setting(64, "rows of one engine call at most", least=1)
+    queue_delay_us: int = _setting(0, "microseconds that an idle engine waits for a batch to fill; 0: never", least=0)
+    max_latency_ms: float = _setting(1000.0, "a request that cannot be answered in this time is shed with 503", least=1)
+    max_queue_rows: int = _setting(2048, "rows that wait for one form at most; more are answered 429", least=1)
+    max_request_rows: int = _setting(1024, "rows of one request at most", least=1)
+    max_body_bytes: int = _setting(16 * 2**20, "bytes of one request's body at most; more are answered 413", least=1)
+    max_json_depth: int = _setting(64, "lists and objects within each other in JSON at most", least=3)
+    max_request_pixels: int = _setting(
+        25_000_000, "pixels of all pictures of one request at most; more are answered 413", least=1
+    )
+    body_timeout_s: float = _setting(30.0, "a request that has not arrived in this time is answered 408", least=0.01)
+    max_connections: int = _setting(
+        0, "open connections of one worker at most, 503 to others; 0: what its limit of open files leaves", least=0
+    )
+    log_format: str = _setting("human", "how every line of the log is written", of=("human", "json"))
+    log_level: str = _setting("info", "the least that is logged", of=("debug", "info", "warning", "error"))
+    log_requests_per_second: int = _setting(
+        100, "answered requests that a worker logs each second at most; failures have their own 100", least=0
+    )
+    faults: int = _setting(
+        0, "1 opens /faults, to prove that alerts arrive; never where strangers can reach it", of=(0, 1)
+    )
+    drain_s: float = _setting(
+        0.0, "seconds after SIGTERM in which requests are still taken, and /readyz is 503", least=0
+    )
+    hang_s: float = _setting(30.0, "a worker whose loop or engine has stood still for so long is replaced", least=1)
 
     def __post_init__(self) -> None:
-        for name in ("workers", "max_batch_size", "max_queue_rows", "max_request_rows", "max_body_bytes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"EKIBEN_{name.upper()}={getattr(self, name)} must be at least 1")
-        if self.engine_threads < 0:
-            raise ValueError(f"EKIBEN_ENGINE_THREADS={self.engine_threads} must be 0 (share the cores) or more")
-        if self.max_connections < 0:
-            raise ValueError(f"EKIBEN_MAX_CONNECTIONS={self.max_connections} must be 0 (as many as files) or more")
-        for name in ("max_latency_ms", "max_body_seconds"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"EKIBEN_{name.upper()}={getattr(self, name)} must be above 0")
-        if self.dispatcher not in ("ekiben", "bentoml"):
-            raise ValueError(f"EKIBEN_DISPATCHER={self.dispatcher} must be ekiben or bentoml")
-        if self.faults not in (0, 1):
-            raise ValueError(f"EKIBEN_FAULTS={self.faults} must be 0 or 1")
+        for setting in fields(self):
+            value, least, of = getattr(self, setting.name), setting.metadata["least"], setting.metadata["of"]
+            said = f"EKIBEN_{setting.name.upper()}={value} must be"
+            if least is not None and not value >= least:
+                raise ValueError(f"{said} at least {least}")
+            if of and value not in of:
+                raise ValueError(f"{said} {' or '.join(map(str, of))}")
         self.pinned()
 
     @classmethod

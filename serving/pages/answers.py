@@ -12,8 +12,8 @@ from PIL import Image
 
 from serving import native
 from serving.errors import BadInput
+from serving.jobs import Client
 from serving.repository import Repository
-from serving.runner import Client
 
 WHO = ("model", "form", "version")
 

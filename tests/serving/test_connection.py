@@ -7,7 +7,7 @@ import pytest
 from serving import connection
 from serving.connection import Connection, Front, Limits
 from serving.direct import Direct
-from serving.errors import BadInput, ClientGone
+from serving.errors import BadInput, ClientGone, foreseen
 from serving.heads import split
 from serving.http import JSON
 from tests.serving.uvicorn_server import serving
@@ -35,7 +35,7 @@ class Echo:
         if body == b"bad":
             peer.refuse(BadInput("bad it is"))
         elif body == b"broken":
-            peer.refuse(RuntimeError("secret /path"))
+            peer.refuse(foreseen(RuntimeError("secret /path"), peer.trace))
         elif self.hold:
             self.held.append((peer, body))
         else:

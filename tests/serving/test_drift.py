@@ -17,7 +17,12 @@ MODEL = Model(
     labels=("no", "yes"),
 )
 CERTIFICATE = {
+    "model": "m",
+    "form": "onnx",
+    "framework": "sklearn",
     "version": "1",
+    "issued": "2026-01-01T00:00:00+00:00",
+    "file": {"sha256": "0" * 64},
     "dataset": {"rows": 40},
     "reference": {
         "input:a": {"edges": [1.0, 2.0], "shares": [0.25, 0.25, 0.5], "missing": 0.0},
