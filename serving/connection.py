@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.errors import ClientGone, HeadTooLarge, ServingError, TooManyConnections, TooSlow
-from serving.exchange import Header, Take
-from serving.heads import LONGEST, AnswerHeads, Head, RequestHeads, lines, split
+from serving.exchange import Header, Peer, Take
+from serving.heads import LONGEST, AnswerHeads, Head, Known, RequestHeads, lines, split
 from serving.http import JSON, App, Router, Routes, in_words
+from serving.keys import Keys
 from serving.logs import REQUESTS
 from serving.trace import TRACE, WELL_FORMED, new_trace
 
@@ -37,8 +39,15 @@ class Limits:
 class Front(Router):
     """The router, and what the connections in front of it share."""
 
-    def __init__(self, bento: App, theirs: tuple[str, ...], open_routes: Callable[[], Routes], limits: Limits) -> None:
-        super().__init__(bento, theirs, open_routes)
+    def __init__(
+        self,
+        bento: App,
+        theirs: tuple[str, ...],
+        open_routes: Callable[[], Routes],
+        limits: Limits,
+        keys: Keys | None = None,
+    ) -> None:
+        super().__init__(bento, theirs, open_routes, keys)
         self.limits = limits
         self.known = RequestHeads()
         self.answer_heads = AnswerHeads()
@@ -100,7 +109,7 @@ class Connection(HttpToolsProtocol):
         end = data.find(b"\r\n\r\n") + 4
         self._first = head = split(data, end) if 4 < end <= LONGEST else None
         known = None if head is None else self._front.known.get(head.alike)
-        if head is None or known is None or head.length > known[1]:
+        if head is None or known is None or head.length > known.most_bytes:
             return self._parse(data)
         if not head.traceparent:
             self.trace = new_trace()
@@ -108,11 +117,27 @@ class Connection(HttpToolsProtocol):
             self.trace = traced[1]
         else:  # what stands there need not even be one header
             return self._parse(data)
+        take = known.take if known.key is None else self._kept(known)
         if len(data) == end + head.length:
-            self._ask(known[0], data[end:])
+            self._ask(take, data[end:])
         else:
-            self._take, self._missing = known[0], head.length
+            self._take, self._missing = take, head.length
             self._more(data[end:])
+
+    def _kept(self, known: Known) -> Take:
+        """What takes the body, if the head's key lets it; else what refuses it once it is there."""
+        keys, key = self._front.keys, known.key
+        assert keys is not None and key is not None
+        try:
+            keys.look()
+            key.spend()
+        except ServingError as error:
+            return partial(self._not_taken, error)
+        return known.take
+
+    def _not_taken(self, error: ServingError, body: bytes, peer: Peer) -> None:
+        REQUESTS.failed(self.trace, error)
+        self.refuse(error)
 
     def _more(self, data: bytes) -> None:
         """A body's further bytes, and perhaps those of the next request."""
@@ -190,7 +215,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         super().on_headers_complete()
         if self._first is not None:
-            self._front.known.learn(self._first, dict(self.scope), self._front.routes)
+            self._front.known.learn(self._first, dict(self.scope), self._front)
             self._first = None
 
     def on_message_complete(self) -> None:

@@ -20,6 +20,19 @@ class BadInput(ServingError):
     reason = "bad_input"
 
 
+class Unauthorized(ServingError):
+    """No key, or none that is known; a browser asks its user for one."""
+
+    status = 401
+    reason = "bad_input"
+    headers = ((b"www-authenticate", b'Bearer realm="ekiben", Basic realm="ekiben"'),)
+
+
+class Forbidden(ServingError):
+    status = 403
+    reason = "bad_input"
+
+
 class NotFound(ServingError):
     status = 404
     reason = "bad_input"

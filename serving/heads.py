@@ -7,7 +7,8 @@ from typing import NamedTuple
 from serving.direct import Direct
 from serving.errors import ServingError
 from serving.exchange import Header, Take
-from serving.http import Routes, Scope
+from serving.http import Router, Scope
+from serving.keys import Key
 from serving.trace import LENGTH, TRACE, TRACEPARENT
 
 MOST = 1024
@@ -46,27 +47,35 @@ def split(data: bytes, end: int) -> Head | None:
     return Head(alike[:traced] + alike[traced + LENGTH :], int(digits), alike[traced : traced + LENGTH])
 
 
+class Known(NamedTuple):
+    """What takes the bodies of requests with such a head, how long they may be, and whose key is in it."""
+
+    take: Take
+    most_bytes: int
+    key: Key | None
+
+
 class RequestHeads:
-    """What takes the bodies of requests whose head is alike, and how long they may be."""
+    """The heads that are known, by what is alike in them."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[Take, int]] = {}
+        self._known: dict[bytes, Known] = {}
 
-    def get(self, alike: bytes) -> tuple[Take, int] | None:
+    def get(self, alike: bytes) -> Known | None:
         return self._known.get(alike)
 
-    def learn(self, head: Head, scope: Scope, routes: Routes) -> None:
+    def learn(self, head: Head, scope: Scope, router: Router) -> None:
         """Remember the head of a request that was parsed, if a direct route takes it and nothing in it is special."""
-        app: object = routes.get(scope["path"], {}).get(scope["method"])
+        app: object = router.routes.get(scope["path"], {}).get(scope["method"])
         if not isinstance(app, Direct) or scope["http_version"] != "1.1" or not _plain(scope["headers"]):
             return
         try:
-            take = app.opened(scope)
+            key, take = router.key_of(scope), app.opened(scope)
         except ServingError:  # told in words by ASGI
             return
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[head.alike] = (take, app.most_bytes)
+        self._known[head.alike] = Known(take, app.most_bytes, key)
 
 
 def _plain(headers: list[Header]) -> bool:

@@ -14,6 +14,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from serving.errors import ClientGone, MethodNotAllowed, NotFound, ServingError, TooLarge, foreseen
+from serving.keys import Key, Keys
 from serving.logs import REQUESTS
 from serving.trace import TRACE, TRACEPARENT, trace_of
 
@@ -30,8 +31,11 @@ JSON: Header = (b"content-type", b"application/json")
 class Router:
     """Our routes first, then the paths that BentoML answers; all else is 404 or 405 in words."""
 
-    def __init__(self, bento: App, theirs: tuple[str, ...], open_routes: Callable[[], Routes]) -> None:
+    def __init__(
+        self, bento: App, theirs: tuple[str, ...], open_routes: Callable[[], Routes], keys: Keys | None = None
+    ) -> None:
         """`theirs` are BentoML's paths (a trailing / means all below); `open_routes` is asked once it has started."""
+        self.keys = keys
         self._bento = bento
         self._exact = {path for path in theirs if not path.endswith("/")}
         self._below = tuple(path for path in theirs if path.endswith("/"))
@@ -44,6 +48,7 @@ class Router:
         scope["trace"] = trace = trace_of(header(scope, TRACEPARENT))
         methods = self.routes.get(scope["path"])
         try:
+            self._admit(scope)
             if methods is None:
                 await self._elsewhere(scope, receive, send)
             elif (app := methods.get(scope["method"])) is not None:
@@ -54,6 +59,15 @@ class Router:
             told = foreseen(error, trace)
             REQUESTS.failed(trace, told, method=scope["method"], path=_shown(scope["path"]))
             await send_error(send, told, trace)
+
+    def _admit(self, scope: Scope) -> None:
+        key = self.key_of(scope)
+        if key is not None:
+            key.spend()
+
+    def key_of(self, scope: Scope) -> Key | None:
+        """The key that a request came with; None where none is needed. Unauthorized, Forbidden"""
+        return None if self.keys is None else self.keys.of(scope["path"], header(scope, b"authorization"))
 
     def _opening(self, send: Send) -> Send:
         async def opened(message: MutableMapping[str, Any]) -> None:

@@ -6,12 +6,15 @@ application that is put in front of it by the service class escapes.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from _bentoml_sdk.models import BentoModel
 from _bentoml_sdk.service import Service
 
-from serving.http import Router
+from serving.connection import Front, Limits, accept_directly
+from serving.keys import Keys
+from serving.pulse import FAILED, Pulse
 from serving.settings import Settings, chosen
 from serving.store import stored_forms
 
@@ -25,11 +28,19 @@ class LeanService(Service):
     instance: Any = None
 
     def __call__(self) -> Any:
-        self.instance = super().__call__()
+        try:
+            self.instance = super().__call__()
+        except Exception as error:
+            Pulse().say(FAILED, f"{type(error).__name__}: {error}")
+            raise
         return self.instance
 
-    def to_asgi(self, is_main: bool = True) -> Router:
-        return Router(super().to_asgi(is_main), THEIRS, lambda: self.instance.routes())
+    def to_asgi(self, is_main: bool = True) -> Front:
+        accept_directly()
+        settings = Settings.read()
+        limits = Limits(settings.connections(), settings.body_timeout_s)
+        keys = Keys(Path(settings.api_keys_file), settings.workers) if settings.api_keys_file else None
+        return Front(super().to_asgi(is_main), THEIRS, lambda: self.instance.routes(), limits, keys)
 
     @property
     def models(self) -> list[BentoModel]:

@@ -58,6 +58,7 @@ class Settings:
     max_connections: int = _setting(
         0, "open connections of one worker at most, 503 to others; 0: what its limit of open files leaves", least=0
     )
+    api_keys_file: str = _setting("", "file of API keys, as `python -m serving.keys` makes them; empty: all may enter")
     log_format: str = _setting("human", "how every line of the log is written", of=("human", "json"))
     log_level: str = _setting("info", "the least that is logged", of=("debug", "info", "warning", "error"))
     log_requests_per_second: int = _setting(
