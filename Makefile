@@ -24,7 +24,7 @@ COMPOSE := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/compo
 
 .DEFAULT_GOAL := help
 .PHONY: help serve models test lint format lock clean bench perf-analyzer image image-slim image-full image-in-docker up down \
-        test-containers
+        test-containers sbom audit
 
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
@@ -93,6 +93,12 @@ down: ## stop what make up started; the metrics stay in their volumes
 
 test-containers: .venv/testing ## tests of the images and of make up; need a container engine
 	$(BIN)/python -m pytest -m container $(PYTEST)
+
+sbom: .venv/testing ## list what is in the images, as CycloneDX: build/sbom-slim.json, build/sbom-full.json
+	@$(foreach box,$(BOX),$(BIN)/python -m deploy.sbom $(IMAGE):$(box) --out build/sbom-$(box).json;)
+
+audit: .venv/testing ## look the locked dependencies up among known vulnerabilities; asks pypi.org
+	$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 perf-analyzer: .venv/testing ## fetch NVIDIA's perf_analyzer, which a test drives; x86-64 Linux, Debian's libb64-0d
 	@test -x build/perf_analyzer/run || { rm -rf build/perf_analyzer && mkdir -p build/perf_analyzer && cd build/perf_analyzer && \

@@ -3,15 +3,19 @@
 import json
 import math
 import re
+import sys
 import time
+from importlib.metadata import version
 
 import httpx
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from bentos import contract
 from tests.conftest import ROOT
-from tests.container.conftest import docker, running, wait
+from tests.container.conftest import command, docker, running, wait
 
 pytestmark = pytest.mark.container
 MEGABYTE = 10**6
@@ -124,6 +128,16 @@ def test_every_package_has_the_version_of_the_lock(box):
     installed = json.loads(box.inside("python", "-c", INSTALLED % packages))
     assert "bentoml" in installed
     assert not {(re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in installed.items()} - locked
+
+
+def test_the_bill_of_materials_says_what_is_inside(slim, tmp_path):
+    file = tmp_path / "sbom.json"
+    command([sys.executable, "-m", "deploy.sbom", slim, "--out", str(file)], 60)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(file.read_text()) is None
+    found = {part["purl"].partition("@")[0]: part["version"] for part in json.loads(file.read_text())["components"]}
+    assert found["pkg:pypi/bentoml"] == version("bentoml")
+    assert "pkg:deb/debian/libc6" in found
+    assert "pkg:pypi/torch" not in found
 
 
 def test_docker_sees_it_healthy(box):
