@@ -2,7 +2,9 @@
 
 import asyncio
 
+import httpx
 import pytest
+import uvicorn
 
 from serving import connection
 from serving.connection import Connection, Front, Limits
@@ -287,3 +289,22 @@ def test_a_head_is_split_where_requests_differ():
     for bad in (b"", b"-1", b"+1", b"1 ", b"0x1"):
         text = request.replace(b"Content-Length: 5", b"Content-Length: " + bad)
         assert split(text, text.find(b"\r\n\r\n") + 4) is None
+
+
+def test_uvicorn_makes_our_connections():
+    connection.accept_directly()
+    config = uvicorn.Config(front(Echo()), log_config=None)
+    config.load()
+    assert config.http_protocol_class is Connection
+
+
+def test_a_real_service_answers_below_asgi(server):
+    """The order of the headers tells which way an answer took."""
+    body = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [5, 3, 1, 0.2]}]}
+    with httpx.Client(base_url=server.url) as client:
+        v2 = [list(client.post("/v2/models/iris/infer", json=body).headers) for _ in range(2)]
+        flower = {"sepal_length": 5, "sepal_width": 3, "petal_length": 1, "petal_width": 0.2}
+        native = [list(client.post("/iris/classify", json=flower).headers) for _ in range(2)]
+    for by_asgi, below in (v2, native):
+        assert sorted(by_asgi) == sorted(below)
+        assert below.index("x-trace-id") < below.index("content-length")
