@@ -4,6 +4,7 @@ PORT ?= 3000
 HOST ?= 127.0.0.1
 TORCH_INDEX ?=
 PYTEST ?=
+LOAD ?=
 IMAGE ?= ekiben
 BOX ?= slim full
 BASE_IMAGE ?= python:3.11-slim
@@ -23,7 +24,7 @@ BUILD_ARGS := BASE_IMAGE=$(BASE_IMAGE) $(TORCH_FROM)
 COMPOSE := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/compose.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help serve models test lint format lock clean bench perf-analyzer image image-slim image-full image-in-docker up down \
+.PHONY: help serve models test lint format lock clean bench load perf-analyzer image image-slim image-full image-in-docker up down \
         test-containers sbom audit
 
 help: ## list the targets and the variables
@@ -34,6 +35,7 @@ help: ## list the targets and the variables
 	  'TORCH_INDEX' 'index URL of the PyTorch CPU wheels: on Linux PyPI sends the CUDA build of several GB' \
 	  'IMAGE, BOX' 'name of the container images, and which of them make image builds (ekiben; slim full)' \
 	  'BASE_IMAGE' 'what the images are built on (python:3.11-slim); add @sha256:… to pin it to the byte' \
+	  'LOAD' 'options of the load test: python -m loadtest.load --help' \
 	  'BENTOML_HOME' 'where models are stored (~/bentoml)' \
 	  'EKIBEN_…' 'settings of the service: serving/settings.py'
 
@@ -64,6 +66,9 @@ format: .venv/testing ## format and sort imports
 
 bench: models .venv/testing ## measure this service against its peers; takes about half an hour
 	$(BIN)/python -m loadtest.peers
+
+load: .venv/testing ## load test the running service; make load LOAD="--shape spike --rate 300"; writes build/load/
+	$(BIN)/python -m loadtest.load --host http://$(HOST):$(PORT) $(LOAD)
 
 image: $(BOX:%=image-%) ## build the container images ekiben:slim and ekiben:full; BOX=slim builds the one
 	@printf '\n%-10s %-8s %s\n' box size run

@@ -1,5 +1,6 @@
 """The README's how-to, done: a model is one folder, and a file without a recipe is one command."""
 
+import json
 import os
 import re
 import shutil
@@ -19,8 +20,8 @@ from tests.conftest import ROOT, command, running
 def project(tmp_path_factory):
     """A copy of the project with the README's kettle in it, and nothing else changed."""
     root = tmp_path_factory.mktemp("project")
-    rooms = ("bentos", "serving", "train", "convert", "deploy", "service.py", "bentofile.yaml", "pyproject.toml")
-    for room in (*rooms, "requirements.lock"):
+    rooms = ("bentos", "serving", "train", "convert", "deploy", "loadtest")
+    for room in (*rooms, "service.py", "bentofile.yaml", "pyproject.toml", "requirements.lock"):
         source = ROOT / room
         shutil.copytree(source, root / room) if source.is_dir() else shutil.copy(source, root / room)
     readme = (ROOT / "README.md").read_text()
@@ -97,3 +98,11 @@ def test_a_bento_holds_exactly_the_pinned_models(project, fifth, tmp_path):
     assert [tag.split(":")[0] for tag in tags] == ["iris-onnx", "iris-sklearn"]
     sources = {path.relative_to(bento.parent / "src").parts[0] for path in (bento.parent / "src").rglob("*.py")}
     assert sources == {"service.py", "serving", "bentos"}
+
+
+def test_the_load_test_asks_it(project, fifth, tmp_path):
+    host = str(fifth.base_url).rstrip("/")
+    asked = ["--host", host, "--seconds", "1", "--rate", "40", "--out", str(tmp_path)]
+    command([sys.executable, "-m", "loadtest.load", *asked], tmp_path, cwd=project)
+    rows = json.loads((tmp_path / "load.json").read_text())["rows"]
+    assert {f"kettle {how}" for how in ("native", "v2", "binary")} < {row["name"] for row in rows}

@@ -1,0 +1,55 @@
+"""python -m loadtest.load: a load on a running service, every answer checked and held against the objectives.
+
+What is asked is made of each model's examples, through the native routes, V2 in JSON and V2 in binary. By default
+arrivals come at random at a rate, whether or not earlier ones are answered, and latency counts from when a request was
+due.
+
+  python -m loadtest.load                                   a minute of 50 requests/s over all models
+  python -m loadtest.load --shape spike --rate 400          half of them within ten seconds
+  python -m loadtest.load --clients 16                      a closed loop: sixteen who wait for their answers
+  python -m loadtest.load --scenario single-stream --models iris
+  python -m loadtest.load --rate 5000 --processes 4         further options are Locust's
+
+Written to --out: load.png, load.json, seconds.csv, and Locust's own CSV files and HTML page. Exits 1 if a threshold of
+deploy/thresholds.json is missed, 2 if there is nothing to test. EKIBEN_API_KEY is sent along if it is set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from loadtest.load.plan import Plan, PlanError, add_options
+
+LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
+HEADLESS = ("--headless", "--only-summary", "--loglevel", "WARNING")
+
+
+def arguments(given: list[str] | None = None) -> list[str]:
+    """The command line of Locust for this one."""
+    parser = argparse.ArgumentParser(
+        "python -m loadtest.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--host", default="http://127.0.0.1:3000", help="where the service is (http://127.0.0.1:3000)")
+    add_options(parser)
+    chosen, _ = parser.parse_known_args(given)
+    try:
+        Plan.of(vars(chosen))
+    except PlanError as error:
+        parser.error(str(error))
+    files = [
+        f"--{kind}={chosen.out}/{name}"
+        for kind, name in (("csv", "locust"), ("html", "locust.html"), ("json-file", "locust"))
+    ]
+    asked = sys.argv[1:] if given is None else given
+    return ["locust", "--locustfile", str(LOCUSTFILE), "--host", chosen.host, *HEADLESS, *files, *asked]
+
+
+def main() -> None:
+    os.execv(sys.executable, [sys.executable, "-m", *arguments()])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()
