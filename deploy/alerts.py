@@ -59,8 +59,8 @@ def recording(record: str, expr: str, **labels: str) -> dict[str, Any]:
     return {"record": record, "expr": expr} | ({"labels": labels} if labels else {})
 
 
-def group(name: str, rules: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {"name": name, "rules": list(rules)}
+def group(name: str, rules: Iterable[dict[str, Any]], interval: str = "") -> dict[str, Any]:
+    return {"name": name} | ({"interval": interval} if interval else {}) | {"rules": list(rules)}
 
 
 class _Dumper(yaml.SafeDumper):

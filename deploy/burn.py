@@ -18,6 +18,8 @@ from deploy.objectives import Objective, Slo, Tier, seconds
 FAILURES = "engine|timeout|shed|not_ready"
 # Below any rate there is: one request in 30 days is 4e-7 a second.
 NO_TRAFFIC = "1e-9"
+# How often the group is evaluated, said in the group itself: sums of what it records are counts only if it is known.
+INTERVAL = "30s"
 
 
 def rate(slo: Slo, series: str, objective: Objective | None = None, **labels: str) -> str:
@@ -38,7 +40,8 @@ def failed(slo: Slo, objective: Objective | None = None) -> str:
 def rules(slo: Slo) -> dict[str, Any]:
     """The one group of SLO rules; they stand in one group because each is read by the next."""
     recorded = [rule for objective in slo.objectives for rule in sli(slo, objective)]
-    return group("slo", [*recorded, *ratios(slo), remaining(slo), *(alert.rule(slo) for alert in alerts(slo))])
+    derived = [*ratios(slo), *counts(slo), remaining(slo)]
+    return group("slo", [*recorded, *derived, *(alert.rule(slo) for alert in alerts(slo))], slo.span(INTERVAL))
 
 
 def sli(slo: Slo, objective: Objective) -> Iterable[dict[str, Any]]:
@@ -67,6 +70,18 @@ def ratios(slo: Slo) -> Iterable[dict[str, Any]]:
         yield recording("ekiben:slo_error:ratio", f"{errors} / clamp_min({requests}, {NO_TRAFFIC})", window=window)
 
 
+def counts(slo: Slo) -> Iterable[dict[str, Any]]:
+    """How many requests were bad within each tier's long window; and within the shortest, which is up to date.
+
+    A sum of rates over five minutes has all of a bad request only after five minutes.
+    """
+    latest, each = (seconds(span) / slo.scale for span in ("5m", INTERVAL))
+    yield recording("ekiben:slo_errors:increase", f"round(ekiben:slo_errors:rate5m * {latest:g})", window="5m")
+    for window in sorted({tier.long for objective in slo.objectives for tier in objective.tiers}, key=seconds):
+        errors = f"sum_over_time(ekiben:slo_errors:rate5m[{slo.span(window)}])"
+        yield recording("ekiben:slo_errors:increase", f"round({errors} * {each:g})", window=window)
+
+
 def remaining(slo: Slo) -> dict[str, Any]:
     spent = f'ekiben:slo_error:ratio{{window="{slo.window}"}} / ignoring (window) ekiben:slo_budget:ratio'
     return recording("ekiben:slo_budget_remaining:ratio", f"1 - {spent}")
@@ -86,7 +101,7 @@ def alert(slo: Slo, objective: Objective, severity: str) -> Alert:
     return Alert(
         name=f"{objective.sli.capitalize()}BudgetBurn",
         severity=severity,
-        expr="\nor on (slo)\n".join(condition(objective, tier) for tier in tiers),
+        expr="\nor on (slo)\n".join(condition(slo, objective, tier) for tier in tiers),
         summary=f"{subject}: too many requests {happens}",
         description=(
             f"Over the last {{{{ $labels.window }}}}, {PERCENT} of requests {happens}; the objective allows "
@@ -98,14 +113,17 @@ def alert(slo: Slo, objective: Objective, severity: str) -> Alert:
     )
 
 
-def condition(objective: Objective, tier: Tier) -> str:
-    """Both windows burn faster than the tier allows."""
+def condition(slo: Slo, objective: Objective, tier: Tier) -> str:
+    """Both windows burn faster than the tier allows, and by so many requests that it is no accident of a few."""
+
+    of = f'slo="{objective.name}"'
 
     def above(window: str) -> str:
-        ratio = f'ekiben:slo_error:ratio{{slo="{objective.name}",window="{window}"}}'
-        return f"{ratio} > {tier.burn:g} * {objective.budget:g}"
+        return f'ekiben:slo_error:ratio{{{of},window="{window}"}} > {tier.burn:g} * {objective.budget:g}'
 
-    return f"({above(tier.long)}\n  and on (slo) {above(tier.short)})"
+    long, short = above(tier.long), above(tier.short)
+    enough = f'ekiben:slo_errors:increase{{{of},window=~"5m|{tier.long}"}} >= {slo.failures}'
+    return f"({long}\n  and on (slo) {short}\n  and on (slo) {enough})"
 
 
 def duration(hours: float) -> str:

@@ -1,4 +1,4 @@
-"""Promtool tests of the error budgets: a burn fires its tier and no faster one; budget, silence and restarts do not."""
+"""Promtool tests of the error budgets: what burns fires its tier and no faster one; nothing else fires."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def cases(slo: Slo) -> Iterable[Case]:
         yield recovered(slo, objective)
         yield quiet(slo, objective)
         yield quiet_hour(slo, objective)
+        yield from night(slo, objective)
         yield from restarts(slo, objective)
 
 
@@ -50,6 +51,8 @@ def traffic(objective: Objective, *phases: Phase, restart: bool = False, level: 
 def counter(phases: Sequence[Phase], steps: Sequence[int], restart: bool, level: int) -> str:
     parts = []
     for phase, step in zip(phases, steps, strict=True):
+        if not phase.minutes:
+            continue
         parts.append(f"{level}+{step}x{phase.minutes - 1}")
         level = 0 if restart else level + step * phase.minutes
     return " ".join(parts)
@@ -74,14 +77,12 @@ def tiers(slo: Slo, objective: Objective) -> Iterable[Case]:
     for tier in objective.tiers:
         threshold = tier.burn * objective.budget
         share, faster = round(sqrt(threshold * faster), 5), threshold
-        case = Case(
-            f"{objective.name}: {share:.2%} bad burns above {tier.burn:g}", traffic(objective, Phase(20, share))
-        )
-        yield case.fires(10, name, *expected(slo, objective, share))
+        case = Case(f"{objective.name}: {share:.2%} bad burns above {tier.burn:g}", traffic(objective, Phase(8, share)))
+        yield case.fires(7, name, *expected(slo, objective, share))
     within = Case(
-        f"{objective.name}: half of the budget is no alert", traffic(objective, Phase(20, objective.budget / 2))
+        f"{objective.name}: half of the budget is no alert", traffic(objective, Phase(8, objective.budget / 2))
     )
-    yield within.fires(10, name, *expected(slo, objective, objective.budget / 2))
+    yield within.fires(7, name, *expected(slo, objective, objective.budget / 2))
 
 
 def recovered(slo: Slo, objective: Objective) -> Case:
@@ -94,29 +95,44 @@ def recovered(slo: Slo, objective: Objective) -> Case:
 
 def quiet(slo: Slo, objective: Objective) -> Case:
     """No traffic is an error ratio of 0 in every window and a full budget: no NaN, no gap, no alert."""
-    case = Case(f"{objective.name}: no traffic", traffic(objective, Phase(20, 0, 0), level=1000))
-    case.gives(15, f'count(ekiben:slo_error:ratio{{slo="{objective.name}"}} == 0)', ("{}", len(slo.windows)))
-    case.gives(15, left(objective), (labels(objective), 1))
-    return case.silent(15, alert(slo, objective, "page"))
+    case = Case(f"{objective.name}: no traffic", traffic(objective, Phase(10, 0, 0), level=1000))
+    case.gives(8, f'count(ekiben:slo_error:ratio{{slo="{objective.name}"}} == 0)', ("{}", len(slo.windows)))
+    case.gives(8, left(objective), (labels(objective), 1))
+    return case.silent(8, alert(slo, objective, "page"))
 
 
 def quiet_hour(slo: Slo, objective: Objective) -> Case:
-    """Half of the budget spent in an hour of traffic is still half after an hour without."""
-    given = traffic(objective, Phase(60, objective.budget / 2), Phase(61, 0, 0))
+    """Half of the budget spent in some minutes of traffic is still half after an hour without."""
+    given = traffic(objective, Phase(10, objective.budget / 2), Phase(61, 0, 0))
     remains = (labels(objective), round(1 - round(objective.budget / 2 * TOTAL) / TOTAL / objective.budget, 4))
     case = Case(f"{objective.name}: an hour without traffic takes nothing from the budget", given)
-    return case.gives(59, left(objective), remains).gives(120, left(objective), remains)
+    return case.gives(9, left(objective), remains).gives(70, left(objective), remains)
+
+
+def night(slo: Slo, objective: Objective) -> Iterable[Case]:
+    """Requests that come alone, and are bad: a burn out of all measure, told once there are enough of them."""
+    burns = f'ekiben:slo_error:ratio{{slo="{objective.name}",window="1h"}} == bool 1'
+    told = f'count(ALERTS{{slo="{objective.name}",alertstate="firing"}}) > bool 0'
+    for apart, after in ((1, 0), (5, 5)):  # minutes; those that come close together are told at once
+        alone = (Phase(1, 1, 1), Phase(apart - 1, 0, 0)) * slo.failures
+        name = f"{objective.name}: each request is bad, {apart} min apart"
+        case = Case(name, traffic(objective, Phase(6, 0, 0), *alone, Phase(10, 0, 0)))
+        for bad in (1, slo.failures - 1, slo.failures):
+            minute = 7 + (bad - 1) * apart + after
+            case.gives(minute, burns, (series("", **objective.labels, window="1h"), 1))
+            case.gives(minute, told, *([("{}", 1)] if bad == slo.failures else []))
+        yield case
 
 
 def restarts(slo: Slo, objective: Objective) -> Iterable[Case]:
     """A restart sets every counter to 0: that is neither an error nor the end of one."""
-    name, half = alert(slo, objective, "page").name, Phase(30, objective.budget / 2)
+    name, half = alert(slo, objective, "page").name, Phase(10, objective.budget / 2)
     well = Case(f"{objective.name}: a restart is no error", traffic(objective, half, half, restart=True))
     others = expected(slo, objective, objective.budget / 2)  # of stricter objectives, if there are any
-    yield well.fires(31, name, *others).fires(35, name, *others)
-    given = traffic(objective, Phase(30, 1), Phase(30, 1), restart=True)
+    yield well.fires(11, name, *others).fires(15, name, *others)
+    given = traffic(objective, Phase(10, 1), Phase(10, 1), restart=True)
     burning = Case(f"{objective.name}: a restart does not end a burn", given)
-    for minute in (29, 31, 35):
+    for minute in (9, 11, 15):
         burning.gives(minute, firing(objective, "page"), ("{}", 1))
     yield burning
 

@@ -16,11 +16,13 @@ from deploy.objectives import Slo
 QUANTITY = "model, version, quantity"
 BINS = 10  # between nine deciles
 EMPTY = "0.0001"  # what an empty bin counts as: the logarithm of 0 is no number
+# One false alarm in 100,000 looks at a quantity that has not drifted: the standard normal's quantile of 1 − 1e-5.
+SURE = 4.265
 
 
 def rules(slo: Slo) -> dict[str, Any]:
-    """The one group of drift rules: counts, shares, the two distances, the alerts."""
-    return group("drift", [*shares(slo), *distances(), *(alert.rule(slo) for alert in alerts(slo))])
+    """The one group of drift rules: counts, shares, the two distances, the limit, the alerts."""
+    return group("drift", [*shares(slo), *distances(), *limit(slo), *(alert.rule(slo) for alert in alerts(slo))])
 
 
 def shares(slo: Slo) -> Iterable[dict[str, Any]]:
@@ -41,10 +43,6 @@ def distances() -> Iterable[dict[str, Any]]:
     """PSI = Σ (p − q) ln(p / q); KS = max |P − Q| over the bins in their order, `missing` behind the last."""
     p, q = (f"clamp_min(ekiben:drift_{side}:ratio, {EMPTY})" for side in ("share", "expected"))
     yield recording("ekiben:drift_psi", f"sum by ({QUANTITY}) (\n  ({p} - {q})\n  * ln({p} / {q})\n)")
-    # Few training rows scatter by themselves: that alone makes a PSI of (bins − 1) / rows on average.
-    filled = f"count by ({QUANTITY}) (ekiben:drift_expected:ratio > 0)"
-    scatter = f"({filled} - 1) / max by ({QUANTITY}) (ekiben_drift_reference_rows)\nor 0 * {filled}"
-    yield recording("ekiben:drift_scatter:ratio", scatter)
     yield recording("ekiben:drift_difference:ratio", "ekiben:drift_share:ratio - ekiben:drift_expected:ratio")
     for upto in range(BINS):
         # Classes have no order, so no cumulative share.
@@ -52,6 +50,23 @@ def distances() -> Iterable[dict[str, Any]]:
         difference = f'ekiben:drift_difference:ratio{{quantity!="prediction:class",bin=~"{bins}"}}'
         yield recording("ekiben:drift_cumulative:ratio", f"sum by ({QUANTITY}) ({difference})", upto=f"{upto:02}")
     yield recording("ekiben:drift_ks", f"max by ({QUANTITY}) (abs(ekiben:drift_cumulative:ratio))")
+
+
+def limit(slo: Slo) -> Iterable[dict[str, Any]]:
+    """The PSI above which a quantity has drifted: that of slo.yaml, or what chance alone may make of few rows.
+
+    Between n rows observed and m of training, out of one distribution over k bins, PSI is (1/n + 1/m) χ² with k − 1
+    degrees of freedom (B. Yurdakul, Statistical Properties of Population Stability Index, 2018); the quantile of χ² is
+    that of E. B. Wilson and M. M. Hilferty, The Distribution of Chi-Square, 1931. docs/drift.md has both measured.
+    """
+    degrees = "ekiben:drift_degrees:count"
+    filled = f"count by ({QUANTITY}) (ekiben:drift_expected:ratio > 0)"
+    yield recording(degrees, f"clamp_min({filled} - 1, 1)")
+    cube_root = f"1 - 2 / (9 * {degrees}) + {SURE:g} * sqrt(2 / (9 * {degrees}))"
+    yield recording("ekiben:drift_chi_square:quantile", f"{degrees} * ({cube_root}) ^ 3")
+    trained = f"1 / max by ({QUANTITY}) (ekiben_drift_reference_rows) or 0 * {degrees}"
+    chance = f"(1 / ekiben:drift_samples:increase + ({trained}))\n  * ekiben:drift_chi_square:quantile"
+    yield recording("ekiben:drift_limit:psi", f"clamp_min(\n  {chance},\n  {slo.drift.psi:g}\n)")
 
 
 def alerts(slo: Slo) -> list[Alert]:
@@ -63,11 +78,12 @@ def alert(slo: Slo, side: str, happens: str) -> Alert:
     return Alert(
         name=f"{side.capitalize()}Drift",
         severity="ticket",
-        expr=f'ekiben:drift_psi{{quantity=~"{side}:.+"}} > {slo.drift.psi:g} + ekiben:drift_scatter:ratio',
+        expr=f'ekiben:drift_psi{{quantity=~"{side}:.+"}} > ekiben:drift_limit:psi',
         summary=f"{slo.service} {{{{ $labels.model }}}}: {{{{ $labels.quantity }}}} is not what training saw",
         description=(
             f'PSI {{{{ $value | printf "%.2f" }}}} over the last {slo.drift.window} between the values that {happens} '
-            f"and those of training, version {{{{ $labels.version }}}}; above {slo.drift.psi:g} is drift."
+            f"and those of training, version {{{{ $labels.version }}}}; above {slo.drift.psi:g} is drift, "
+            "a little more where training had few rows."
         ),
         hold="5m",
     )

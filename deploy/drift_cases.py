@@ -54,12 +54,15 @@ def cases(slo: Slo) -> Iterable[Case]:
     slight = distance(Case("a slight shift", stream(quantity, [8] * 5 + [12] * 5)), quantity, 0.0405, 0.1)
     yield slight.silent(80, *silent)
 
-    # p is .055 and .145: PSI = 5 × .045 ln(.145 / .055) = .2181, KS = .225. Told, unless training had 90 rows only:
-    # they scatter by 9 / 90 = .1, so that the limit is .3.
+    # p is .055 and .145: PSI = 5 × .045 ln(.145 / .055) = .2181, KS = .225. Told, unless training had only 90 rows:
+    # with the quantile 9 (1 − 2/81 + 4.265 √(2/81))³ = 40.10, those and 6000 observed make .45 by chance.
     some = distance(Case("just enough of a shift", stream(quantity, [5.5] * 5 + [14.5] * 5)), quantity, 0.2181, 0.225)
+    limit, limited = "round(ekiben:drift_limit:psi, 0.01)", "{" + LABELS.format(quantity) + "}"
+    some.gives(80, limit, (limited, slo.drift.psi))
     yield some.fires(80, came_in.name, came_in.fired(slo, labels, "0.22"))
     rows = {series("ekiben_drift_reference_rows", **labels, instance="a"): "90+0x90"}
     scattered = Case("few training rows scatter", stream(quantity, [5.5] * 5 + [14.5] * 5) | rows)
+    scattered.gives(80, limit, (limited, 0.45))
     yield distance(scattered, quantity, 0.2181, 0.225).silent(80, *silent)
 
     # 300 rows an hour, moved as above.

@@ -80,6 +80,7 @@ class Slo:
     objectives: tuple[Objective, ...]
     capacity: float | None
     drift: Drift
+    failures: int = 1  # bad requests within a tier's long window, below which nobody is told
     windows: tuple[str, ...] = field(default=())  # of all tiers and the budget, shortest first
     scale: float = 1.0
 
@@ -97,7 +98,8 @@ def read(file: Path = HERE / "slo.yaml", scale: float = 1.0) -> Slo:
     only(written, KEYS, "slo.yaml")
     if missing := KEYS - {"models", "capacity"} - set(written):
         raise SloError(f"slo.yaml: {', '.join(sorted(missing))} is missing")
-    window, tiers = written["window"], yaml.safe_load((HERE / "windows.yaml").read_text())["tiers"]
+    told = yaml.safe_load((HERE / "windows.yaml").read_text())
+    window, tiers = written["window"], told["tiers"]
     wide = tuple(objectives(written["objectives"], ""))
     if missing := {"availability", "latency"} - {o.sli for o in wide}:
         raise SloError(f"objectives: {', '.join(sorted(missing))} is missing; the service promises both")
@@ -109,6 +111,7 @@ def read(file: Path = HERE / "slo.yaml", scale: float = 1.0) -> Slo:
         objectives=tuple(replace(o, tiers=tiers_of(o, tiers, window)) for o in (*wide, *single)),
         capacity=None if written.get("capacity") is None else positive("capacity", written["capacity"]),
         drift=drift(written["drift"]),
+        failures=told["failures"],
         windows=tuple(sorted({window, *(t[key] for t in tiers for key in ("long", "short"))}, key=seconds)),
         scale=scale,
     )

@@ -53,4 +53,4 @@ class Case:
 
 def file(slo: Slo, rules: str, cases: Iterable[Case]) -> dict[str, Any]:
     """A promtool test file for deploy/prometheus/rules/<rules>."""
-    return {"rule_files": [f"../rules/{rules}"], "evaluation_interval": "1m", "tests": [c.written() for c in cases]}
+    return {"rule_files": [f"../rules/{rules}"], "evaluation_interval": "30s", "tests": [c.written() for c in cases]}

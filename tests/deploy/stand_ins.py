@@ -83,11 +83,11 @@ class Telegram:
     def shown(self) -> list[str]:
         return [message["text"] for _, message in self.messages]
 
-    def wait(self, *words: str, seconds: float = 20) -> dict[str, Any]:
-        """The first message, past or to come, that has all the words."""
+    def wait(self, *words: str, seconds: float = 20, after: int = 0) -> dict[str, Any]:
+        """The first message, past or to come, that has all the words, after so many others."""
 
         def found() -> dict[str, Any] | None:
-            return next((m for _, m in self.messages if all(word in m["text"] for word in words)), None)
+            return next((m for _, m in self.messages[after:] if all(word in m["text"] for word in words)), None)
 
         with self.arrived:
             message = self.arrived.wait_for(found, seconds)
