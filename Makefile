@@ -22,10 +22,11 @@ TORCH_FROM := $(firstword $(TORCH_INDEX:%=UV_EXTRA_INDEX_URL=%) $(patsubst %,UV_
               UV_TORCH_BACKEND=cpu)
 BUILD_ARGS := BASE_IMAGE=$(BASE_IMAGE) $(TORCH_FROM)
 COMPOSE := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/compose.yaml
+CHAIN := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/chain.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help serve models test lint format lock clean bench load perf-analyzer image image-slim image-full image-in-docker up down \
-        test-containers sbom audit
+        test-containers sbom audit chain-up chain-down chain-bench
 
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
@@ -98,6 +99,17 @@ down: ## stop what make up started; the metrics stay in their volumes
 
 test-containers: .venv/testing ## tests of the images and of make up; need a container engine
 	$(BIN)/python -m pytest -m container $(PYTEST)
+
+chain-up: ## start a pipeline as three services in Docker, the model twice; CHAIN_REPLICAS, EKIBEN_CHAIN_TRANSPORT=volume
+	@docker image inspect $(IMAGE):slim > /dev/null 2>&1 || $(MAKE) $(if $(wildcard .venv/serving),image-slim,image-in-docker)
+	$(CHAIN) up --detach --wait
+	@$(CHAIN) ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
+
+chain-down: ## stop what make chain-up started
+	$(CHAIN) --profile test down
+
+chain-bench: models .venv/testing ## measure one process against three services, by HTTP and by files; takes some minutes
+	$(BIN)/python -m loadtest.chain
 
 sbom: .venv/testing ## list what is in the images, as CycloneDX: build/sbom-slim.json, build/sbom-full.json
 	@$(foreach box,$(BOX),$(BIN)/python -m deploy.sbom $(IMAGE):$(box) --out build/sbom-$(box).json;)

@@ -12,7 +12,7 @@ import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 FILE = "ekiben.env"
 
@@ -27,7 +27,7 @@ def _cores() -> int:
         return cores
 
 
-def _setting(default: Any, doc: str, least: float | None = None, of: tuple[Any, ...] = ()) -> Any:
+def setting(default: Any, doc: str, least: float | None = None, of: tuple[Any, ...] = ()) -> Any:
     """A setting, what it means, and what it may be: a number of at `least` so much, or one `of` these."""
     return field(default=default, metadata={"doc": doc, "least": least, "of": of})
 
@@ -36,46 +36,46 @@ def _setting(default: Any, doc: str, least: float | None = None, of: tuple[Any, 
 class Settings:
     """What the operator may set; `Settings.read()` takes it from the environment."""
 
-    workers: int = _setting(1, "worker processes, each with its own sessions and queues", least=1)
-    engine_threads: int = _setting(0, "threads of one engine call; 0 shares the cores among the workers", least=0)
-    models: str = _setting("", "models to serve, comma-separated; empty serves all in the store or the bento")
-    forms: str = _setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
-    versions: str = _setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
-    dispatcher: str = _setting(
+    workers: int = setting(1, "worker processes, each with its own sessions and queues", least=1)
+    engine_threads: int = setting(0, "threads of one engine call; 0 shares the cores among the workers", least=0)
+    models: str = setting("", "models to serve, comma-separated; empty serves all in the store or the bento")
+    forms: str = setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
+    versions: str = setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
+    dispatcher: str = setting(
         "ekiben", "who forms batches: ekiben, or bentoml for BentoML's own dispatcher", of=("ekiben", "bentoml")
     )
-    max_batch_size: int = _setting(64, "rows of one engine call at most", least=1)
-    queue_delay_us: int = _setting(0, "microseconds that an idle engine waits for a batch to fill; 0: never", least=0)
-    max_latency_ms: float = _setting(1000.0, "a request that cannot be answered in this time is shed with 503", least=1)
-    max_queue_rows: int = _setting(2048, "rows that wait for one form at most; more are answered 429", least=1)
-    max_request_rows: int = _setting(1024, "rows of one request at most", least=1)
-    max_body_bytes: int = _setting(16 * 2**20, "bytes of one request's body at most; more are answered 413", least=1)
-    max_json_depth: int = _setting(64, "lists and objects within each other in JSON at most", least=3)
-    max_request_pixels: int = _setting(
+    max_batch_size: int = setting(64, "rows of one engine call at most", least=1)
+    queue_delay_us: int = setting(0, "microseconds that an idle engine waits for a batch to fill; 0: never", least=0)
+    max_latency_ms: float = setting(1000.0, "a request that cannot be answered in this time is shed with 503", least=1)
+    max_queue_rows: int = setting(2048, "rows that wait for one form at most; more are answered 429", least=1)
+    max_request_rows: int = setting(1024, "rows of one request at most", least=1)
+    max_body_bytes: int = setting(16 * 2**20, "bytes of one request's body at most; more are answered 413", least=1)
+    max_json_depth: int = setting(64, "lists and objects within each other in JSON at most", least=4)
+    max_request_pixels: int = setting(
         25_000_000, "pixels of all pictures of one request at most; more are answered 413", least=1
     )
-    body_timeout_s: float = _setting(30.0, "a request that has not arrived in this time is answered 408", least=0.01)
-    max_connections: int = _setting(
+    body_timeout_s: float = setting(30.0, "a request that has not arrived in this time is answered 408", least=0.01)
+    max_connections: int = setting(
         0, "open connections of one worker at most, 503 to others; 0: what its limit of open files leaves", least=0
     )
-    api_keys_file: str = _setting("", "file of API keys, as `python -m serving.keys` makes them; empty: all may enter")
-    log_format: str = _setting("human", "how every line of the log is written", of=("human", "json"))
-    log_level: str = _setting("info", "the least that is logged", of=("debug", "info", "warning", "error"))
-    log_requests_per_second: int = _setting(
+    api_keys_file: str = setting("", "file of API keys, as `python -m serving.keys` makes them; empty: all may enter")
+    log_format: str = setting("human", "how every line of the log is written", of=("human", "json"))
+    log_level: str = setting("info", "the least that is logged", of=("debug", "info", "warning", "error"))
+    log_requests_per_second: int = setting(
         100, "answered requests that a worker logs each second at most; failures have their own 100", least=0
     )
-    faults: int = _setting(
+    faults: int = setting(
         0, "1 opens /faults, to prove that alerts arrive; never where strangers can reach it", of=(0, 1)
     )
-    drain_s: float = _setting(
+    drain_s: float = setting(
         0.0, "seconds after SIGTERM in which requests are still taken, and /readyz is 503", least=0
     )
-    hang_s: float = _setting(30.0, "a worker whose loop or engine has stood still for so long is replaced", least=1)
+    hang_s: float = setting(30.0, "a worker whose loop or engine has stood still for so long is replaced", least=1)
 
     def __post_init__(self) -> None:
-        for setting in fields(self):
-            value, least, of = getattr(self, setting.name), setting.metadata["least"], setting.metadata["of"]
-            said = f"EKIBEN_{setting.name.upper()}={value} must be"
+        for each in fields(self):
+            value, least, of = getattr(self, each.name), each.metadata["least"], each.metadata["of"]
+            said = f"EKIBEN_{each.name.upper()}={value} must be"
             if least is not None and not value >= least:
                 raise ValueError(f"{said} at least {least}")
             if of and value not in of:
@@ -83,13 +83,13 @@ class Settings:
         self.pinned()
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """The settings of this process. ValueError names the variable, its value and what is allowed."""
-        environment = {**_of_file(environment.get("EKIBEN_SETTINGS")), **environment}
+        environment = {**_of_file(cls, environment.get("EKIBEN_SETTINGS")), **environment}
         values: dict[str, Any] = {}
-        for setting in fields(cls):
-            if (text := environment.get(f"EKIBEN_{setting.name.upper()}")) not in (None, ""):
-                values[setting.name] = _converted(setting.name, type(setting.default), text)
+        for each in fields(cls):
+            if (text := environment.get(f"EKIBEN_{each.name.upper()}")) not in (None, ""):
+                values[each.name] = _converted(each.name, type(each.default), text)
         return cls(**values)
 
     def connections(self) -> int:
@@ -109,7 +109,7 @@ class Settings:
         return {model: version for model, _, version in pairs}
 
 
-def _of_file(named: str | None) -> dict[str, str]:
+def _of_file(settings: type[Settings], named: str | None) -> dict[str, str]:
     """Variable → value of the settings file; ValueError names the file, the line and the key."""
     path = Path(FILE if named is None else named)
     if named == "" or (named is None and not path.is_file()):
@@ -118,7 +118,7 @@ def _of_file(named: str | None) -> dict[str, str]:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"EKIBEN_SETTINGS={path} cannot be read: {error}") from None
-    known = {f"EKIBEN_{setting.name.upper()}" for setting in fields(Settings)}
+    known = {f"EKIBEN_{each.name.upper()}" for each in fields(settings)}
     values: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         key, equals, value = (part.strip() for part in line.partition("="))

@@ -1,0 +1,72 @@
+"""What one stage says to another: a body with a few headers, and the call that it belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import ParamSpec, TypeVar
+
+from serving.http import Scope, header
+from serving.trace import TRACEPARENT, WELL_FORMED
+
+KIND = "content-type"
+HEADER_LENGTH = "inference-header-content-length"  # V2's: where the JSON ends and the tensors begin
+REPLICA = "ekiben-replica"  # which replica of the model stage computed it
+FORM = "ekiben-form"
+TIME_LEFT = "ekiben-time-left-ms"
+SAID = (KIND, HEADER_LENGTH, REPLICA, FORM)
+
+# Work on more bytes than this is done in a thread, so that nobody else waits for it.
+INLINE_BYTES = 32 * 1024
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Message:
+    """A request or a reply between stages; header names are in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    status: int = 200
+
+
+@dataclass
+class Call:
+    """One request as a stage sees it: its trace, and until when somebody waits for the answer."""
+
+    scope: Scope
+    trace: str
+    flags: str
+    deadline: float  # on perf_counter's clock
+    replica: str = ""
+    logged: bool = False  # its line of the log is somebody else's
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scope: Scope, seconds: float) -> Call:
+        """The call of a request whose asker may have said how much time is left."""
+        said = header(scope, TRACEPARENT)
+        flags = said[-2:].decode() if said is not None and WELL_FORMED.fullmatch(said) else "01"
+        left = header(scope, TIME_LEFT.encode())
+        if left is not None and left.isdigit():
+            seconds = min(seconds, int(left) / 1e3)
+        headers = {name: value.decode("latin-1") for name in SAID if (value := header(scope, name.encode()))}
+        return cls(scope, scope["trace"].decode(), flags, perf_counter() + seconds, headers=headers)
+
+    def traceparent(self) -> str:
+        """The W3C header for what this call asks of others: the same trace, a span of its own."""
+        return f"00-{self.trace}-{secrets.token_hex(8)}-{self.flags}"
+
+    def seconds_left(self) -> float:
+        return self.deadline - perf_counter()
+
+
+async def apart(size: int, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Work on so many bytes: at once if they are few, else in a thread."""
+    if size <= INLINE_BYTES:
+        return work(*arguments, **named)
+    return await asyncio.to_thread(work, *arguments, **named)

@@ -1,0 +1,43 @@
+"""What a stage counts: its requests in seconds, its failures by reason, what it asked again."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client import Counter, Histogram
+
+from serving.http import Receive, Routes, Scope, Send, send_bytes
+from serving.metrics import REQUEST_SECONDS, Families
+
+LABELS = ("stage", "model")
+
+
+class StageMetrics:
+    """The metrics of one stage, among the families of its process."""
+
+    def __init__(self, families: Families, stage: str, model: str) -> None:
+        registry = families.registry
+        self.families = families
+        self.seconds = Histogram(
+            "ekiben_chain_seconds",
+            "Answered requests of a stage, from the body read to the answer written",
+            LABELS,
+            buckets=REQUEST_SECONDS,
+            registry=registry,
+        ).labels(stage, model)
+        failures = ("ekiben_chain_failures_total", "Requests that a stage answered with an error", (*LABELS, "reason"))
+        self._failures = Counter(*failures, registry=registry)
+        retries = ("ekiben_chain_retries_total", "Requests that this stage asked another replica once more", LABELS)
+        self.retries = Counter(*retries, registry=registry).labels(stage, model)
+        self.stage = stage
+        self._who = (stage, model)
+
+    def failed(self, reason: str) -> None:
+        self._failures.labels(*self._who, reason).inc()
+
+    def routes(self) -> Routes:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            text = await asyncio.to_thread(self.families.text)
+            await send_bytes(send, text, (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"))
+
+        return {"/metrics": {"GET": app, "HEAD": app}}

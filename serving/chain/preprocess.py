@@ -1,0 +1,38 @@
+"""The preprocess stage: what people send becomes tensors, which the model stage is asked about."""
+
+from __future__ import annotations
+
+import bentoml
+
+from serving.chain import tensors
+from serving.chain.message import KIND, Call, Message, apart
+from serving.chain.service import SETTINGS, AskingService
+from serving.chain.stage import ask
+from serving.errors import BadInput
+from serving.http import Routes, query
+from serving.native import reader, rows
+from serving.service_class import LeanService
+
+
+@bentoml.service(name="preprocess", service_class=LeanService, workers=SETTINGS.workers)
+class PreprocessStage(AskingService):
+    """Files in; tensors go on to the model, and its outputs go back."""
+
+    stage = "preprocess"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = reader(self.model)
+        self.ask_at("model", SETTINGS.chain_model_at)
+
+    def routes(self) -> Routes:
+        return {"/preprocess": {"POST": self.route(self.preprocess)}, **self.routes_of_all()}
+
+    async def preprocess(self, call: Call, body: bytes) -> Message:
+        """The model's reply to the files of a request. BadInput, UnsupportedMedia; what asking raises"""
+        files, _ = self.read(body, call.headers.get(KIND, "").encode("latin-1"))
+        if len(files) > SETTINGS.max_request_rows:
+            raise BadInput(f"{len(files)} rows in one request, the limit is {SETTINGS.max_request_rows}")
+        batch = await apart(len(body), rows, self.model, files)
+        message = tensors.request(self.model.signature, batch, query(call.scope).get("form"))
+        return await ask(self.next_stage, f"/v2/models/{self.model.name}/infer", message, call, self.metrics)

@@ -1,0 +1,69 @@
+"""What the three services have in common: settings, a supervised worker, metrics, and both sides of the transport."""
+
+from __future__ import annotations
+
+import bentoml
+
+from serving import logs
+from serving.chain.metrics import StageMetrics
+from serving.chain.replicas import Replicas
+from serving.chain.settings import ChainSettings, addresses
+from serving.chain.stage import Work, health, route
+from serving.chain.transport import Receiver, opened
+from serving.drain import Drain
+from serving.http import App, Routes
+from serving.metrics import Families
+from serving.repository import Repository
+from serving.vitals import Vitals
+
+SETTINGS = ChainSettings.read()
+
+
+class StageService:
+    """A stage's worker. Only the model stage loads something into its repository; here it beats the pulse."""
+
+    stage: str
+
+    @bentoml.on_deployment
+    @staticmethod
+    def supervise() -> None:
+        from serving.supervision import supervise
+
+        logs.configure(SETTINGS)
+        supervise(SETTINGS.hang_s, SETTINGS.drain_s)
+
+    def __init__(self) -> None:
+        logs.configure(SETTINGS)
+        self.model = SETTINGS.chained()
+        families = Families()
+        self.repository = Repository(SETTINGS.of_the_model(), families)
+        self.metrics = StageMetrics(families, self.stage, self.model.name)
+        self.receiver: Receiver | None
+        self.transport, self.receiver = opened(SETTINGS)
+        self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
+        self.vitals = Vitals(self.repository, SETTINGS.hang_s)
+        Drain(SETTINGS.drain_s).on_sigterm()
+
+    def route(self, work: Work) -> App:
+        """The application of what other stages ask."""
+        return route(work, self.receiver, self.metrics, SETTINGS.chain_timeout_ms / 1e3, SETTINGS.max_body_bytes)
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        self.vitals.close()
+        self.repository.close()
+
+
+class AskingService(StageService):
+    """A stage that asks the next one."""
+
+    def ask_at(self, stage: str, at: str) -> None:
+        """The next stage, and where its replicas are, as the settings have it."""
+        self.next_stage = Replicas(stage, addresses(at), self.transport)
+
+    def routes_of_all(self) -> Routes:
+        return {**health(self.stage, self.model.name, self.next_stage), **self.metrics.routes()}
+
+    @bentoml.on_shutdown
+    async def hang_up(self) -> None:
+        await self.next_stage.close()

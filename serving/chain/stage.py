@@ -1,0 +1,126 @@
+"""A stage: what it does to a message, and around it what all stages have in common: transport, trace, log, metrics."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+import orjson
+
+from serving.chain.message import FORM, HEADER_LENGTH, KIND, REPLICA, SAID, Call, Message
+from serving.chain.metrics import StageMetrics
+from serving.chain.replicas import Replicas
+from serving.chain.transport import FILE, Receiver
+from serving.errors import ServingError, foreseen
+from serving.http import App, Header, Receive, Routes, Scope, Send, header, read_body, send_bytes, send_json
+from serving.logs import REQUESTS
+from serving.trace import TRACE, TRACEPARENT
+
+log = logging.getLogger("bentoml.ekiben.request")
+Work = Callable[[Call, bytes], Awaitable[Message]]
+TOLD = (HEADER_LENGTH, REPLICA, FORM)
+
+
+def replica(scope: Scope) -> str:
+    """What this process is called: its host, which in a container is the container, and its port."""
+    return f"{socket.gethostname()}:{scope['server'][1]}"
+
+
+def route(work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds: float, limit: int) -> App:
+    """The application of a stage: `work` is given each request's body, wherever it lay, and gives the reply.
+
+    Without a receiver no file is read, whatever a request names: that is for the stage that strangers ask.
+    """
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        call = Call.of(scope, seconds)
+        try:
+            body = await read_body(scope, receive, limit)
+            file = (header(scope, FILE.encode()) or b"").decode("latin-1")
+            if receiver is not None and file:
+                reply = await work(call, await receiver.asked(file))
+                further, wire = await receiver.answer(file, reply.body)
+            else:
+                reply = await work(call, body)
+                further, wire = {}, reply.body
+            kind = (KIND.encode(), reply.headers[KIND].encode("latin-1"))
+            await send_bytes(send, wire, kind, reply.status, *_traced(call), *_told(reply, further))
+            ended = perf_counter()
+            metrics.seconds.observe(ended - started)
+            _log(
+                call, {"status": reply.status, "stage": metrics.stage, "request_ms": round((ended - started) * 1e3, 3)}
+            )
+        except Exception as error:
+            await _refuse(send, call, error, metrics)
+
+    return app
+
+
+def _told(reply: Message, further: dict[str, str]) -> list[Header]:
+    """The headers of a reply that are meant for the asker."""
+    told = {name: reply.headers[name] for name in TOLD if name in reply.headers} | further
+    return [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+
+
+def _traced(call: Call) -> list[Header]:
+    return [(TRACE, call.trace.encode()), (TRACEPARENT, call.traceparent().encode())]
+
+
+def _log(call: Call, said: dict[str, Any]) -> None:
+    """One line for an answered request, while there is room for it."""
+    if not call.logged and REQUESTS.answers.take(perf_counter()):
+        fields = {**said, "trace": call.trace, "replica": call.replica}
+        log.info(" ".join(f"{key}={value}" for key, value in fields.items()), extra={"fields": fields})
+
+
+async def _refuse(send: Send, call: Call, error: Exception, metrics: StageMetrics) -> None:
+    told = foreseen(error, call.trace.encode())
+    metrics.failed(told.reason)
+    if not call.logged:
+        REQUESTS.failed(call.trace.encode(), told, stage=metrics.stage)
+    await send_json(send, {"error": str(told)}, told.status, *_traced(call), *told.headers)
+
+
+class Refused(ServingError):
+    """What another stage refused, passed on in its words and with its status."""
+
+    def __init__(self, stage: str, reply: Message) -> None:
+        try:
+            words = orjson.loads(reply.body)["error"]
+        except (ValueError, KeyError, TypeError):
+            words = f"the {stage} stage answered {reply.status}"
+        super().__init__(words)
+        self.status = reply.status
+        self.reason = "bad_input" if reply.status < 500 and reply.status != 429 else stage
+        if reply.status in (429, 503):
+            self.headers = ((b"retry-after", b"1"),)
+
+
+async def ask(next_stage: Replicas, path: str, message: Message, call: Call, metrics: StageMetrics) -> Message:
+    """The next stage's reply, once it is a good one. Refused, StageDown, DeadlineExceeded"""
+    before = next_stage.retries
+    try:
+        reply = await next_stage.ask(path, message, call)
+    finally:
+        metrics.retries.inc(next_stage.retries - before)
+    if reply.status != 200:
+        raise Refused(next_stage.stage, reply)
+    call.replica = reply.headers.get(REPLICA, "")
+    return Message({name: reply.headers[name] for name in SAID if name in reply.headers}, reply.body)
+
+
+def health(stage: str, model: str, asked: Replicas) -> Routes:
+    """`GET /health`: ok, degraded while a replica of the next stage is away, or unready and 503 while all are."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        states = await asked.states()
+        up = [state == "up" for state in states.values()]
+        status = "ok" if up and all(up) else "degraded" if any(up) else "unready"
+        said = {"status": status, "stage": stage, "model": model, "replica": replica(scope)}
+        await send_json(send, {**said, "asks": {asked.stage: states}}, 200 if any(up) else 503)
+
+    return {"/health": {"GET": app, "HEAD": app}}

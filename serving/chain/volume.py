@@ -1,0 +1,86 @@
+"""A folder that stages share: each request and each reply is a file of its own, whole or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+import uuid
+from pathlib import Path
+
+from serving.errors import BadInput, NotReady, TooLarge
+
+NAME = re.compile(r"[0-9a-f]{32}")
+OURS = re.compile(r"\.?[0-9a-f]{32}(\.reply)?")
+
+
+class Volume:
+    """The files of one shared folder, by names that only it makes."""
+
+    def __init__(self, folder: Path) -> None:
+        """NotReady where the folder cannot be written to."""
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise NotReady(f"EKIBEN_CHAIN_VOLUME={folder} must be a folder that this service may write to")
+        self._folder = folder
+
+    def new(self) -> str:
+        """The name of a file that is not there yet."""
+        return uuid.uuid4().hex
+
+    def write(self, name: str, data: bytes) -> None:
+        """Under its name the file is whole from its first moment: it is written under another, then renamed."""
+        unfinished = self._folder / f".{name}"
+        # O_EXCL: a name that is taken is an error, never a second request in the same file.
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+            unfinished.rename(self._folder / name)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+    def read(self, name: str, limit: int) -> bytes:
+        """NotReady where the file is not there, TooLarge where it is over `limit` bytes."""
+        try:
+            with open(os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+                data = file.read(limit + 1)
+        except OSError as error:
+            raise NotReady(
+                f"no file {name} in EKIBEN_CHAIN_VOLUME={self._folder} ({error.strerror}): do the stages share it?"
+            ) from None
+        if len(data) > limit:
+            raise TooLarge(f"the file is over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
+        return data
+
+    def size(self, name: str) -> int:
+        """Bytes; 0 where it is not there, which reading tells in words."""
+        with contextlib.suppress(OSError):
+            return (self._folder / name).lstat().st_size
+        return 0
+
+    def remove(self, *names: str) -> None:
+        for name in names:
+            (self._folder / name).unlink(missing_ok=True)
+
+    def sweep(self, seconds: float) -> int:
+        """Remove what was left by stages that died, which is older than any request under way; how many files."""
+        swept = 0
+        for file in self._folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another replica sweeps, too
+                if OURS.fullmatch(file.name) and file.lstat().st_mtime < time.time() - seconds:
+                    file.unlink()
+                    swept += 1
+        return swept
+
+
+def checked(name: str) -> str:
+    """A name that came by HTTP: never a path. BadInput"""
+    if not NAME.fullmatch(name):
+        raise BadInput(f"ekiben-file is {name[:60]!r}: it must be 32 hexadecimal digits")
+    return name
+
+
+def reply_to(name: str) -> str:
+    return f"{name}.reply"
