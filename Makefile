@@ -22,11 +22,13 @@ TORCH_FROM := $(firstword $(TORCH_INDEX:%=UV_EXTRA_INDEX_URL=%) $(patsubst %,UV_
               UV_TORCH_BACKEND=cpu)
 BUILD_ARGS := BASE_IMAGE=$(BASE_IMAGE) $(TORCH_FROM)
 COMPOSE := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/compose.yaml
+FLEET := $(wildcard deploy/prometheus/prometheus.yml deploy/prometheus/targets/*.yml deploy/prometheus/rules/*.yml deploy/alertmanager/*) \
+         $(or $(TELEGRAM_TOKEN_FILE),deploy/compose/telegram_token.example)
 CHAIN := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/chain.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help serve models test lint format lock clean bench load perf-analyzer image image-slim image-full image-in-docker up down \
-        test-containers sbom audit chain-up chain-down chain-bench
+        test-containers sbom audit chain-up chain-down chain-bench fleet
 
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
@@ -107,6 +109,11 @@ chain-up: ## start a pipeline as three services in Docker, the model twice; CHAI
 
 chain-down: ## stop what make chain-up started
 	$(CHAIN) --profile test down
+
+fleet: ## start the service in a Docker swarm, or roll out EKIBEN_IMAGE there; docs/fleet.md
+	EKIBEN_IMAGE=$(or $(EKIBEN_IMAGE),$(IMAGE):slim) \
+	FRONT_CONFIG=$$(cksum < deploy/swarm/haproxy.cfg | cut -d' ' -f1) WATCH_CONFIG=$$(cat $(FLEET) | cksum | cut -d' ' -f1) \
+	  docker stack deploy --detach=false --compose-file deploy/swarm/stack.yaml ekiben
 
 chain-bench: models .venv/testing ## measure one process against three services, by HTTP and by files; takes some minutes
 	$(BIN)/python -m loadtest.chain

@@ -24,14 +24,22 @@ DIFF_LINES = 20  # of a stale file are shown
 
 def files(slo: Slo) -> dict[str, str]:
     """Path below deploy/ → what belongs there."""
-    made = {}
+    made, groups = {}, []
     for name, (rules, cases) in RULES.items():
         comments = burn.lowered(slo) if rules is burn else ()
-        made[f"prometheus/rules/{name}"] = document({"groups": [rules.rules(slo)]}, comments)
+        groups.append(rules.rules(slo))
+        made[f"prometheus/rules/{name}"] = document({"groups": groups[-1:]}, comments)
         made[f"prometheus/tests/{name}"] = document(file(slo, name, cases.cases(slo)))
+    made["kubernetes/monitoring/prometheusrule.yaml"] = document(prometheus_rule(slo.service, groups))
     made["thresholds.json"] = json.dumps(thresholds(slo), indent=2) + "\n"
     made["alertmanager/telegram.tmpl"] = telegram.template(slo)
     return made
+
+
+def prometheus_rule(name: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same groups as the Prometheus operator takes them."""
+    kind = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
+    return {**kind, "metadata": {"name": name}, "spec": {"groups": groups}}
 
 
 def thresholds(slo: Slo) -> dict[str, Any]:

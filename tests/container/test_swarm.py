@@ -1,0 +1,97 @@
+"""The stack as it stands, in a swarm of one: replicas behind one port, and a load that loses nothing."""
+
+import os
+
+import pytest
+
+from deploy.swarm.clients import clients
+from deploy.swarm.fleet import fleet, releases
+from deploy.swarm.rehearsal import scene
+from tests.conftest import free_port
+from tests.container.conftest import IMAGE, command, docker, running, wait
+
+pytestmark = pytest.mark.container
+NAME = f"ekiben-test-{os.getpid()}"
+# Where HAProxy's own image cannot be had, Debian's package of the same version does.
+HAPROXY = "haproxy:2.6"
+DEBIANS = """FROM python:3.11-slim
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/*
+USER haproxy
+"""
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory):
+    if docker("image", "ls", "--quiet", HAPROXY):
+        yield HAPROXY
+        return
+    folder = tmp_path_factory.mktemp("haproxy")
+    (folder / "Dockerfile").write_text(DEBIANS)
+    command(["docker", "build", "--quiet", "--tag", f"{IMAGE}:haproxy", str(folder)], 120)
+    yield f"{IMAGE}:haproxy"
+    docker("image", "rm", f"{IMAGE}:haproxy")
+
+
+@pytest.fixture(scope="module")
+def release(slim):
+    docker("tag", slim, f"{NAME}:first")  # Swarm takes images by name
+    with releases(f"{NAME}:first", NAME) as made:
+        yield dict(zip(("good", "bad"), made, strict=True))
+    docker("image", "rm", f"{NAME}:first")
+
+
+@pytest.fixture(scope="module")
+def stack(front, release):
+    with fleet(f"{NAME}:first", front, NAME, free_port()) as started:
+        yield started
+    for kind in ("container", "volume", "network"):
+        assert not docker(kind, "ls", "--quiet", "--filter", f"label=com.docker.stack.namespace={NAME}")
+
+
+def nothing_lost(played):
+    assert played.counts.answered > 100
+    assert not played.counts.lost, played.counts.why
+    assert not played.counts.refused
+
+
+def test_two_replicas_answer_behind_one_port(stack):
+    with clients(stack.port) as counts:
+        wait(lambda: len(stack.answering()) == 2, 30, lambda: f"only {stack.answering()} answered", pause=0.5)
+    assert not counts.lost
+
+
+def test_a_rollout_loses_no_accepted_request(stack, release):
+    played = scene(stack, "a rollout", lambda: stack.roll(release["good"]))
+    assert (played.ended, stack.image()) == ("completed", release["good"])
+    nothing_lost(played)
+
+
+def test_a_release_that_does_not_start_is_taken_back_and_nobody_sees_it(stack, release):
+    before = stack.image()
+    played = scene(stack, "a release that does not start", lambda: stack.roll(release["bad"]))
+    assert (played.ended, stack.image()) == ("rollback_completed", before)
+    nothing_lost(played)
+
+
+def test_a_killed_replica_loses_no_request(stack):
+    nothing_lost(scene(stack, "a replica is killed", stack.kill_one))
+
+
+def test_the_stack_is_watched(stack):
+    wait(
+        lambda: '"1"' in stack.inside("prometheus", "http://127.0.0.1:9090/api/v1/query?query=up"),
+        60,
+        lambda: stack.inside("prometheus", "http://127.0.0.1:9090/api/v1/targets"),
+        pause=1,
+    )
+    assert '"type":"alerting"' in stack.inside("prometheus", "http://127.0.0.1:9090/api/v1/rules")
+    assert "alertmanager:9093" in stack.inside("prometheus", "http://127.0.0.1:9090/api/v1/alertmanagers")
+    assert "BotFather" not in stack.inside("prometheus", "http://alertmanager:9093/api/v2/status")
+
+
+def test_clients_do_see_a_loss(slim):
+    """The same clients at a single container that is killed: what the tests above would have counted."""
+    with running(slim) as container, clients(int(container.url.rpartition(":")[2])) as counts:
+        wait(lambda: counts.answered > 10, 30, lambda: f"{counts}")
+        docker("kill", container.identity)
+        wait(lambda: counts.lost, 30, lambda: f"{counts}")
