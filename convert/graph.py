@@ -15,6 +15,7 @@ from convert.artifacts import ConvertError
 # ONNX's own operators, and those of every ONNX Runtime. Not com.microsoft.nchwc: its layouts are one CPU's.
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 MAX_ELEMENTS = 2**24  # of one row of one tensor
+MAX_INNER = 2**28  # of a tensor within the graph whose shape does not depend on the batch
 
 
 def check(graph: onnx.ModelProto) -> None:
@@ -31,6 +32,16 @@ def check(graph: onnx.ModelProto) -> None:
         onnx.checker.check_model(graph, full_check=True)
     except Exception as error:
         raise ConvertError(f"it is not valid ONNX: {error}") from error
+    for name, dims in inner_shapes(graph):
+        if np.prod(dims, dtype=object) > MAX_INNER:
+            raise ConvertError(f"it makes a tensor {name!r} of shape {dims}: over {MAX_INNER:,} values")
+
+
+def inner_shapes(graph: onnx.ModelProto) -> Iterator[tuple[str, list[int]]]:
+    """The shapes within the graph, as far as they can be told without running it; an open dimension counts as 1."""
+    inferred = onnx.shape_inference.infer_shapes(graph, data_prop=True)
+    for value in inferred.graph.value_info:
+        yield value.name, [d.dim_value if d.HasField("dim_value") else 1 for d in value.type.tensor_type.shape.dim]
 
 
 def nodes(graph: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

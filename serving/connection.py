@@ -7,6 +7,7 @@ requests with that head need none of these. What is not exactly such a request i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.errors import ClientGone, HeadTooLarge, ServingError, TooManyConnections, TooSlow
+from serving.errors import BadInput, ClientGone, HeadTooLarge, ServingError, TooManyConnections, TooSlow
 from serving.exchange import Header, Peer, Take
 from serving.heads import LONGEST, AnswerHeads, Head, Known, RequestHeads, lines, split
 from serving.http import JSON, App, Router, Routes, in_words
@@ -23,6 +24,8 @@ from serving.keys import Keys
 from serving.logs import REQUESTS
 from serving.trace import TRACE, WELL_FORMED, new_trace
 
+# uvicorn's parser would take what follows such a head for another protocol, and lose the body.
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 MOST_HEAD_BYTES = 64 * 1024
 LOOK_SECONDS = 1.0
 CLOSE = b"connection: close\r\n"
@@ -63,6 +66,7 @@ class Connection(HttpToolsProtocol):
 
     trace = b""
     disconnected = False
+    _spoiled = False  # what came last is no HTTP
     _asked = False  # an exchange is under way
     _leaving = False  # the server shuts down: the answer under way is the last
     _parsing = _in_head = False  # uvicorn's parser is inside a message, inside its head
@@ -199,7 +203,29 @@ class Connection(HttpToolsProtocol):
 
     # uvicorn's own way
 
+    def _should_upgrade(self) -> bool:
+        return False  # a server may ignore it, and this one speaks nothing else
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP ends the connection, once what came whole before it is answered."""
+        self._spoiled = True
+        if self._idle() or self.cycle.more_body:
+            self._end_spoiled()
+        else:
+            self.flow.pause_reading()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._spoiled and self._idle():
+            self._end_spoiled()
+
+    def _end_spoiled(self) -> None:
+        self._hang_up(BadInput("what was sent is no HTTP/1.1 request, or one whose length can be read in two ways"))
+
     def _parse(self, data: bytes) -> None:
+        if not self._parsing or self._in_head:
+            end = data.find(b"\r\n\r\n")
+            data = UPGRADE.sub(b"\r\nx-upgrade:", data[:end]) + data[end:] if end >= 0 else data
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)

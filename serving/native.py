@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,13 @@ import orjson
 
 from bentos import contract
 from bentos.contract import Fields, Model, PayloadError
+from serving.depth import MOST
 from serving.direct import Direct
-from serving.errors import BadInput, UnsupportedMedia
+from serving.errors import BadInput, DeadlineExceeded, UnsupportedMedia
 from serving.exchange import Exchange, Peer, Take, Written
 from serving.http import JSON, App, Receive, Routes, Scope, Send, header, query, send_json
 from serving.payloads import field_reader
+from serving.pictures import check_pictures
 from serving.refusals import unavailable
 from serving.repository import Repository, Served
 from serving.sessions import Batch
@@ -27,6 +31,7 @@ from serving.uploads import uploaded_files
 FILE_FIELD = "image"
 # A picture above this many bytes is decoded in a thread, so that nobody else waits for it.
 INLINE_FILE_BYTES = 32 * 1024
+INLINE_PIXELS = 512 * 512  # a file of 1 KB can hold 25 million
 Reader = Callable[[bytes, bytes], tuple[list[Any], bool]]
 
 
@@ -36,7 +41,8 @@ def routes(repository: Repository) -> Routes:
     for name in repository.models:
         forms = repository.forms(name)
         if forms and forms[0].model.payload is not None:
-            found[_path(forms[0].model)] = {"POST": Predict(name, reader(forms[0].model), repository).app()}
+            read = reader(forms[0].model, repository.settings.max_json_depth)
+            found[_path(forms[0].model)] = {"POST": Predict(name, read, repository).app()}
             found[f"/{name}/random"] = {"GET": random_prediction(name, repository)}
         elif not forms and name in contract.names():
             refused = next(stored for stored in repository.refused.values() if stored.model == name)
@@ -48,14 +54,14 @@ def _path(model: Model) -> str:
     return f"/{model.name}/{model.verb}"
 
 
-def reader(model: Model) -> Reader:
+def reader(model: Model, max_depth: int = MOST) -> Reader:
     """(body, content type) → the payloads it holds and whether they came as several."""
     if isinstance(model.payload, Fields):
-        read_fields = field_reader(model.payload)
+        read_fields = field_reader(model.payload, max_depth)
 
         def read(body: bytes, kind: bytes) -> tuple[list[Any], bool]:
             if not kind.startswith((b"application/json", b"text/json", b"application/x-www-form-urlencoded")):
-                raise UnsupportedMedia(f"content type {kind.decode('latin-1')!r}: send application/json")
+                raise UnsupportedMedia(f"content type {kind[:60].decode('latin-1')!r}: send application/json")
             return read_fields(body)
 
         return read
@@ -86,7 +92,9 @@ class Predict:
     def __init__(self, name: str, read: Reader, repository: Repository) -> None:
         self._name, self._read, self._repository = name, read, repository
         self._default = repository.get(name)
-        self._most_rows = repository.settings.max_request_rows
+        settings = repository.settings
+        self._most_rows, self._most_pixels = settings.max_request_rows, settings.max_request_pixels
+        self._most_seconds = settings.max_latency_ms / 1e3
 
     def app(self) -> Direct:
         return Direct(self.opened, self._default.recorder.failed, self._repository.settings.max_body_bytes)
@@ -106,33 +114,45 @@ class Predict:
             ask = partial(prediction.ask, served, len(payloads))
             if self._repository.faults is not None:
                 faulty = partial(self._repository.faults.befall, path, then=ask)
-                prediction.later(_made(served.model, payloads, faulty))
-            elif len(body) > INLINE_FILE_BYTES and not isinstance(served.model.payload, Fields):
-                prediction.later(_made(served.model, payloads, ask))
+                prediction.later(self._made(served.model, payloads, faulty))
+            elif isinstance(served.model.payload, Fields):
+                ask(rows(served.model, payloads))
+            elif len(body) > INLINE_FILE_BYTES or check_pictures(payloads, self._most_pixels) > INLINE_PIXELS:
+                prediction.later(self._made(served.model, payloads, ask))
             else:
                 ask(rows(served.model, payloads))
         except Exception as error:
             prediction.set_exception(error)
 
+    async def _made(self, model: Model, payloads: list[Any], then: Callable[[Batch], Awaitable[None] | None]) -> None:
+        """Make the rows in a thread, unless it comes to them too late."""
+        latest = perf_counter() + self._most_seconds
 
-async def _made(model: Model, payloads: list[Any], then: Callable[[Batch], Awaitable[None] | None]) -> None:
-    """Make the rows in a thread."""
-    inputs = await asyncio.get_running_loop().run_in_executor(None, rows, model, payloads)
-    if (further := then(inputs)) is not None:
-        await further
+        def made() -> list[np.ndarray]:
+            if perf_counter() > latest:
+                raise DeadlineExceeded("waited too long for a picture's decoder")
+            if not isinstance(model.payload, Fields):
+                check_pictures(payloads, self._most_pixels)
+            return rows(model, payloads, latest)
+
+        inputs = await asyncio.get_running_loop().run_in_executor(None, made)
+        if (further := then(inputs)) is not None:
+            await further
 
 
 def _asked_form(name: str, scope: Scope, repository: Repository) -> Served:
     asked = query(scope)
     if unknown := asked.keys() - {"form"}:
-        raise BadInput(f"query parameter {min(unknown)!r} is unknown; there is form")
+        raise BadInput(f"query parameter {min(unknown)[:60]!r} is unknown; there is form")
     return repository.get(name, asked.get("form"))
 
 
-def rows(model: Model, payloads: list[Any]) -> list[np.ndarray]:
+def rows(model: Model, payloads: list[Any], latest: float = math.inf) -> list[np.ndarray]:
     """Payloads → one batch per input tensor. BadInput says which payload it is about, where there are several."""
     made = []
     for place, payload in enumerate(payloads):
+        if place and perf_counter() > latest:
+            raise DeadlineExceeded(f"{place} of {len(payloads)} pictures were decoded in the time allowed")
         try:
             made.append(model.rows(payload))
         except PayloadError as error:

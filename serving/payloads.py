@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
 from typing import Annotated, Any
 
 import msgspec
 
 from bentos.contract import Field, Fields
+from serving.depth import MOST, check_depth
 from serving.errors import BadInput
 
 SHOWN_COMPLAINTS = 20
+LONGEST_NAME = 40  # a longer one is cut where it is shown, and compared with no field
 
 
-def field_reader(payload: Fields) -> Callable[[bytes], tuple[list[dict[str, Any]], bool]]:
+def field_reader(payload: Fields, max_depth: int = MOST) -> Callable[[bytes], tuple[list[dict[str, Any]], bool]]:
     """A reader of bodies: bytes → (checked payloads, whether they came as a list). BadInput lists what is wrong.
 
-    A compiled decoder takes the bodies that are right; one that it refuses is gone through again in words.
+    A compiled decoder takes the bodies that are right; one that it refuses is gone through again in words. Of a field
+    that is given twice the last counts, as in most languages.
     """
     struct = msgspec.defstruct(
         "Payload",
@@ -33,7 +35,7 @@ def field_reader(payload: Fields) -> Callable[[bytes], tuple[list[dict[str, Any]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             decoded = None
         if decoded is None or decoded == []:
-            return checked_payloads(body, payload)
+            return checked_payloads(body, payload, max_depth)
         several = isinstance(decoded, list)
         payloads = [msgspec.structs.asdict(item) for item in (decoded if several else [decoded])]
         for place, item in enumerate(payloads):
@@ -51,12 +53,15 @@ def _member(field: Field) -> tuple[str, Any] | tuple[str, Any, Any]:
     return (field.name, kind | None, None) if field.nullable else (field.name, kind)
 
 
-def checked_payloads(body: bytes, payload: Fields) -> tuple[list[dict[str, Any]], bool]:
+def checked_payloads(body: bytes, payload: Fields, max_depth: int = MOST) -> tuple[list[dict[str, Any]], bool]:
     """The same as a field_reader, slowly and with every complaint in words."""
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise BadInput(f"the body is not JSON, or nested deeper than {max_depth}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"the body is not JSON: {error}") from None
+    check_depth(body, max_depth)
     several = isinstance(decoded, list)
     items = decoded if several else [decoded]
     if not items:
@@ -79,7 +84,8 @@ def checked_fields(item: Any, payload: Fields) -> tuple[dict[str, Any], list[str
     if not isinstance(item, dict):
         return {}, [f"expected an object with the fields {', '.join(f.name for f in payload.fields)}"]
     known = {field.name for field in payload.fields}
-    complaints = [f"{name!r} is unknown{_nearest(str(name), known)}" for name in item if name not in known]
+    unknown = [name for name in item if name not in known]
+    complaints = [_unknown(name, known, place < SHOWN_COMPLAINTS) for place, name in enumerate(unknown)]
     values: dict[str, Any] = {}
     for field in payload.fields:
         value = item.get(field.name)
@@ -97,9 +103,9 @@ def checked_fields(item: Any, payload: Fields) -> tuple[dict[str, Any], list[str
 def _allowed(value: Any, field: Field) -> bool:
     if field.type is bool:
         return type(value) is bool
-    if type(value) is bool or not isinstance(value, int | float) or not isfinite(value):
+    if type(value) is bool or not isinstance(value, int | float):
         return False
-    return (field.type is float or value == int(value)) and field.low <= value <= field.high
+    return field.low <= value <= field.high and (field.type is float or value == int(value))
 
 
 def _impossible(values: Mapping[str, Any], payload: Fields) -> list[str]:
@@ -120,6 +126,12 @@ def _complain(complaints: Sequence[str]) -> BadInput:
     return BadInput("; ".join(complaints[:SHOWN_COMPLAINTS]) + more)
 
 
+def _unknown(name: str, known: set[str], explained: bool) -> str:
+    if len(name) > LONGEST_NAME:
+        return f"{name[:LONGEST_NAME]!r}… is unknown"
+    return f"{name!r} is unknown{_nearest(name, known) if explained else ''}"
+
+
 def _nearest(name: str, known: set[str]) -> str:
     from difflib import get_close_matches
 
@@ -128,5 +140,5 @@ def _nearest(name: str, known: set[str]) -> str:
 
 
 def _brief(value: Any) -> str:
-    words = msgspec.json.encode(value).decode(errors="replace")
+    words = msgspec.json.encode(value[:40] if isinstance(value, str) else value).decode(errors="replace")
     return words if len(words) <= 40 else words[:39] + "…"

@@ -132,7 +132,7 @@ class Repository:
             there = ", ".join(s.form for s in self.forms(self._model(name)))
             if refused := self.refused.get(f"{self._model(name)}-{form}"):
                 raise NotReady(f"form {form} is refused: {refused.refusal}")
-            raise NotFound(f"{name} has no form {form!r}: there is {there}")
+            raise NotFound(f"{name} has no form {form[:60]!r}: there is {there}")
         if refused := self.refused.get(name):
             raise NotReady(f"model {name} is refused: {refused.refusal}")
         raise NotFound(f"no model {name!r}: there is {', '.join(sorted(self.served))}")
@@ -148,17 +148,17 @@ class Repository:
 
     def keep_flushing(self, worker: int) -> None:
         """Flush once a second, so that any worker's scrape sees what all have counted; and show that this one lives."""
-        self.flush()
+        self._loop = asyncio.get_running_loop()
+        self._timers = [  # before the rest: a flush that fails is not the last
+            self._loop.call_later(FLUSH_SECONDS, self.keep_flushing, worker),
+            self._loop.call_later(LOOK_SECONDS, self._flush_full, self._loop.time() + FLUSH_SECONDS - LOOK_SECONDS),
+        ]
         self.families.workers.set(self.settings.workers)
         if self.faults is not None:
             for kind in KINDS:
                 self.families.faults.labels(kind).set(len(self.faults.active(kind)))
         self.families.heartbeats.labels(str(worker)).inc(FLUSH_SECONDS)
-        self._loop = asyncio.get_running_loop()
-        self._timers = [
-            self._loop.call_later(FLUSH_SECONDS, self.keep_flushing, worker),
-            self._loop.call_later(LOOK_SECONDS, self._flush_full, self._loop.time() + FLUSH_SECONDS - LOOK_SECONDS),
-        ]
+        self.flush()
 
     def _flush_full(self, until: float) -> None:
         """Between two flushes, flush what is full: a second of a busy form at once would hold requests up for 15 ms."""

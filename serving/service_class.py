@@ -18,8 +18,12 @@ from serving.pulse import FAILED, Pulse
 from serving.settings import Settings, chosen
 from serving.store import stored_forms
 
+# The files that the Swagger page asks for, and no other path to the disk.
+STATIC = tuple(
+    f"/static_content/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-light-32x32.png")
+)
 # The paths that BentoML's own application answers.
-THEIRS = ("/livez", "/readyz", "/healthz", "/static_content/")
+THEIRS = ("/livez", "/readyz", "/healthz", *STATIC)
 
 
 class LeanService(Service):

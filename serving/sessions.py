@@ -6,6 +6,7 @@ scikit-learn serves its ONNX forms.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ import numpy as np
 from bentos import trained
 from bentos.contract import Model, Signature
 from serving.errors import EngineError
+from serving.onnx_files import check_onnx
 
 Batch = Sequence[np.ndarray]  # one array per input of the signature, all with the same number of rows
+MOST_BATCH_BYTES = 2**30  # of one tensor
 
 
 class Session(Protocol):
@@ -34,6 +37,7 @@ class OnnxSession:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it looks when it is first imported
         import onnxruntime
 
+        check_onnx(file)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -76,8 +80,9 @@ def open_session(model: Model, form: str, file: Path, threads: int) -> Session:
 def warm_up(session: Session, signature: Signature, batch_sizes: Sequence[int]) -> list[tuple[int, float]]:
     """Run zeros through, three times at each batch size: (rows, seconds) of each run but the first of a size.
 
-    EngineError names the tensor that is not what the signature says.
+    EngineError names the tensor that is not what the signature says, or that no machine should be asked to hold.
     """
+    check_sizes(signature, max(batch_sizes))
     timings = []
     for rows in batch_sizes:
         batch = [np.zeros((rows, *t.shape[1:]), t.dtype) for t in signature.inputs]
@@ -87,6 +92,17 @@ def warm_up(session: Session, signature: Signature, batch_sizes: Sequence[int]) 
             session.run(batch)
             timings.append((rows, perf_counter() - started))
     return timings
+
+
+def check_sizes(signature: Signature, rows: int) -> None:
+    """EngineError for a tensor that would take over 1 GiB for so many rows."""
+    for tensor in (*signature.inputs, *signature.outputs):
+        size = math.prod(tensor.shape[1:]) * tensor.dtype.itemsize * rows
+        if size > MOST_BATCH_BYTES:
+            raise EngineError(
+                f"{tensor.name} of shape {list(tensor.shape)} takes {size / 2**30:,.1f} GiB for {rows} rows,"
+                " which EKIBEN_MAX_BATCH_SIZE sets; 1 GiB is the limit"
+            )
 
 
 def check_outputs(outputs: Any, signature: Signature, rows: int) -> None:

@@ -84,8 +84,10 @@ def _read(item: Any) -> StoredForm:
         verify(certificate, Path(item.path), labels["form"])
     except CertificateError as error:
         refusal = f"{item.tag}: {error}"
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         refusal = f"{item.tag}: its certificate cannot be read: {error!r}"
+    except OSError as error:
+        refusal = f"{item.tag}: its file cannot be read: {error.strerror}"
     described = metadata.get("model") or {}
     return StoredForm(
         labels["model"], labels["form"], item.tag.version, Path(item.path), certificate, described, refusal

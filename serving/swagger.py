@@ -9,7 +9,7 @@ from bentos.contract import Fields, Model
 from serving.faults import KINDS
 from serving.http import Receive, Routes, Scope, Send, get, send_bytes
 from serving.native import FILE_FIELD
-from serving.operations import POST_ERRORS, get_operation, operation
+from serving.operations import ERROR, POST_ERRORS, get_operation, operation
 from serving.repository import Repository
 from serving.schemas import answer_schema, fields_schema
 from serving.v2 import openapi as v2
@@ -73,10 +73,12 @@ def openapi(repository: Repository) -> dict[str, Any]:
 def _pages(repository: Repository) -> dict[str, Any]:
     model = v2.path_parameter("model", repository.models)
     page = {"text/html": {"schema": {"type": "string"}}}
-    shown = {"responses": {"200": {"description": "The page", "content": page}}, "tags": ["Pages"]}
+    answers = {"200": {"description": "The page", "content": page}}
+    error = {"description": "Unknown model", "content": {"application/json": {"schema": ERROR}}}
+    shown, unknown = {"responses": answers, "tags": ["Pages"]}, {"responses": {**answers, "404": error}}
     return {
         "/ui": {"get": {**shown, "summary": "All models, their forms and certificates"}},
-        "/ui/{model}": {"get": {**shown, "summary": "A page to try the model", "parameters": [model]}},
+        "/ui/{model}": {"get": {**shown, **unknown, "summary": "A page to try the model", "parameters": [model]}},
     }
 
 
@@ -128,7 +130,11 @@ def _native(model: Model, forms: list[str]) -> dict[str, Any]:
         },
         f"/{model.name}/random": {
             "get": operation(
-                model.title, "A random payload with its prediction", drawn, {404: "Unknown form"}, parameters=[form]
+                model.title,
+                "A random payload with its prediction",
+                drawn,
+                {400: "Bad input", 404: "Unknown form"},
+                parameters=[form],
             )
         },
     }

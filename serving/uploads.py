@@ -25,7 +25,7 @@ def uploaded_files(body: bytes, content_type: bytes, name: str) -> list[bytes]:
         return [body]
     if kind != b"multipart/form-data":
         raise UnsupportedMedia(
-            f"content type {content_type.decode('latin-1')!r}: send multipart/form-data with a file field {name!r}"
+            f"content type {content_type[:60].decode('latin-1')!r}: send multipart/form-data with a file field {name!r}"
             f" (curl -F {name}=@picture.png), or the picture itself as image/*"
         )
     if not options.get(b"boundary"):

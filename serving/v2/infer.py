@@ -48,7 +48,7 @@ class Infer:
 
     def __init__(self, name: str, default: Served, repository: Repository) -> None:
         self._name, self._default, self._repository = name, default, repository
-        self._most_bytes = repository.settings.max_body_bytes
+        self._most_bytes, self._max_depth = repository.settings.max_body_bytes, repository.settings.max_json_depth
         self._most_rows = repository.settings.max_request_rows
         self._envelopes = Envelopes(default.signature.inputs, default.model.finite)
 
@@ -79,7 +79,8 @@ class Infer:
         served = self._default
         known = self._envelopes.read(body) if length is None else None
         if known is None:
-            request = inference.request = parse(body, None if length is None else _header_length(length, body))
+            first = None if length is None else _header_length(length, body)
+            request = inference.request = parse(body, first, self._max_depth)
             if request.form is not None:
                 served = self._repository.get(self._name, request.form)
             known = request.read(served, self._most_rows)
@@ -130,4 +131,6 @@ def _decompressed(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise TooLarge(f"the body inflates to over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
     if not stream.eof:
         raise BadInput(f"the {encoding.decode()} body is cut off")
+    if stream.unused_data:
+        raise BadInput(f"{len(stream.unused_data)} bytes follow the end of the {encoding.decode()} body")
     return plain

@@ -8,6 +8,7 @@ import numpy as np
 import simdjson
 
 from bentos.contract import Tensor
+from serving.depth import MOST, check_depth
 from serving.errors import BadInput
 from serving.repository import Served
 from serving.v2.tensors import brief, check_finite, checked_shape, from_bytes, from_json
@@ -17,13 +18,14 @@ PLAIN = set(MEMBERS[:4])
 Asked = list[tuple[int, bool]]  # outputs by their place in the signature, and whether each goes out as raw bytes
 
 
-def parse(body: bytes, header_length: int | None) -> Request:
-    """The request's JSON. BadInput where it is none, or not an object."""
+def parse(body: bytes, header_length: int | None, max_depth: int = MOST) -> Request:
+    """The request's JSON. BadInput where it is none, not an object, or nested deeper than `max_depth`."""
     text = body if header_length is None else body[:header_length]
     try:
         document = simdjson.Parser().parse(text)
     except (ValueError, RuntimeError) as error:  # a UnicodeDecodeError is a ValueError
         raise BadInput(f"the request is not JSON: {_reason(error)}") from None
+    check_depth(text, max_depth)
     if not isinstance(document, simdjson.Object):
         raise BadInput("the request must be a JSON object with inputs")
     binary = memoryview(b"") if header_length is None else memoryview(body)[header_length:]
@@ -37,7 +39,7 @@ class Request:
 
     def __init__(self, document: simdjson.Object, binary: memoryview) -> None:
         self._document, self._binary = document, binary
-        self._keys = keys = set(document)
+        self._keys = keys = _keys(document, "the request")
         self.id = _text(document["id"], "id") if "id" in keys else None
         self._parameters = _object(document["parameters"], "parameters") if "parameters" in keys else {}
         self.form = _text(self._parameters.get("form"), "parameters.form") if self._parameters else None
@@ -85,7 +87,12 @@ class Request:
         rows = asked.as_list() if isinstance(asked, simdjson.Array) else None
         if rows is None or not all(isinstance(row, dict) for row in rows):
             raise BadInput("outputs must be a list of objects with a name")
-        return [_asked(row, tensors, binary) for row in rows] or [(place, binary) for place in range(len(tensors))]
+        if len(rows) > len(tensors):  # each would be sent once more
+            raise BadInput(f"{len(rows)} outputs are asked for; the outputs are {_names(tensors)}, each at most once")
+        found = [_asked(row, tensors, binary) for row in rows] or [(place, binary) for place in range(len(tensors))]
+        if len({place for place, _ in found}) < len(found):
+            raise BadInput(f"an output is asked for twice; the outputs are {_names(tensors)}, each at most once")
+        return found
 
 
 def _named(name: Any, tensors: tuple[Tensor, ...], found: dict[str, np.ndarray]) -> Tensor:
@@ -102,11 +109,19 @@ def _members(item: simdjson.Object) -> tuple[Any, Any, Any, Any, Any]:
 
     Asking simdjson for a key that is not there costs a C++ exception, more than all the rest of a small request.
     """
-    there = set(item)
+    there = _keys(item, "an input")
     if there == PLAIN:
         return item["name"], item["datatype"], item["shape"], item["data"], None
     name, datatype, shape, data, parameters = (item[key] if key in there else None for key in MEMBERS)
     return name, datatype, shape, data, parameters
+
+
+def _keys(item: simdjson.Object, what: str) -> set[str]:
+    """Its keys, each of which must be there once: parsers differ in which of two counts."""
+    keys = set(item)
+    if len(keys) < len(item):
+        raise BadInput(f"{what} has a key twice")
+    return keys
 
 
 def _binary_size(parameters: Any, tensor: Tensor) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from math import isfinite
+from reprlib import Repr
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from bentos.contract import Tensor
 from serving.errors import BadInput
 
 MAX_DIMENSIONS = 16
+_SHORT = Repr()  # stops at a few levels and items, where repr() of deep lists ends in a RecursionError
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 # A number too large for FP32 becomes infinite, which check_finite judges; NumPy need not warn, and an errstate around
 # every cast would cost more than the cast.
 warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
@@ -103,6 +106,8 @@ def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...]) -> np.nd
             f"input {tensor.name!r}: {len(raw)} bytes of binary data,"
             f" shape {list(shape)} of {tensor.datatype} takes {wanted}"
         )
+    if tensor.datatype == "BOOL" and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
+        raise BadInput(f"input {tensor.name!r}: a BOOL is a byte of 0 or 1, and some are not")
     return np.frombuffer(raw, tensor.dtype.newbyteorder("<")).reshape(shape)
 
 
@@ -126,5 +131,5 @@ def brief(value: Any) -> str:
     """A client's value for an error message, never long."""
     if isinstance(value, simdjson.Array | simdjson.Object):
         return "a list" if isinstance(value, simdjson.Array) else "an object"
-    words = repr(value[:60] if isinstance(value, str) else value)
+    words = _SHORT.repr(value)
     return words if len(words) <= 60 else words[:59] + "…"

@@ -118,6 +118,18 @@ def wide(path: Path) -> Path:
     return written(path, [helper.make_node("Identity", ["x"], ["y"])], ("n", 40_000, 40_000), ("n", 40_000, 40_000))
 
 
+def swollen(path: Path) -> Path:
+    """A few bytes that ask for four terabytes."""
+    nodes = [
+        helper.make_node("Constant", [], ["size"], value_ints=[1_000_000, 1_000_000]),
+        helper.make_node("ConstantOfShape", ["size"], ["huge"]),
+        helper.make_node("ReduceSum", ["huge"], ["zero"], keepdims=0),
+        helper.make_node("Gemm", ["x", "W", "b"], ["g"]),
+        helper.make_node("Add", ["g", "zero"], ["y"]),
+    ]
+    return written(path, nodes)
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -129,6 +141,7 @@ def wide(path: Path) -> Path:
         (lambda p: written(p, taken=("n", None)), "must be fixed"),
         (strings, "strings"),
         (wide, "values a row"),
+        (swollen, "over 268,435,456 values"),
         (lambda p: written(p, given=("n", 5)), "not valid ONNX"),
         (mean_of_batch, "cannot be batched"),
         (garbage, "no ONNX file"),

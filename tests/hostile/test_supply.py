@@ -1,0 +1,139 @@
+"""Models are data, never code: what the store holds, what may load it, and what is refused at the door."""
+
+import ast
+import io
+import json
+import re
+import urllib.error
+import urllib.request
+import zipfile
+
+import numpy as np
+import onnx
+import pytest
+import skops.io
+import yaml
+
+from bentos import contract, trained
+from bentos.certificate import file_sha256, seal
+from bentos.contract import Signature, Tensor
+from convert import graph
+from serving.errors import EngineError
+from serving.onnx_files import check_onnx
+from serving.sessions import check_sizes
+from tests.conftest import ROOT, copied_home
+from tests.convert.test_bring import custom, external, garbage, nested, written
+
+FILES = {"model.onnx", "model.skops", "weights.safetensors", "model.yaml"}
+PICKLE = re.compile(rb"\x80[\x02-\x05]")  # what pickle.dumps begins with since protocol 2
+EXECUTING = {"pickle", "cPickle", "_pickle", "joblib", "cloudpickle", "dill", "marshal", "shelve"}
+ROOMS = ("bentos", "serving", "train", "convert")
+
+
+def stored(store, pattern):
+    found = sorted((store / "models").glob(f"*/*/{pattern}"))
+    assert found
+    return found
+
+
+def test_the_store_holds_data_of_known_kinds(store):
+    for file in stored(store, "*"):
+        assert file.name in FILES, file
+        assert not PICKLE.match(file.read_bytes()[:2]), file
+
+
+def test_a_skops_file_holds_json_and_arrays_of_numbers(store):
+    for file in stored(store, "*.skops"):
+        with zipfile.ZipFile(file) as packed:
+            for name in packed.namelist():
+                if name == "schema.json":
+                    json.loads(packed.read(name))
+                else:  # allow_pickle is off, so that an array of objects would raise
+                    assert not np.load(io.BytesIO(packed.read(name)), allow_pickle=False).dtype.hasobject
+        assert set(skops.io.get_untrusted_types(file=file)) <= set(trained.TRUSTED)
+
+
+def test_no_room_imports_what_runs_code_from_data():
+    for path in [p for room in ROOMS for p in (ROOT / room).rglob("*.py")] + [ROOT / "service.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & EXECUTING, path
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            assert called not in {"eval", "exec", "torch.load", "yaml.load", "compile"}, path
+
+
+class Stranger:
+    """A type that nobody trusts."""
+
+    def __init__(self):
+        self.weight = 1.0
+
+
+def test_a_skops_file_with_a_type_of_ones_own_is_refused(tmp_path):
+    file = tmp_path / "model.skops"
+    file.write_bytes(skops.io.dumps(Stranger()))
+    with pytest.raises(Exception, match="Untrusted types"):
+        trained.load(contract.model("iris"), "sklearn", file)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (external, "external data"),
+        (custom, "acme.Mystery"),
+        (nested, "acme.Mystery"),
+        (garbage, "no ONNX file"),
+        (lambda path: written(path), None),
+    ],
+)
+def test_an_onnx_file_is_read_before_it_is_run(make, reason, tmp_path):
+    file = make(tmp_path / "model.onnx")
+    if reason is None:
+        return check_onnx(file)
+    with pytest.raises(EngineError, match=reason):
+        check_onnx(file)
+
+
+def test_every_stored_onnx_file_passes_and_the_onnx_package_agrees(store):
+    for file in stored(store, "model.onnx"):
+        check_onnx(file)
+        graph.check(onnx.load(file, load_external_data=False))
+
+
+def test_shapes_that_no_machine_holds_are_refused():
+    wide = Signature((Tensor("x", "FP32", (-1, 40_000, 40_000)),), (Tensor("y", "FP32", (-1, 2)),))
+    with pytest.raises(EngineError, match=r"x of shape .* GiB for 64 rows"):
+        check_sizes(wide, 64)
+
+
+def issued(home, model, make):
+    """Replace a stored model's file, with a certificate that holds: who can write the store can issue one."""
+    (folder,) = [found for found in (home / "models" / model).iterdir() if found.is_dir()]
+    file = make(folder / "model.onnx")
+    described = yaml.safe_load((folder / "model.yaml").read_text())
+    certificate = described["metadata"]["certificate"]
+    certificate["file"]["sha256"] = file_sha256(file)
+    certificate["seal"] = seal(certificate)
+    (folder / "model.yaml").write_text(yaml.safe_dump(described))
+
+
+def test_the_service_refuses_them_with_the_reason_and_goes_on_with_the_rest(store, serve, tmp_path):
+    home = copied_home(store, tmp_path, "iris-onnx", "wine-onnx", "homes-onnx")
+    issued(home, "iris-onnx", external)
+    issued(home, "wine-onnx", custom)
+    with serve(home, ready=503) as server:
+        found = {}
+        for model in ("iris", "wine", "homes"):
+            try:
+                with urllib.request.urlopen(f"{server.url}/{model}/random", timeout=10) as answer:  # noqa: S310
+                    found[model] = answer.status
+            except urllib.error.HTTPError as error:
+                found[model] = error.code
+        with pytest.raises(urllib.error.HTTPError) as health:
+            urllib.request.urlopen(f"{server.url}/health", timeout=10)  # noqa: S310
+        words = health.value.read().decode()
+    assert found["homes"] == 200
+    assert found["iris"] != 200 != found["wine"]
+    assert "external data" in words
+    assert "acme.Mystery" in words
