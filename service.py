@@ -6,12 +6,14 @@ import gc
 
 import bentoml
 
-from serving import interface
+from serving import interface, logs, room
+from serving.drain import Drain
 from serving.http import Routes
 from serving.metrics import Families
 from serving.repository import Repository
 from serving.service_class import LeanService
 from serving.settings import Settings
+from serving.vitals import Vitals
 
 SETTINGS = Settings.read()
 
@@ -20,10 +22,22 @@ SETTINGS = Settings.read()
 class Ekiben:
     """Every model in the box, over HTTP."""
 
+    @bentoml.on_deployment
+    @staticmethod
+    def supervise() -> None:
+        from serving.supervision import supervise
+
+        logs.configure(SETTINGS)
+        supervise(SETTINGS.hang_s, SETTINGS.drain_s)
+
     def __init__(self) -> None:
+        logs.configure(SETTINGS)
         self.repository = Repository(SETTINGS, Families())
         self.repository.load(Ekiben.own_models())  # type: ignore[attr-defined]
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
+        room.hold()
+        self.vitals = Vitals(self.repository, SETTINGS.hang_s)
+        Drain(SETTINGS.drain_s).on_sigterm()
         # What is loaded stays: the collector need not walk it while requests wait.
         gc.collect()
         gc.freeze()
@@ -37,4 +51,5 @@ class Ekiben:
 
     @bentoml.on_shutdown
     def close(self) -> None:
+        self.vitals.close()
         self.repository.close()

@@ -53,6 +53,13 @@ class BentoDispatcherRunner:
     def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None:
         settle(self.submit(inputs, rows, client), waiter)
 
+    @property
+    def held(self) -> float:
+        return 0.0  # the dispatcher keeps to itself what it holds
+
+    def admit(self, rows: int) -> None:
+        """It refuses by itself, once it is asked."""
+
     def _run(self, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
         batch = [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
         rows = len(batch[0])

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.errors import BadInput, ClientGone, HeadTooLarge, ServingError, TooManyConnections, TooSlow
 from serving.exchange import Header, Peer, Take
@@ -22,7 +22,7 @@ from serving.heads import LONGEST, AnswerHeads, Head, Known, RequestHeads, lines
 from serving.http import JSON, App, Router, Routes, in_words
 from serving.keys import Keys
 from serving.logs import REQUESTS
-from serving.trace import TRACE, WELL_FORMED, new_trace
+from serving.trace import WELL_FORMED, new_trace
 
 # uvicorn's parser would take what follows such a head for another protocol, and lose the body.
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
@@ -68,7 +68,7 @@ class Connection(HttpToolsProtocol):
     disconnected = False
     _spoiled = False  # what came last is no HTTP
     _asked = False  # an exchange is under way
-    _leaving = False  # the server shuts down: the answer under way is the last
+    leaving = False  # the process ends: an answer is its connection's last; of the class, so of all at once
     _parsing = _in_head = False  # uvicorn's parser is inside a message, inside its head
     _head_bytes = 0
     _first: Head | None = None  # the head that uvicorn's parser reads, if it may be worth remembering
@@ -162,27 +162,26 @@ class Connection(HttpToolsProtocol):
     # To the client
 
     def answer(self, body: bytes, kind: Header, further: tuple[Header, ...] = ()) -> None:
-        head = self._front.answer_heads.of(self.server_state.default_headers, kind)
-        more = lines(further) if further else b""
-        self._write(b"%b%b\r\n%bcontent-length: %d\r\n" % (head, self.trace, more, len(body)), body)
+        self._write(self._head(200, kind, further, len(body)), body)
 
     def refuse(self, error: ServingError) -> None:
         if not isinstance(error, ClientGone):
-            self._write(self._refusal(error), in_words(error))
+            body = in_words(error)
+            self._write(self._head(error.status, JSON, error.headers, len(body)), body)
 
-    def _refusal(self, error: ServingError) -> bytes:
-        headers = (*self.server_state.default_headers, JSON, (TRACE, self.trace), *error.headers)
-        size = len(in_words(error))
-        return b"%b%bcontent-length: %d\r\n" % (STATUS_LINE[error.status], lines(headers), size)
+    def _head(self, status: int, kind: Header, further: tuple[Header, ...], size: int) -> bytes:
+        known = self._front.answer_heads.of(self.server_state.default_headers, status, kind)
+        more = lines(further) if further else b""
+        return b"%b%b\r\n%bcontent-length: %d\r\n" % (known, self.trace, more, size)
 
     def _write(self, head: bytes, body: bytes) -> None:
         if self.transport.is_closing():
             return
-        self.transport.write(b"%b%b\r\n%b" % (head, CLOSE if self._leaving else b"", body))
+        self.transport.write(b"%b%b\r\n%b" % (head, CLOSE if self.leaving else b"", body))
         self._asked = False
         self._since = self.loop.time()
         self.server_state.total_requests += 1
-        if self._leaving:
+        if self.leaving:
             self.transport.close()
         elif self.flow.write_paused:  # a client that does not read its answers is not read from
             self.flow.pause_reading()
@@ -240,6 +239,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        if self.leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
         if self._first is not None:
             self._front.known.learn(self._first, dict(self.scope), self._front)
             self._first = None
@@ -250,7 +251,7 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         if self._asked or self._take is not None:
-            self._leaving = True
+            self.leaving = True
         else:
             super().shutdown()
 
@@ -276,5 +277,7 @@ class Connection(HttpToolsProtocol):
         """Tell and close, whatever else is under way."""
         self.trace = new_trace()
         REQUESTS.failed(self.trace, error)
-        self.transport.write(b"%b%b\r\n%b" % (self._refusal(error), CLOSE, in_words(error)))
+        body = in_words(error)
+        head = self._head(error.status, JSON, error.headers, len(body))
+        self.transport.write(b"%b%b\r\n%b" % (head, CLOSE, body))
         self.transport.close()

@@ -1,19 +1,21 @@
 """What drift is measured from: inputs and predictions of real requests, counted into the bins of the training data.
 
 Counters, so that workers and replicas add up exactly; PSI and KS are recording rules in Prometheus. At most ELEMENTS
-input values are held from one flush to the next: what comes after them is answered and not watched.
+input values are held from one flush to the next: what comes after them is answered, counted as unwatched, and left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import thread_time
 from typing import Any
 
 import numpy as np
 from prometheus_client import Counter
 
-from bentos.contract import Arrays, Model
-from serving.metrics import Families
+from bentos.contract import Arrays, Fields, Model
+from serving.metrics import SERVED, Families
+from serving.predictions import Predictions
 from serving.sessions import Batch
 
 ELEMENTS = 2**19
@@ -48,18 +50,46 @@ class Quantity:
             self._counters[place].inc(rows)
 
 
+class Input:
+    """One input's values: how many, their sum, and how many a caller of the native route could not have sent."""
+
+    def __init__(self, bounds: tuple[float, float], families: Families, labels: tuple[str, str, str]) -> None:
+        self._low, self._high = bounds
+        self._summary = families.inputs.labels(*labels)
+        self._outside = families.out_of_range.labels(*labels)
+
+    def count(self, values: np.ndarray) -> None:
+        """Add (n,) values; NaN is a value that is missing."""
+        present = values[~np.isnan(values)]
+        self._summary._count.inc(len(present))
+        self._summary._sum.inc(float(present.sum(dtype=np.float64)))
+        if outside := int(((present < self._low) | (present > self._high)).sum()):
+            self._outside.inc(outside)
+
+
 class Watch:
-    """The quantities of one served form."""
+    """What comes into one served form, and what it predicts."""
 
     def __init__(self, model: Model, certificate: Mapping[str, Any], families: Families) -> None:
-        self._model = model
-        version = certificate["version"]
+        self._model, self._families = model, families
+        version, references = certificate["version"], certificate["reference"]
         self._quantities = {
-            name: Quantity(reference, families, (model.name, version, name))
-            for name, reference in certificate["reference"].items()
+            name: Quantity(reference, families, (model.name, version, name)) for name, reference in references.items()
         }
         for name in self._quantities:
-            families.drift_rows.labels(model.name, version, name).set(certificate["dataset"]["rows"])
+            # On rows that it has learnt a model is too sure of itself: predictions are referred to those held out.
+            rows = certificate["dataset"]["held_out_rows" if name.startswith("prediction:") else "rows"]
+            families.drift_rows.labels(model.name, version, name).set(rows)
+        fields = model.payload.fields if isinstance(model.payload, Fields) else ()
+        bounds = {f"input:{field.name}": (field.low, field.high) for field in fields}
+        self._inputs = {
+            name: Input(bounds.get(name, (-np.inf, np.inf)), families, (model.name, version, name))
+            for name in references
+            if name.startswith("input:")
+        }
+        self._predictions = Predictions(model, certificate, families) if references else None
+        self._unwatched = families.unwatched.labels(*(certificate[name] for name in SERVED))
+        families.describe(certificate)
         self._held: list[tuple[Batch, list[np.ndarray]]] = []
         self._elements = 0
 
@@ -68,17 +98,27 @@ class Watch:
         if self._quantities and self._elements < ELEMENTS:
             self._held.append((inputs, outputs))
             self._elements += inputs[0].size
+        else:
+            self._unwatched.inc(len(inputs[0]))
 
     def flush(self) -> None:
         """Count what is held."""
         held, self._held, self._elements = self._held, [], 0
-        if not held:
-            return
+        if held and self._predictions is not None:
+            started = thread_time()
+            self._count(held, self._predictions)
+            self._families.recording.inc(thread_time() - started)
+
+    def _count(self, held: list[tuple[Batch, list[np.ndarray]]], predictions: Predictions) -> None:
         signature = self._model.signature
         columns = [[np.concatenate(parts) for parts in zip(*side, strict=True)] for side in zip(*held, strict=True)]
         inputs: Arrays = {t.name: a for t, a in zip(signature.inputs, columns[0], strict=True)}
         outputs: Arrays = {t.name: a for t, a in zip(signature.outputs, columns[1], strict=True)}
+        predicted = self._model.predicted(outputs)
         found = {f"input:{name}": values for name, values in self._model.watched(inputs).items()}
-        found |= {f"prediction:{name}": values for name, values in self._model.predicted(outputs).items()}
+        found |= {f"prediction:{name}": values for name, values in predicted.items()}
         for name, quantity in self._quantities.items():
             quantity.count(found[name])
+        for name, values in self._inputs.items():
+            values.count(found[name])
+        predictions.count(outputs, predicted)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
 from serving.direct import Direct
 from serving.errors import ServingError
 from serving.exchange import Header, Take
@@ -88,13 +90,13 @@ class AnswerHeads:
     """The heads of answers up to the trace id; the same as long as uvicorn's own headers are, which is a second."""
 
     def __init__(self) -> None:
-        self._made: dict[Header, tuple[list[Header], bytes]] = {}
+        self._made: dict[tuple[int, Header], tuple[list[Header], bytes]] = {}
 
-    def of(self, defaults: list[Header], kind: Header) -> bytes:
-        made_of, head = self._made.get(kind, (None, b""))
+    def of(self, defaults: list[Header], status: int, kind: Header) -> bytes:
+        made_of, head = self._made.get((status, kind), (None, b""))
         if made_of is not defaults:
-            head = b"HTTP/1.1 200 OK\r\n" + lines((*defaults, kind)) + TRACE + b": "
-            self._made[kind] = (defaults, head)
+            head = STATUS_LINE[status] + lines((*defaults, kind)) + TRACE + b": "
+            self._made[status, kind] = (defaults, head)
         return head
 
 

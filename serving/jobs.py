@@ -37,6 +37,13 @@ class Runner(Protocol):
     def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None: ...
 
     @property
+    def held(self) -> float:
+        """Seconds since the oldest request came that the engine's thread holds; 0 while it is idle."""
+
+    def admit(self, rows: int) -> None:
+        """Overloaded, where so many rows more could not be answered in time; before anything is made of them."""
+
+    @property
     def delivering(self) -> Job | None:
         """The job whose waiter is being given its outputs."""
 

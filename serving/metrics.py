@@ -7,19 +7,25 @@ the values in files that all workers share, so any worker can answer for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from time import thread_time
+from typing import Any
 
-import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import ValueClass
 
 from serving.errors import ServingError
+from serving.histograms import observe_many
+from serving.resources import Resources
 
 SERVED = ("model", "form", "version")
 REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 STAGE_SECONDS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, *REQUEST_SECONDS)
+CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+ENTROPY = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 REASONS = ("bad_input", "cancelled", "engine", "not_ready", "shed", "timeout")
 # Engine calls between two flushes of a busy form: a thousandth of a second to bin.
@@ -32,6 +38,11 @@ class Families:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._resources = CollectorRegistry()
+        self._resources.register(Resources())
+
+        def counter(name: str, doc: str, *labels: str) -> Counter:
+            return Counter(name, doc, labels, registry=registry)
 
         def histogram(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(name, doc, (*SERVED, *labels), buckets=buckets, registry=registry)
@@ -53,24 +64,52 @@ class Families:
         }
         self.batch = histogram("ekiben_batch_rows", "Rows of an engine call", ROWS)
         self.depth = histogram("ekiben_queue_depth_rows", "Rows found waiting when a batch was formed", ROWS)
-        bins = ("model", "version", "quantity", "bin")
-        self.drift_observed = Counter(
-            "ekiben_drift_observed_total", "Rows whose quantity fell into this bin of training", bins, registry=registry
+        self.failures = counter("ekiben_failures_total", "Requests answered with an error", *SERVED, "reason")
+
+        self.predictions = counter("ekiben_predictions_total", "Rows by the class predicted", *SERVED, "class")
+        self.confidence = histogram(
+            "ekiben_prediction_confidence_ratio", "Probability of the class predicted, per row", CONFIDENCE
+        )
+        self.entropy = histogram(
+            "ekiben_prediction_entropy_ratio", "Doubt between the classes, per row: 0 none, 1 all alike", ENTROPY
+        )
+        self.value = histogram(
+            "ekiben_prediction_value", "Value predicted, per row, in the model's unit", (0.0,)
+        )  # boundaries: `bounded`
+        quantity, bins = ("model", "version", "quantity"), ("model", "version", "quantity", "bin")
+        self.inputs = Summary("ekiben_input_value", "Value of an input that is there", quantity, registry=registry)
+        self.out_of_range = counter(
+            "ekiben_input_out_of_range_total", "Values of an input outside what the model's page allows", *quantity
+        )
+        self.unwatched = counter(
+            "ekiben_unwatched_rows_total", "Rows answered that predictions, inputs and drift leave out", *SERVED
+        )
+        self.drift_observed = counter(
+            "ekiben_drift_observed_total", "Rows whose quantity fell into this bin of training", *bins
         )
         self.drift_reference = gauge("ekiben_drift_reference_ratio", "Share of training's rows in this bin", *bins)
-        self.drift_rows = gauge("ekiben_drift_reference_rows", "Rows that the reference was taken from", *bins[:3])
+        self.drift_rows = gauge("ekiben_drift_reference_rows", "Rows that the reference was taken from", *quantity)
+
+        self.info = gauge("ekiben_model_info", "1 for a form that is served", *SERVED, "framework", "sha256")
+        self.created = gauge(
+            "ekiben_model_created_timestamp_seconds", "When the certificate was issued, in seconds since 1970", *SERVED
+        )
         self.refused = gauge("ekiben_form_refused", "1 for a form whose certificate or file was refused", *SERVED)
         self.faults = gauge("ekiben_faults", "Faults on purpose that are in force", "kind")
         self.workers = gauge("ekiben_workers", "Worker processes that this service is set to run")
-        self.heartbeats = Counter(
-            "ekiben_worker_heartbeats_total",
-            "Seconds that a worker's event loop has turned",
-            ["worker"],
-            registry=registry,
+        self.heartbeats = counter(
+            "ekiben_worker_heartbeats_total", "Seconds that a worker's event loop has turned", "worker"
         )
-        self.failures = Counter(
-            "ekiben_failures_total", "Requests answered with an error", (*SERVED, "reason"), registry=registry
+        self.recording = counter(
+            "ekiben_recording_seconds_total",
+            "CPU time of binning what these metrics are made of, as far as they can know",
         )
+
+    def describe(self, certificate: Mapping[str, Any]) -> None:
+        """Export which form of which version is served, and when it was made."""
+        labels = [certificate[name] for name in SERVED]
+        self.info.labels(*labels, certificate["framework"], certificate["file"]["sha256"][:12]).set(1)
+        self.created.labels(*labels).set(datetime.fromisoformat(certificate["issued"]).timestamp())
 
     def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
         """(sample name, (model, form, version, further label if any)) → value, over all workers."""
@@ -84,8 +123,8 @@ class Families:
         return totals
 
     def text(self) -> bytes:
-        """Prometheus text: ours, and BentoML's own."""
-        return generate_latest(self._everything())
+        """Prometheus text: ours, BentoML's own, and of the processes."""
+        return generate_latest(self._everything()) + generate_latest(self._resources)
 
     def _everything(self) -> CollectorRegistry:
         """All workers' metrics where BentoML started a fleet, else this process's."""
@@ -113,8 +152,8 @@ class Recorder:
 
     def __post_init__(self) -> None:
         families, labels = self.families, self.labels
-        for reason in REASONS:  # from the start: a rate misses the first value of a series
-            families.failures.labels(*labels, reason)
+        # From the start: a rate misses the first value of a series.
+        self._failures = {reason: families.failures.labels(*labels, reason) for reason in REASONS}
         self._histograms = [
             (self.v2, families.request.labels(*labels, "v2")),
             (self.native, families.request.labels(*labels, "native")),
@@ -126,7 +165,7 @@ class Recorder:
     def failed(self, error: Exception) -> None:
         """Count an error by its reason; one that nobody foresaw is the engine's."""
         reason = error.reason if isinstance(error, ServingError) else ServingError.reason
-        self.families.failures.labels(*self.labels, reason).inc()
+        self._failures[reason].inc()
 
     def full(self) -> bool:
         """Whether so much is held that binning it begins to hold requests up."""
@@ -134,19 +173,10 @@ class Recorder:
 
     def flush(self) -> None:
         """Move what the lists hold into the histograms."""
+        started = thread_time()
         for values, histogram in self._histograms:
             if values:
                 taken = values[:]
                 del values[: len(taken)]
                 observe_many(histogram, taken)
-
-
-def observe_many(histogram: Histogram, values: Iterable[float]) -> None:
-    """`observe` for each value at the cost of a few; reaches into Histogram, which has no such method."""
-    observed = np.fromiter(values, np.float64)
-    bounds = histogram._upper_bounds
-    counts = np.bincount(np.searchsorted(bounds, observed, side="left"), minlength=len(bounds))
-    for bucket, count in zip(histogram._buckets, counts, strict=True):
-        if count:
-            bucket.inc(int(count))
-    histogram._sum.inc(float(observed.sum()))
+        self.families.recording.inc(thread_time() - started)

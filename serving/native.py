@@ -108,6 +108,7 @@ class Predict:
     def _take(self, path: str, served: Served, kind: bytes, body: bytes, peer: Peer) -> None:
         prediction = Prediction(peer, served)
         try:
+            served.runner.admit(1)
             payloads, prediction.several = self._read(body, kind)
             if len(payloads) > self._most_rows:
                 raise BadInput(f"{len(payloads)} rows in one request, the limit is {self._most_rows}")

@@ -83,17 +83,31 @@ class BatchingRunner:
 
     def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None:
         """As `submit`, for a waiter of the caller's own."""
-        if self._queued + rows > self._max_queue_rows:
-            raise Overloaded(
-                f"{self._queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait, which"
-                " EKIBEN_MAX_QUEUE_ROWS sets"
-            )
+        self.admit(rows)
         if rows > self._max_batch_size:
             return settle(asyncio.ensure_future(self._split(inputs, rows, client)), waiter)
         self._queue.append(Job(inputs, rows, waiter, client))
         self._queued += rows
         if not (self._scheduled or self._busy):
             self._schedule()
+
+    def admit(self, rows: int) -> None:
+        """Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
+        queued, batch = self._queued, self._max_batch_size
+        if queued + rows > self._max_queue_rows:
+            raise Overloaded(
+                f"{queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait, which"
+                " EKIBEN_MAX_QUEUE_ROWS sets"
+            )
+        if queued >= batch and (wait := queued / batch * self._engine_time.estimate(batch)) > self._max_latency:
+            raise Overloaded(
+                f"{queued} rows are waiting, {wait * 1e3:.0f} ms of work; EKIBEN_MAX_LATENCY_MS allows"
+                f" {self._max_latency * 1e3:.0f}"
+            )
+
+    @property
+    def held(self) -> float:
+        return perf_counter() - self._in_flight[0].arrived if self._in_flight else 0.0
 
     async def _split(self, inputs: Batch, rows: int, client: Client | None) -> list[np.ndarray]:
         """A request larger than a batch: as many jobs as it takes, and their outputs joined."""

@@ -63,6 +63,7 @@ class Infer:
     def _take(self, path: str, length: bytes | None, encoding: bytes | None, body: bytes, peer: Peer) -> None:
         inference = Inference(peer, self._default)
         try:
+            self._default.runner.admit(1)  # before it is parsed: to refuse must cost little
             if encoding is not None:
                 body = _decompressed(body, encoding, self._most_bytes)
             served, inputs, rows = self._read(inference, length, body)

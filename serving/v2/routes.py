@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from serving import health
 from serving.errors import NotReady
 from serving.http import App, Receive, Routes, Scope, Send, get, read_body, send_json
 from serving.refusals import unavailable
 from serving.repository import Repository, Served
 from serving.v2 import describe
 from serving.v2.infer import Infer
+from serving.vitals import Vitals
 
 VERSION = "0.1.0"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
@@ -19,8 +21,8 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 def routes(repository: Repository) -> Routes:
     found: Routes = {
         "/v2": get(lambda _: {"name": "ekiben", "version": VERSION, "extensions": EXTENSIONS}),
-        "/v2/health/live": get(lambda _: {"live": True}),
-        "/v2/health/ready": _readiness(lambda: repository.ready, "not every model is ready; GET /health says why"),
+        "/v2/health/live": get(lambda _: health.or_refuse("live", Vitals.sick)),
+        "/v2/health/ready": get(lambda _: health.or_refuse("ready", health.unready(repository))),
         "/v2/models/stats": get(lambda _: {"model_stats": describe.all_statistics(repository)}),
         "/v2/repository/index": {"POST": _index(repository)},
     }

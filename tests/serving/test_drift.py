@@ -23,7 +23,7 @@ CERTIFICATE = {
     "version": "1",
     "issued": "2026-01-01T00:00:00+00:00",
     "file": {"sha256": "0" * 64},
-    "dataset": {"rows": 40},
+    "dataset": {"rows": 40, "held_out_rows": 10},
     "reference": {
         "input:a": {"edges": [1.0, 2.0], "shares": [0.25, 0.25, 0.5], "missing": 0.0},
         "input:b": {"edges": [5.0], "shares": [0.5, 0.5], "missing": 0.2},
@@ -69,6 +69,13 @@ def test_the_reference_is_exported_beside_them_and_sums_to_one(families):
     Watch(MODEL, CERTIFICATE, families)
     shares = [value(families, "ekiben_drift_reference_ratio", "input:b", name) for name in ("00", "01", "missing")]
     assert shares == pytest.approx([0.4, 0.4, 0.2])
+
+
+def test_predictions_are_referred_to_the_rows_held_out_of_training(families):
+    Watch(MODEL, CERTIFICATE, families)
+    (family,) = (f for f in families.registry.collect() if f.name == "ekiben_drift_reference_rows")
+    rows = {sample.labels["quantity"]: sample.value for sample in family.samples}
+    assert rows == {"input:a": 40, "input:b": 40, "prediction:class": 10, "prediction:confidence": 10}
 
 
 def test_what_is_held_is_bounded(families):

@@ -39,7 +39,7 @@ CERTIFICATE = {
     "version": "1",
     "issued": "2026-01-01T00:00:00+00:00",
     "file": {"sha256": "0123456789ab" + "0" * 52},
-    "dataset": {"rows": 40},
+    "dataset": {"rows": 40, "held_out_rows": 10},
     "reference": {
         "input:a": HALVES,
         "input:b": HALVES,

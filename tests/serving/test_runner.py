@@ -121,9 +121,9 @@ async def test_a_burst_of_200_with_a_200_ms_deadline_on_a_5_ms_engine_loses_none
 async def test_what_comes_too_late_is_shed_and_not_computed():
     engine = Doubling(seconds=0.1)
     served = runner(engine, timings=[(1, 0.1), (32, 0.1)], max_latency=0.15, max_batch_size=1)
-    answers = await asyncio.gather(*(served.submit(rows(i), 1) for i in range(4)), return_exceptions=True)
+    answers = await asyncio.gather(*(served.submit(rows(i), 1) for i in range(2)), return_exceptions=True)
     assert answers[0][0][0, 0] == 0.0
-    assert all(isinstance(a, DeadlineExceeded) for a in answers[1:])
+    assert isinstance(answers[1], DeadlineExceeded)
     assert engine.batches == [1]
     served.close()
 
@@ -217,3 +217,37 @@ def test_engine_time_learns_a_line_and_follows_a_change():
     for n in (1, 8, 32) * 200:
         time_of.learn(n, 0.002 + 0.0002 * n)
     assert time_of.estimate(16) == pytest.approx(0.0052, rel=0.02)
+
+
+async def test_a_queue_that_would_outlast_the_deadline_takes_no_more():
+    served = runner(Doubling(seconds=0.1), timings=[(1, 0.1), (4, 0.1)], max_latency=0.25, max_batch_size=4)
+    taken = [served.submit(rows(i), 1) for i in range(11)]
+    with pytest.raises(Overloaded, match=r"11 rows are waiting, 275 ms of work; EKIBEN_MAX_LATENCY_MS allows 250"):
+        served.submit(rows(1), 1)
+    answers = await asyncio.gather(*taken, return_exceptions=True)
+    assert answers[0][0][0, 0] == 0.0
+    assert served.held == 0.0
+    served.close()
+
+
+async def test_what_the_engine_holds_is_known():
+    served = runner(Doubling(seconds=0.1), timings=SLOW)
+    assert served.held == 0.0
+    first = served.submit(rows(1), 1)
+    await asyncio.sleep(0.05)
+    assert served.held > 0.0
+    await first
+    assert served.held == 0.0
+    served.close()
+
+
+async def test_a_queue_delay_lets_a_batch_fill():
+    engine = Doubling()
+    served = runner(engine, queue_delay=0.05)
+    first = served.submit(rows(1), 1)
+    await asyncio.sleep(0.01)
+    second = served.submit(rows(2), 1)
+    await asyncio.gather(first, second)
+    full = [served.submit(rows(i), 1) for i in range(32)]  # a full batch waits for no more
+    await asyncio.gather(*full)
+    assert engine.batches == [2, 32]

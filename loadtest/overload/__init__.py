@@ -1,0 +1,1 @@
+"""More than the service can take: what is answered, how soon the rest is told, and when it is over."""

@@ -1,0 +1,109 @@
+"""Workers that die, hang or cannot start: they are replaced, and who asks is told the truth meanwhile."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import psutil
+
+from tests.conftest import ROOT, copied_home, free_port, shared_home
+from tests.survival.conftest import Load, wait, workers
+
+
+def status(url, path="/readyz"):
+    return httpx.get(f"{url}{path}", timeout=10).status_code
+
+
+def test_a_killed_worker_is_replaced_and_only_what_it_held_is_lost(serve, record_property):
+    # As in BentoML's own images, where BentoML starts no worker twice.
+    settings = {"EKIBEN_WORKERS": "2", "EKIBEN_MODELS": "iris", "BENTOML_CONTAINERIZED": "1"}
+    with serve(**settings) as server, Load(server.url, 8) as load:
+        wait(lambda: load.answered > 100, 20, "hardly anything is answered")
+        victim, other = workers(server)
+        held = len([c for c in victim.net_connections("tcp") if c.status == psutil.CONN_ESTABLISHED])
+        killed = time.monotonic()
+        victim.kill()
+        wait(lambda: {p.pid for p in workers(server)} - {victim.pid, other.pid}, 15, "no other worker is started")
+        assert status(server.url) == 200  # the other one is
+        assert re.search(r"^ekiben_workers 2\.0$", httpx.get(f"{server.url}/metrics").text, re.M)
+        wait(lambda: server.log.count("is up") == 3, 30, f"it is not up:\n{server.log}")
+        record_property("seconds_to_replace", time.monotonic() - killed)
+        before = load.answered
+        wait(lambda: load.answered > before + 100, 20, "nothing more is answered")
+        beats = beating(server.url)
+        wait(lambda: all(now > then for now, then in zip(beating(server.url), beats, strict=True)), 10, "no heartbeat")
+    lost = sum(count for told, count in load.seen.items() if told != 200)
+    assert lost <= held, load.seen
+    assert load.seen["wrong"] == 0
+    assert "killed by SIGKILL; another is started" in server.log
+
+
+def beating(url):
+    found = re.findall(
+        r'^ekiben_worker_heartbeats_total\{worker="(\d+)"\} (\S+)', httpx.get(f"{url}/metrics").text, re.M
+    )
+    assert [worker for worker, _ in found] == ["1", "2"]
+    return [float(beats) for _, beats in found]
+
+
+def test_sighup_renews_every_worker_and_loses_nothing(serve):
+    with serve(EKIBEN_WORKERS="2", EKIBEN_MODELS="iris") as server, Load(server.url, 4) as load:
+        wait(lambda: server.log.count("is up") == 2, 30, f"they are not up:\n{server.log}")
+        before = {worker.pid for worker in workers(server)}
+        server.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 120
+        fewest = 2
+        while before & (now := {worker.pid for worker in workers(server)}):
+            fewest = min(fewest, len(now))
+            time.sleep(0.02)
+            assert time.monotonic() < deadline, f"not renewed:\n{server.log}"
+        answered = load.answered
+        wait(lambda: load.answered > answered + 50, 20, "nothing more is answered")
+    assert fewest == 2
+    assert set(load.seen) == {200}
+
+
+def test_a_service_whose_workers_cannot_start_says_why_and_ends(store, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nif '_bentoml_impl.worker.service' in sys.orig_argv: sys.exit('no luck today')\n"
+    )
+    done = serve_to_its_end(shared_home(store, tmp_path), free_port(), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "no luck today" in done.stderr
+    assert "no worker starts: 3 tries failed, the last: exit code 1" in done.stderr
+
+
+def test_a_port_that_is_taken_is_told_in_words(store, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = serve_to_its_end(shared_home(store, tmp_path), port)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def serve_to_its_end(home, port, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "bentoml", "serve", ".", "--host", "127.0.0.1", "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, "BENTOML_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_workers_end_when_their_supervisor_is_gone(serve, store, tmp_path):
+    home = copied_home(store, tmp_path, "iris-onnx")
+    with serve(home=home, EKIBEN_WORKERS="2") as server:
+        orphans = workers(server)
+        server.process.send_signal(signal.SIGKILL)
+        gone, alive = psutil.wait_procs(orphans, timeout=20)
+        for process in alive:
+            process.kill()
+        assert len(gone) == 2
