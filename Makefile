@@ -5,6 +5,7 @@ HOST ?= 127.0.0.1
 TORCH_INDEX ?=
 PYTEST ?=
 LOAD ?=
+PROMETHEUS ?= http://localhost:9090
 IMAGE ?= ekiben
 BOX ?= slim full
 BASE_IMAGE ?= python:3.11-slim
@@ -28,7 +29,7 @@ CHAIN := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/chain.y
 
 .DEFAULT_GOAL := help
 .PHONY: help serve models test lint format lock clean bench load perf-analyzer image image-slim image-full image-in-docker up down \
-        test-containers sbom audit chain-up chain-down chain-bench fleet
+        test-containers sbom audit chain-up chain-down chain-bench fleet dashboards dashboards-drawn
 
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
@@ -114,6 +115,13 @@ fleet: ## start the service in a Docker swarm, or roll out EKIBEN_IMAGE there; d
 	EKIBEN_IMAGE=$(or $(EKIBEN_IMAGE),$(IMAGE):slim) \
 	FRONT_CONFIG=$$(cksum < deploy/swarm/haproxy.cfg | cut -d' ' -f1) WATCH_CONFIG=$$(cat $(FLEET) | cksum | cut -d' ' -f1) \
 	  docker stack deploy --detach=false --compose-file deploy/swarm/stack.yaml ekiben
+
+dashboards: .venv/testing ## write Grafana's dashboards and docs/monitoring.md's tables anew
+	$(BIN)/python -m deploy.dashboards
+
+dashboards-drawn: .venv/testing ## draw the dashboards for the docs from a running Prometheus, PROMETHEUS=URL
+	$(BIN)/python -m deploy.dashboards --render build/dashboards --prometheus $(PROMETHEUS)
+	cp $(patsubst %,build/dashboards/%.png,overview model-digits model-homes drift-iris resources chain) docs/monitoring/
 
 chain-bench: models .venv/testing ## measure one process against three services, by HTTP and by files; takes some minutes
 	$(BIN)/python -m loadtest.chain
