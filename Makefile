@@ -5,6 +5,10 @@ HOST ?= 127.0.0.1
 TORCH_INDEX ?=
 PYTEST ?=
 LOAD ?=
+MODEL ?= digits
+FORM ?= onnx
+SLO ?= p99=50ms
+BUDGET ?= 10m
 PROMETHEUS ?= http://localhost:9090
 IMAGE ?= ekiben
 BOX ?= slim full
@@ -29,7 +33,7 @@ CHAIN := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/chain.y
 
 .DEFAULT_GOAL := help
 .PHONY: help serve models test lint format lock clean bench load perf-analyzer image image-slim image-full image-in-docker up down \
-        test-containers sbom audit chain-up chain-down chain-bench fleet dashboards dashboards-drawn
+        test-containers sbom audit chain-up chain-down chain-bench test-long fleet tune tune-report dashboards dashboards-drawn
 
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
@@ -57,7 +61,10 @@ models: .venv/serving ## train, convert, certify and store every model; nothing 
 	$(BIN)/python -m convert
 
 test: .venv/testing lint ## lint, types, unit and end-to-end tests
-	$(BIN)/python -m pytest -m "not container" $(PYTEST)
+	$(BIN)/python -m pytest -m "not container and not long" $(PYTEST)
+
+test-long: .venv/testing ## tests that wait for minutes: alerts end to end, dead workers, drains, a soak
+	$(BIN)/python -m pytest -m long $(PYTEST)
 
 lint: .venv/testing
 	$(BIN)/ruff check .
@@ -73,6 +80,15 @@ bench: models .venv/testing ## measure this service against its peers; takes abo
 
 load: .venv/testing ## load test the running service; make load LOAD="--shape spike --rate 300"; writes build/load/
 	$(BIN)/python -m loadtest.load --host http://$(HOST):$(PORT) $(LOAD)
+
+tune: models .venv/testing ## find the best settings: MODEL, FORM, SLO=p99=50ms, BUDGET=10m; WRITE=1 puts them to use
+	$(BIN)/python -m loadtest.tune --model $(MODEL) --form '$(FORM)' --slo $(SLO) --budget $(BUDGET) $(if $(WRITE),--write)
+
+tune-report: models .venv/testing ## measure what docs/tuning.md, docs/capacity.md and the README's forms show; half an hour
+	$(BIN)/python -m loadtest.tune --model digits --form onnx --slo p99=50ms --docs
+	$(BIN)/python -m loadtest.tune.sweep
+	$(BIN)/python -m loadtest.forms --model digits
+	$(BIN)/python -m loadtest.capacity --model digits --form onnx
 
 image: $(BOX:%=image-%) ## build the container images ekiben:slim and ekiben:full; BOX=slim builds the one
 	@printf '\n%-10s %-8s %s\n' box size run

@@ -24,6 +24,8 @@ from serving.room import NoRoom, roomy
 
 log = logging.getLogger("bentoml.ekiben")
 LOOK_SECONDS = 0.25
+# circus is controlled by nobody but us: with ports of its own, another process may have them by the time it listens.
+OWN_WAY = {"check_delay": LOOK_SECONDS, "endpoint": "inproc://control", "pubsub_endpoint": "inproc://events"}
 # Starts in a row, for each worker there should be, that may fail while none is ready.
 TRIES = 3
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -62,7 +64,7 @@ class Supervisor(circus.Arbiter):
     end: float
 
     def __init__(self, watchers: list[Any], *arguments: Any, **options: Any) -> None:
-        super().__init__(watchers, *arguments, **options | {"check_delay": LOOK_SECONDS})
+        super().__init__(watchers, *arguments, **options | OWN_WAY)
         self._ear = Ear()
         self._workers: dict[int, Worker] = {}
         self._old: list[int] = []

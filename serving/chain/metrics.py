@@ -7,7 +7,7 @@ import asyncio
 from prometheus_client import Counter, Histogram
 
 from serving.http import Receive, Routes, Scope, Send, send_bytes
-from serving.metrics import REQUEST_SECONDS, Families
+from serving.metrics import REASONS, REQUEST_SECONDS, Families
 
 LABELS = ("stage", "model")
 
@@ -26,14 +26,15 @@ class StageMetrics:
             registry=registry,
         ).labels(stage, model)
         failures = ("ekiben_chain_failures_total", "Requests that a stage answered with an error", (*LABELS, "reason"))
-        self._failures = Counter(*failures, registry=registry)
+        counter = Counter(*failures, registry=registry)
+        # From the start: a rate misses the first value of a series.
+        self._failures = {reason: counter.labels(stage, model, reason) for reason in REASONS}
         retries = ("ekiben_chain_retries_total", "Requests that this stage asked another replica once more", LABELS)
         self.retries = Counter(*retries, registry=registry).labels(stage, model)
         self.stage = stage
-        self._who = (stage, model)
 
     def failed(self, reason: str) -> None:
-        self._failures.labels(*self._who, reason).inc()
+        self._failures[reason].inc()
 
     def routes(self) -> Routes:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

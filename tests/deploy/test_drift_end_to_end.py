@@ -16,6 +16,8 @@ from deploy.objectives import read
 from tests.conftest import ROOT, Serve, Server
 from tests.deploy.stack import Stack, watching
 
+pytestmark = pytest.mark.long
+
 BATCH = 50  # rows of a request; each comes over a connection of its own, so that both workers take part
 DRIFT = read().drift
 

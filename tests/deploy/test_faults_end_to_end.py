@@ -17,6 +17,8 @@ from deploy.objectives import read
 from tests.conftest import Serve, Server, copied_home, end
 from tests.deploy.stack import Stack, watching
 
+pytestmark = pytest.mark.long
+
 SLO = read()
 # A hung worker is left alone, so that somebody has to be told; a queue that a few callers can fill.
 SETTINGS = {"EKIBEN_FAULTS": "1", "EKIBEN_WORKERS": "2", "EKIBEN_HANG_S": "600", "EKIBEN_MAX_QUEUE_ROWS": "128"}

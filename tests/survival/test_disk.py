@@ -11,6 +11,8 @@ import pytest
 from serving import room
 from tests.survival.conftest import IRIS, workers
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def small_disk(tmp_path):

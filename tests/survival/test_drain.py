@@ -9,10 +9,13 @@ import sys
 import time
 
 import httpx
+import pytest
 
 from tests.conftest import ROOT, Server, copied_home, end, free_port, wait_for
 from tests.survival.balancer import balancer
 from tests.survival.conftest import IRIS, Load, wait
+
+pytestmark = pytest.mark.long
 
 MANY = 10_000
 

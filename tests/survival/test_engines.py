@@ -12,6 +12,8 @@ from serving.vitals import Vitals, stuck
 from tests.survival.conftest import IRIS, wait, workers
 from tests.survival.hostile import LONG
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def hostile(serve, hostile_home):

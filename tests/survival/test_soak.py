@@ -2,8 +2,12 @@
 
 import json
 
+import pytest
+
 import loadtest.soak.__main__ as soak
 from loadtest.soak.samples import Sample, judge
+
+pytestmark = pytest.mark.long
 
 MINUTES = "0.6"
 

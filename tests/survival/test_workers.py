@@ -10,9 +10,12 @@ import time
 
 import httpx
 import psutil
+import pytest
 
 from tests.conftest import ROOT, copied_home, free_port, shared_home
 from tests.survival.conftest import Load, wait, workers
+
+pytestmark = pytest.mark.long
 
 
 def status(url, path="/readyz"):

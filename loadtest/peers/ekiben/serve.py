@@ -24,6 +24,7 @@ def main(port: str) -> None:
         **os.environ,
         "BENTOML_HOME": str(home_of_its_own()),
         "BENTOML_DO_NOT_TRACK": "True",
+        "EKIBEN_SETTINGS": "",
         "EKIBEN_WORKERS": "1",
         "EKIBEN_ENGINE_THREADS": "1",
     }

@@ -1,0 +1,22 @@
+"""A part of a document that a measurement writes: what stands between <!-- name --> and <!-- /name -->."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def replace(document: Path, name: str, text: str) -> None:
+    """SystemExit if the document does not hold both marks once, in this order."""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    written = document.read_text()
+    if written.count(start) != 1 or written.count(end) != 1 or written.index(start) > written.index(end):
+        raise SystemExit(f"{document} must hold {start} and then {end}, once each: the figures go in between")
+    before, _, rest = written.partition(start)
+    _, _, after = rest.partition(end)
+    document.write_text(f"{before}{start}\n{text.strip()}\n{end}{after}")
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Markdown; the first column is text, the others are figures."""
+    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

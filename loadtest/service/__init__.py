@@ -1,0 +1,1 @@
+"""The service under measurement: started with settings, asked over HTTP, and what it used and said of itself."""

@@ -1,0 +1,99 @@
+"""The rounds: every setting once, then the better half again, then the best; always beside the defaults.
+
+In rounds rather than one setting after the other, because a machine's speed drifts: what is compared was measured
+within one round. The first round only selects, and the gain is judged by the later ones, or else the luckiest of many
+would look good. A plan like successive halving (K. Jamieson, A. Talwalkar, AISTATS 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from loadtest.tune.interval import Estimate, estimate
+from loadtest.tune.search import Bracket
+from loadtest.tune.space import Setting, combined
+
+# Narrows the bracket of a setting in a round, from the rate that is known of it (0: none); OutOfBudget
+Measure = Callable[[Setting, int, float, Bracket], None]
+MOST_ROUNDS = 6
+FIRST_SHARE = 0.5  # of the budget for the first round
+FINALISTS = 2
+BETTER = 1.05  # a setting that gains less in the first round is not worth combining
+
+
+class OutOfBudget(Exception):
+    """The time that was allowed is spent."""
+
+
+@dataclass
+class Results:
+    """Brackets by setting and round; `default` is the first setting."""
+
+    default: Setting
+    brackets: dict[Setting, dict[int, Bracket]] = field(default_factory=dict)
+
+    def rates(self, setting: Setting, since: int = 1) -> dict[int, float]:
+        """Round → highest rate that passed, of the rounds that were finished."""
+        rounds = self.brackets.get(setting, {})
+        return {number: b.passed for number, b in rounds.items() if b.finished and number >= since}
+
+    def rate(self, setting: Setting) -> Estimate:
+        return estimate(list(self.rates(setting).values()))
+
+    def last(self, setting: Setting) -> Bracket:
+        """The bracket of the last finished round, or as far as the first came."""
+        rounds = self.brackets.get(setting, {})
+        finished = [b for b in rounds.values() if b.finished]
+        return (finished or [*rounds.values()] or [Bracket()])[-1]
+
+    def gain(self, setting: Setting) -> Estimate:
+        """How many times the defaults' rate, by the rounds after the first in which both were measured."""
+        ours, theirs = self.rates(setting, 2), self.rates(self.default, 2)
+        return estimate([ours[n] / theirs[n] if theirs[n] else 0.0 for n in ours.keys() & theirs.keys()])
+
+    def ranked(self) -> list[Setting]:
+        """Best first, by the mean over the rounds; the defaults win a tie."""
+        found = [setting for setting in self.brackets if self.rates(setting)]
+        return sorted(found, key=lambda setting: -self.rate(setting).mean)
+
+    @property
+    def winner(self) -> Setting:
+        """The best setting of which a gain over the defaults may be claimed; else the defaults."""
+        gained = [s for s in self.ranked() if s != self.default and self.gain(s).known and self.gain(s).low > 1]
+        return gained[0] if gained else self.default
+
+
+class Rounds:
+    """The plan. `spent` gives the seconds of the budget that are gone."""
+
+    def __init__(self, measure: Measure, spent: Callable[[], float], budget: float, results: Results) -> None:
+        self._measure, self._spent, self._budget, self.results = measure, spent, budget, results
+
+    def play(self, settings: Sequence[Setting]) -> None:
+        """Until the budget is spent or the best are known well."""
+        try:
+            for number in range(1, MOST_ROUNDS + 1):
+                for setting in settings:
+                    if number == 1 and setting != self.results.default and self._spent() > FIRST_SHARE * self._budget:
+                        break
+                    self._one(setting, number)
+                settings = self._finalists(number)
+        except OutOfBudget:
+            pass
+
+    def _one(self, setting: Setting, number: int) -> None:
+        bracket = self.results.brackets.setdefault(setting, {})[number] = Bracket()
+        self._measure(setting, number, self.results.rate(setting).mean, bracket)
+
+    def _finalists(self, number: int) -> list[Setting]:
+        """The defaults and the best others; after the first round also what was good, combined."""
+        results = self.results
+        others = [setting for setting in results.ranked() if setting != results.default]
+        if number > 1:
+            return [results.default, *others[:FINALISTS]]
+        base = results.rate(results.default).mean
+        better = [setting for setting in reversed(others) if results.rate(setting).mean > BETTER * base]
+        together = combined(results.default, better)
+        new = [together] if len(better) > 1 and together not in results.brackets else []
+        return [results.default, *new, *others[: FINALISTS + 1]]

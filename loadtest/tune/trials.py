@@ -1,0 +1,115 @@
+"""The measuring of a search: shots at the rates that it asks for, each kept in the journal, within the budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import monotonic
+
+from loadtest.openloop.loads import Load
+from loadtest.progress import Progress
+from loadtest.service.process import HOST, ServiceError
+from loadtest.service.run import Limit, Run
+from loadtest.service.stand import Stand
+from loadtest.tune.journal import Journal
+from loadtest.tune.rounds import OutOfBudget
+from loadtest.tune.search import Bracket, highest, rounded
+from loadtest.tune.space import Setting
+from loadtest.tune.verdict import Verdict, least, of_runs
+
+PROBE_CONNECTIONS = 32
+PROBE_SECONDS = 1.0
+LONGEST = 5  # times the usual shot, for rates so low that a verdict takes longer
+LOOKS = 2  # shots at a rate before it is left undecided
+ATTEMPTS = 3  # with those that are thrown away
+MOST_CONNECTIONS = 512
+RESERVE = 3.0  # seconds of the budget for the report
+
+
+@dataclass
+class Trial:
+    """All shots of one setting at one rate in one round, and what may be claimed of them."""
+
+    setting: Setting
+    round: int
+    rate: float
+    runs: list[Run]
+    verdict: Verdict
+
+    @property
+    def run(self) -> Run:
+        """The last that counts."""
+        return next((run for run in reversed(self.runs) if not run.rejected), self.runs[-1])
+
+
+@dataclass
+class Trials:
+    """Measures brackets for the rounds; `all` holds every trial in the order of measuring."""
+
+    stand: Stand
+    default: Setting
+    journal: Journal
+    limit: Limit
+    budget: float
+    seconds: float
+    progress: Progress
+    all: list[Trial] = field(default_factory=list)
+    broken: dict[Setting, str] = field(default_factory=dict)
+    _slowest_start: float = 5.0
+    _served: Setting | None = None
+
+    def bracket(self, setting: Setting, number: int, known: float, bracket: Bracket) -> None:
+        """One round of one setting. A setting that the service does not start with passes nothing."""
+        try:
+            if known:
+                highest(bracket, lambda rate: self._trial(setting, number, rate), known, step=1.1, tolerance=1.05)
+            else:
+                start = self._probe(setting, number) / 2
+                highest(bracket, lambda rate: self._trial(setting, number, rate), start, step=2.0, tolerance=1.1)
+        except ServiceError as error:
+            self.broken[setting] = str(error)
+            bracket.passed, bracket.finished = 0.0, True
+
+    def _probe(self, setting: Setting, number: int) -> float:
+        """What a closed loop gets, as a place to begin."""
+        load = Load(HOST, 0, 0.0, PROBE_CONNECTIONS, PROBE_SECONDS)
+        return rounded(max(1.0, self._run(setting, number, load, 0).achieved))
+
+    def _trial(self, setting: Setting, number: int, rate: float) -> Verdict:
+        enough = 1.5 * least(0, self.limit.percentile) / rate
+        seconds = min(LONGEST * self.seconds, max(self.seconds, enough))
+        connections = round(min(MOST_CONNECTIONS, max(PROBE_CONNECTIONS, rate * self.limit.seconds)))
+        trial = Trial(setting, number, rate, [], Verdict.UNDECIDED)
+        for attempt in range(ATTEMPTS):
+            patience = max(1.0, 0.5 + self.limit.seconds)  # what comes later is slow whenever it comes
+            load = Load(HOST, 0, rate, connections, seconds, patience=patience, seed=100 * number + attempt)
+            trial.runs.append(self._run(setting, number, load, attempt))
+            trial.verdict = of_runs(trial.runs, self.limit.percentile)
+            if trial.verdict in (Verdict.PASS, Verdict.FAIL) or sum(not run.rejected for run in trial.runs) == LOOKS:
+                break
+        self.all.append(trial)
+        return trial.verdict
+
+    def _run(self, setting: Setting, number: int, load: Load, attempt: int) -> Run:
+        key = (setting.form, str(setting.values), str(number), f"{load.rate:g}", str(attempt))
+        run = self.journal.found(key)
+        if run is None:
+            run = self._measured(setting, load)
+            self.journal.add(key, run)
+        what = run.rejected and f"thrown away: {run.rejected}"
+        said = what or f"{run.achieved:,.0f}/s, p{100 * self.limit.percentile:g} {run.at_percentile:.1f} ms"
+        offered = f"{load.rate:,.0f}/s" if load.rate else "closed loop"
+        self.progress.say(f"round {number}  {setting.difference(self.default)}  {offered} → {said}", self.journal.spent)
+        return run
+
+    def _measured(self, setting: Setting, load: Load) -> Run:
+        start = 0.0 if setting == self._served else self._slowest_start
+        needed = start + load.warmup + load.seconds + load.patience + 1
+        if self.journal.spent + needed + RESERVE > self.budget:
+            raise OutOfBudget
+        began = monotonic()
+        target = self.stand.target(setting.environment, setting.form)
+        if start:
+            self._slowest_start = max(self._slowest_start, monotonic() - began)
+        self._served = setting
+        there = Load(**{**vars(load), "port": target.service.port})
+        return target.run(there, self.limit)

@@ -1,0 +1,218 @@
+"""What is made of the runs: report, plots, the winner's files, the sweep's lessons, and sections of documents."""
+
+import json
+import shutil
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import objectives
+from loadtest import sections
+from loadtest.progress import Progress
+from loadtest.service.cores import Cores
+from loadtest.service.run import Limit
+from loadtest.tune import __main__ as cli
+from loadtest.tune import grid, heatmap, plot, report, slo, sweep, winner
+from loadtest.tune.bound import bound_by
+from loadtest.tune.grid import Swept
+from loadtest.tune.journal import Journal
+from loadtest.tune.lesson import lessons
+from loadtest.tune.pareto import front
+from loadtest.tune.report import Findings
+from loadtest.tune.rounds import Results
+from loadtest.tune.search import Bracket
+from loadtest.tune.space import candidates
+from loadtest.tune.trials import Trial, Trials
+from loadtest.tune.verdict import Verdict
+from serving.settings import Settings
+from tests.conftest import ROOT
+from tests.loadtest.figures import run
+from tests.loadtest.test_tune_search import Stand
+
+PNG = b"\x89PNG"
+DEFAULT, TWO = candidates(["onnx"], {"workers": [1, 2], "max_batch_size": [64]})
+
+
+def found(tmp_path: Path, gains: dict[int, float]) -> Findings:
+    """A search in which two workers took `gain` times the defaults' 1000/s in each round."""
+    results = Results(DEFAULT, {DEFAULT: {}, TWO: {}})
+    stand: Any = Stand(None)
+    trials = Trials(stand, DEFAULT, Journal(tmp_path / "j", {}), Limit(0.99, 0.05), 60, 2.0, Progress(60))
+    for number, gain in gains.items():
+        for setting, rate in ((DEFAULT, 1000.0), (TWO, 1000 * gain)):
+            results.brackets[setting][number] = Bracket(rate, 1.05 * rate, finished=True)
+            good, bad = (
+                run(rate=rate, achieved=rate, at_percentile=40.0),
+                run(rate=1.05 * rate, slow=90, cpu_cores=0.97),
+            )
+            trials.all.append(Trial(setting, number, rate, [good], Verdict.PASS))
+            trials.all.append(Trial(setting, number, 1.05 * rate, [bad], Verdict.FAIL))
+    return Findings("iris", trials, results, "a machine", str(Cores((0,), (1,))), {"onnx": "1"})
+
+
+ROUNDS = {1: 1.5, 2: 1.30, 3: 1.31, 4: 1.32}
+
+
+def test_the_report_claims_the_gain_of_the_later_rounds_with_an_interval(tmp_path: Path) -> None:
+    text = report.markdown(found(tmp_path, ROUNDS), "latency.png")
+    assert "requests/s** of iris-onnx meet p99=50ms" in text and "with workers=2" in text
+    assert "× 1.31 (1.29–1.34)" in text
+    assert "First rate that did not pass: 1,386/s (fail: 90 of 1,000" in text and "Bound by CPU: 0.97 of 1 core" in text
+    assert "| **workers=2** |" in text and "| defaults | 1,000 (1,000–1,000) |" in text
+
+
+def test_without_a_gain_the_defaults_are_kept(tmp_path: Path) -> None:
+    text = report.markdown(found(tmp_path, {1: 1.5, 2: 0.9, 3: 1.2, 4: 1.1}), "latency.png")
+    assert "No setting beats the defaults beyond doubt" in text and "| **defaults** |" in text
+
+
+def test_two_rounds_are_too_few_to_claim_a_gain(tmp_path: Path) -> None:
+    text = report.markdown(found(tmp_path, {1: 1.5, 2: 1.5}), "latency.png")
+    assert "No gain over the defaults can be claimed" in text and "no interval" in text
+
+
+def test_thrown_away_runs_and_other_programs_are_told(tmp_path: Path) -> None:
+    search = found(tmp_path, ROUNDS)
+    search.trials.all[0].runs.insert(0, run(rejected="the generator was late: p99 of 9 ms", other_cores=0.7))
+    text = report.markdown(search, "latency.png")
+    assert "1 thrown away" in text and "p99 of 9 ms" in text and "up to 0.7 cores" in text and "quiet machine" in text
+
+
+def test_the_plot_is_drawn(tmp_path: Path) -> None:
+    plot.draw(found(tmp_path, ROUNDS), tmp_path / "a.png")
+    plot.draw(found(tmp_path, {1: 1.0}), tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes()[:4] == (tmp_path / "b.png").read_bytes()[:4] == PNG
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"cpu_cores": 0.95, "engine_cores": 0.1}, "CPU: 0.95 of 1 core used"),
+        ({"cpu_cores": 0.95, "engine_cores": 0.7}, "engine: the engine ran 70 %"),
+        ({"cpu_cores": 0.3, "engine_cores": 0.1, "queue": 20, "mean": 30}, "queue: 20.0 of 30.0 ms"),
+        ({"cpu_cores": 0.3, "engine_cores": 0.1}, "none of CPU"),
+        ({"cpu_cores": 0.3, "other_cores": 1.2}, "other programs"),
+        ({"rejected": "the generator was late"}, "generator: the generator was late"),
+    ],
+)
+def test_what_bounds_a_rate_is_read_from_its_first_failing_run(more: dict[str, Any], word: str) -> None:
+    assert bound_by(run(**more), 1, 1).startswith(word)
+
+
+def test_the_pareto_front_is_what_nothing_beats_in_everything() -> None:
+    points = [(1.0, 5.0), (2.0, 2.0), (5.0, 1.0), (2.0, 3.0), (5.0, 5.0), (2.0, 2.0)]
+    assert front(points) == [0, 1, 2, 5]
+
+
+# Where it goes
+
+
+def test_the_service_reads_the_winner_from_the_settings_file(tmp_path: Path) -> None:
+    search = found(tmp_path, ROUNDS)
+    path = tmp_path / "ekiben.env"
+    path.write_text(winner.settings_file(search.winner.values, report.comment(search)))
+    read = Settings.read({"EKIBEN_SETTINGS": str(path)})
+    assert (read.workers, read.max_batch_size) == (2, 64)
+
+
+def test_the_capacity_goes_into_the_slo_and_nothing_else_changes(tmp_path: Path) -> None:
+    before = (ROOT / "deploy" / "slo.yaml").read_text()
+    after = winner.with_capacity(before, 4321.4)
+    (tmp_path / "slo.yaml").write_text(after)
+    assert objectives.read(tmp_path / "slo.yaml").capacity == 4321
+    differing = [pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if pair[0] != pair[1]]
+    assert len(differing) == 1 and differing[0][0].partition("#")[2] == differing[0][1].partition("#")[2] != ""
+    assert winner.with_capacity(after, 5) == winner.with_capacity(before, 5)
+    with pytest.raises(ValueError, match="capacity"):
+        winner.with_capacity("service: x\n", 5)
+
+
+def test_written_are_the_settings_file_and_all_that_the_capacity_decides(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    (tmp_path / "serving").mkdir()
+    shutil.copy(ROOT / "serving" / "metrics.py", tmp_path / "serving")  # the boundaries that objectives are held to
+    said = winner.write("EKIBEN_WORKERS=2\n", 4321.4, tmp_path)
+    assert (tmp_path / "ekiben.env").read_text() == "EKIBEN_WORKERS=2\n" and len(said) == 2
+    thresholds = json.loads((tmp_path / "deploy" / "thresholds.json").read_text())
+    assert thresholds["capacity_requests_per_second"] == 4321
+    assert "4321" in (tmp_path / "deploy" / "prometheus" / "rules" / "causes.yml").read_text()
+
+
+def test_a_document_keeps_what_is_around_its_section(tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    document.write_text("before\n<!-- tune -->\nold\n<!-- /tune -->\nafter\n")
+    sections.replace(document, "tune", "new\n")
+    assert document.read_text() == "before\n<!-- tune -->\nnew\n<!-- /tune -->\nafter\n"
+    with pytest.raises(SystemExit, match="<!-- other -->"):
+        sections.replace(document, "other", "new")
+
+
+# The command line
+
+
+def test_the_objective_is_written_as_people_write_it() -> None:
+    assert slo.limit("p99=50ms") == Limit(0.99, 0.05) and slo.limit("p99.9=0.5s") == Limit(0.999, 0.5)
+    assert slo.written(slo.limit("p99.9=500us")) == "p99.9=0.5ms"
+    assert cli.arguments(["--model", "iris"]).slo == slo.limit(slo.promised())
+
+
+@pytest.mark.parametrize("words", [["--slo", "p99"], ["--slo", "p100=1s"], ["--slo", "p99=0s"], ["--budget", "10"]])
+def test_the_command_line_says_what_is_allowed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.arguments(["--model", "iris", *words])
+    assert "as in" in capsys.readouterr().err
+
+
+# The sweep
+
+
+def swept(rates: dict[tuple[int, int], float], **more: Any) -> Swept:
+    asked = changed(grid.read(sweep.GRID), rows=[1, 4], columns=[0, 1000])
+    one = {cell: [run(achieved=rate, **more)] for cell, rate in rates.items()}
+    one[asked.reference] *= 3
+    return Swept(asked, 1, one)
+
+
+FLAT = {(1, 0): 1000.0, (1, 1000): 500.0, (4, 0): 990.0, (4, 1000): 480.0}
+
+
+def test_every_cell_is_planned_and_the_reference_at_both_ends_and_between() -> None:
+    asked = grid.read(sweep.GRID)
+    plan = asked.plan()
+    assert len(plan) == 35 + 2 and len(set(plan)) == 35
+    places = [place for place, cell in enumerate(plan) if cell == asked.reference]
+    assert places[0] == 0 and len(places) == 3 and places[2] >= len(plan) - 2
+    assert [cell for cell in plan if cell != asked.reference] != sorted(set(plan) - {asked.reference})
+
+
+def test_the_simplest_of_what_noise_does_not_tell_apart_wins() -> None:
+    noisy = swept({**FLAT, (4, 0): 1040.0})
+    noisy.runs[noisy.grid.reference] = [run(achieved=rate) for rate in (970.0, 1000.0, 1030.0)]
+    assert noisy.noise == pytest.approx(0.062, abs=0.001) and noisy.best == (4, 0) and noisy.winner == (1, 0)
+    assert swept({**FLAT, (4, 0): 1200.0}).winner == (4, 0)
+
+
+def test_the_lessons_follow_the_figures() -> None:
+    said = lessons(swept(FLAT, cpu_cores=0.95))
+    assert "**Waiting does not help**" in said and "**More workers do not help**" in said
+    assert "one worker uses 0.95 of the 1 core that the service has, and there is no more to give" in said
+    said = lessons(swept({**FLAT, (4, 0): 1900.0, (1, 1000): 1300.0}, cpu_cores=0.5))
+    assert "**Waiting helps up to workers=1 queue_delay_us=1000**" in said
+    assert "**More workers help up to workers=4 queue_delay_us=0**, × 1.90" in said and "no more to give" not in said
+    assert "quiet machine" in lessons(swept(FLAT, other_cores=0.5))
+
+
+def test_the_heat_map_and_the_tables_show_every_cell(tmp_path: Path) -> None:
+    heatmap.draw(swept(FLAT), tmp_path / "h.png", "a machine")
+    assert (tmp_path / "h.png").read_bytes().startswith(PNG)
+    text = sweep.rows(swept(FLAT))
+    assert "| 1 | **1,000** | 500 |" in text and "| 4 | 990 | 480 |" in text
+
+
+@pytest.mark.parametrize("text", ["model: iris\n", "[]\n"])
+def test_a_grid_says_what_it_needs(tmp_path: Path, text: str) -> None:
+    (tmp_path / "g.yaml").write_text(text)
+    with pytest.raises(SystemExit, match="columns, concurrency, fixed, form, model, rows"):
+        grid.read(tmp_path / "g.yaml")
