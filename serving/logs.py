@@ -23,19 +23,23 @@ LOGGERS = ("", "bentoml", "circus", "uvicorn.error")
 
 
 class Room:
-    """So many lines a second; `left_out` counts the rest."""
+    """So many lines a second, spread over it: a second's worth at once would hold requests up by milliseconds.
+
+    A token bucket that holds a tenth of a second's lines. `left_out` counts the rest.
+    """
 
     def __init__(self, per_second: int) -> None:
         self.per_second = per_second
-        self._left = self.left_out = 0
-        self._until = 0.0
+        self.left_out = 0
+        self._tokens, self._at = 1.0, 0.0
 
     def take(self, now: float) -> bool:
         """Whether there is room for a line at `now`, in seconds of a monotonic clock."""
-        if now >= self._until:
-            self._until, self._left = now + 1.0, self.per_second
-        if self._left:
-            self._left -= 1
+        most = max(1.0, self.per_second / 10)
+        self._tokens = min(most, self._tokens + (now - self._at) * self.per_second)
+        self._at = now
+        if self._tokens >= 1 and self.per_second:
+            self._tokens -= 1
             return True
         self.left_out += 1
         return False

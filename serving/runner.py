@@ -131,11 +131,11 @@ class BatchingRunner:
             self._loop.call_soon(self._flush, context=self._context)
 
     def _fill(self, until: float) -> None:
-        """Let a batch fill. The last milliseconds are polled: the loop's timers count in whole ones."""
+        """Let a batch fill. Less than a millisecond is polled: the loop's timers count in whole ones."""
         left = until - perf_counter()
         if left <= 0 or self._queued >= self._max_batch_size:
             self._flush()
-        elif left > 2e-3:
+        elif left >= 1e-3:
             self._loop.call_later(1e-3, self._fill, until, context=self._context)
         else:
             self._loop.call_soon(self._fill, until, context=self._context)

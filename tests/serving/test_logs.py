@@ -13,9 +13,15 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_there_is_room_for_so_many_lines_a_second():
-    room = Room(2)
-    assert [room.take(now) for now in (10.0, 10.1, 10.2, 10.9, 11.1, 11.2, 11.3)] == [1, 1, 0, 0, 1, 1, 0]
-    assert room.left_out == 3
+    room = Room(20)  # two at once, and another every 50 ms
+    moments = (10.0, 10.0, 10.0, 10.02, 10.06, 10.07, 12.0, 12.0, 12.0)
+    assert [room.take(now) for now in moments] == [1, 1, 0, 0, 1, 0, 1, 1, 0]
+    assert room.left_out == 4
+
+
+def test_a_busy_second_has_no_more_than_its_lines():
+    room = Room(100)
+    assert sum(room.take(5 + i / 10_000) for i in range(20_000)) == pytest.approx(200 + 10, abs=2)
 
 
 def test_no_room_at_all_counts_what_is_left_out():
