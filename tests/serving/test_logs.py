@@ -4,6 +4,7 @@ import json
 import logging
 
 import httpx
+import pytest
 
 from serving.errors import BadInput
 from serving.logs import AsJson, RequestLog, Room
