@@ -26,15 +26,16 @@ class StageMetrics:
             registry=registry,
         ).labels(stage, model)
         failures = ("ekiben_chain_failures_total", "Requests that a stage answered with an error", (*LABELS, "reason"))
-        counter = Counter(*failures, registry=registry)
-        # From the start: a rate misses the first value of a series.
-        self._failures = {reason: counter.labels(stage, model, reason) for reason in REASONS}
+        self._failures = Counter(*failures, registry=registry)
+        self._who = (stage, model)
+        for reason in (*REASONS, "stage_down"):  # from the start: a rate misses the first value of a series
+            self._failures.labels(*self._who, reason)
         retries = ("ekiben_chain_retries_total", "Requests that this stage asked another replica once more", LABELS)
         self.retries = Counter(*retries, registry=registry).labels(stage, model)
         self.stage = stage
 
     def failed(self, reason: str) -> None:
-        self._failures[reason].inc()
+        self._failures.labels(*self._who, reason).inc()
 
     def routes(self) -> Routes:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
