@@ -54,6 +54,10 @@ class BentoDispatcherRunner:
         settle(self.submit(inputs, rows, client), waiter)
 
     @property
+    def pending(self) -> int:
+        return 0  # nor what waits
+
+    @property
     def held(self) -> float:
         return 0.0  # the dispatcher keeps to itself what it holds
 

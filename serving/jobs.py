@@ -40,6 +40,10 @@ class Runner(Protocol):
     def held(self) -> float:
         """Seconds since the oldest request came that the engine's thread holds; 0 while it is idle."""
 
+    @property
+    def pending(self) -> int:
+        """Rows that wait."""
+
     def admit(self, rows: int) -> None:
         """Overloaded, where so many rows more could not be answered in time; before anything is made of them."""
 

@@ -106,6 +106,10 @@ class BatchingRunner:
             )
 
     @property
+    def pending(self) -> int:
+        return self._queued
+
+    @property
     def held(self) -> float:
         return perf_counter() - self._in_flight[0].arrived if self._in_flight else 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.metrics import REASONS
 from serving.repository import Repository, Served
 
 _PLATFORMS = {"pytorch": "pytorch", "sklearn": "sklearn"}
@@ -39,7 +40,7 @@ def configuration(name: str, served: Served, repository: Repository) -> dict[str
         "input": tensors(served.signature.inputs),
         "output": tensors(served.signature.outputs),
         "dynamic_batching": {
-            "max_queue_delay_microseconds": 0,
+            "max_queue_delay_microseconds": settings.queue_delay_us,
             "default_queue_policy": {
                 "timeout_action": "REJECT",
                 "default_timeout_microseconds": int(settings.max_latency_ms * 1000),
@@ -74,7 +75,7 @@ def statistics(name: str, served: Served, repository: Repository) -> dict[str, A
     engine_calls = total("ekiben_infer_seconds_count")
     # Triton counts an engine call once for each request in it.
     per_call = total("ekiben_infer_seconds_sum") / engine_calls if engine_calls else 0.0
-    failed = sum(v for (sample, labels), v in totals.items() if sample == "ekiben_failures_total" and labels[:3] == key)
+    failures = {reason: int(total("ekiben_failures_total", reason)) for reason in REASONS}
     return {
         "name": name,
         "version": served.version,
@@ -83,7 +84,7 @@ def statistics(name: str, served: Served, repository: Repository) -> dict[str, A
         "execution_count": int(total("ekiben_batch_rows_count")),
         "inference_stats": {
             "success": duration("ekiben_request_seconds", "v2", "native"),
-            "fail": {"count": int(failed), "ns": 0},
+            "fail": {"count": sum(failures.values()), "ns": 0},
             "queue": duration("ekiben_queue_seconds"),
             "compute_input": duration("ekiben_preprocess_seconds"),
             "compute_infer": {"count": answered["count"], "ns": int(answered["count"] * per_call * 1e9)},
@@ -92,6 +93,9 @@ def statistics(name: str, served: Served, repository: Repository) -> dict[str, A
             "cache_miss": {"count": 0, "ns": 0},
         },
         "batch_stats": [],
+        # Beside what Triton says: why requests failed, and the rows that wait in the worker that answers this.
+        "failures": failures,
+        "pending_rows": served.runner.pending,
     }
 
 

@@ -130,6 +130,7 @@ def test_metrics_and_statistics_add_up_over_workers(serve, settings):
         stats = httpx.get(f"{server.url}/v2/models/iris/stats").json()["model_stats"][0]
         assert stats["inference_stats"]["success"]["count"] == 100
         assert stats["inference_count"] == 100
+        assert (stats["pending_rows"], sum(stats["failures"].values())) == (0, 0)
 
 
 def counted(server):
