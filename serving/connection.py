@@ -11,15 +11,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.errors import BadInput, ClientGone, HeadTooLarge, ServingError, TooManyConnections, TooSlow
-from serving.exchange import Header, Peer, Take
+from serving.exchange import Peer, Take
 from serving.heads import LONGEST, AnswerHeads, Head, Known, RequestHeads, lines, split
-from serving.http import JSON, App, Router, Routes, in_words
+from serving.http import JSON, App, Header, Router, Routes, Scope, in_words
 from serving.keys import Keys
 from serving.logs import REQUESTS
 from serving.trace import WELL_FORMED, new_trace
@@ -166,8 +166,11 @@ class Connection(HttpToolsProtocol):
 
     def refuse(self, error: ServingError) -> None:
         if not isinstance(error, ClientGone):
-            body = in_words(error)
-            self._write(self._head(error.status, JSON, error.headers, len(body)), body)
+            self._write(*self._refusal(error))
+
+    def _refusal(self, error: ServingError) -> tuple[bytes, bytes]:
+        body = in_words(error)
+        return self._head(error.status, JSON, error.headers, len(body)), body
 
     def _head(self, status: int, kind: Header, further: tuple[Header, ...], size: int) -> bytes:
         known = self._front.answer_heads.of(self.server_state.default_headers, status, kind)
@@ -242,7 +245,7 @@ class Connection(HttpToolsProtocol):
         if self.leaving and self.cycle is not None:
             self.cycle.keep_alive = False
         if self._first is not None:
-            self._front.known.learn(self._first, dict(self.scope), self._front)
+            self._front.known.learn(self._first, cast(Scope, self.scope), self._front)
             self._first = None
 
     def on_message_complete(self) -> None:
@@ -277,7 +280,6 @@ class Connection(HttpToolsProtocol):
         """Tell and close, whatever else is under way."""
         self.trace = new_trace()
         REQUESTS.failed(self.trace, error)
-        body = in_words(error)
-        head = self._head(error.status, JSON, error.headers, len(body))
+        head, body = self._refusal(error)
         self.transport.write(b"%b%b\r\n%b" % (head, CLOSE, body))
         self.transport.close()

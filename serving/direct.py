@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from serving.errors import ClientGone, ServingError
-from serving.exchange import Header, Take
-from serving.http import JSON, Receive, Scope, Send, client_of, in_words, read_body, send_bytes
+from serving.errors import ServingError
+from serving.exchange import Take, Written
+from serving.http import Header, Receive, Scope, Send, client_of, read_body, send_bytes, send_error
 from serving.trace import TRACE
 
 
@@ -27,18 +27,20 @@ class Direct:
             self._failed(error)
             raise
         take(body, peer)
-        if (told := await peer.told) is not None:
-            status, body, kind, further = told
-            await send_bytes(send, body, kind, status, (TRACE, peer.trace), *further)
+        told = await peer.told
+        if isinstance(told, ServingError):
+            await send_error(send, told, peer.trace)
+        else:
+            body, kind, further = told
+            await send_bytes(send, body, kind, 200, (TRACE, peer.trace), *further)
 
 
 class AsgiPeer:
-    """The client of an ASGI request; what it is told is the result of `told`, None where nobody is there to hear it."""
+    """The client of an ASGI request; what it is told is the result of `told`."""
 
     def __init__(self, trace: bytes, receive: Receive) -> None:
         self.trace = trace
-        self.told: asyncio.Future[tuple[int, bytes, Header, tuple[Header, ...]] | None]
-        self.told = asyncio.get_running_loop().create_future()
+        self.told: asyncio.Future[Written | ServingError] = asyncio.get_running_loop().create_future()
         self._client = client_of(receive)
 
     @property
@@ -47,9 +49,8 @@ class AsgiPeer:
 
     def answer(self, body: bytes, kind: Header, further: tuple[Header, ...] = ()) -> None:
         if not self.told.done():
-            self.told.set_result((200, body, kind, further))
+            self.told.set_result((body, kind, further))
 
     def refuse(self, error: ServingError) -> None:
         if not self.told.done():
-            gone = isinstance(error, ClientGone)
-            self.told.set_result(None if gone else (error.status, in_words(error), JSON, error.headers))
+            self.told.set_result(error)

@@ -19,6 +19,8 @@ from serving.predictions import Predictions
 from serving.sessions import Batch
 
 ELEMENTS = 2**19
+# Rows, or input values, that are held before they are counted: a third of a millisecond.
+FULL_ROWS, FULL_ELEMENTS = 500, 2**16
 MISSING = "missing"
 
 
@@ -91,19 +93,25 @@ class Watch:
         self._unwatched = families.unwatched.labels(*(certificate[name] for name in SERVED))
         families.describe(certificate)
         self._held: list[tuple[Batch, list[np.ndarray]]] = []
-        self._elements = 0
+        self._rows = self._elements = 0
 
     def add(self, inputs: Batch, outputs: list[np.ndarray]) -> None:
         """Hold one batch until the next flush."""
         if self._quantities and self._elements < ELEMENTS:
             self._held.append((inputs, outputs))
+            self._rows += len(inputs[0])
             self._elements += inputs[0].size
         else:
             self._unwatched.inc(len(inputs[0]))
 
+    @property
+    def full(self) -> bool:
+        """Whether so much is held that counting it begins to hold requests up."""
+        return self._rows >= FULL_ROWS or self._elements >= FULL_ELEMENTS
+
     def flush(self) -> None:
         """Count what is held."""
-        held, self._held, self._elements = self._held, [], 0
+        held, self._held, self._rows, self._elements = self._held, [], 0, 0
         if held and self._predictions is not None:
             started = thread_time()
             self._count(held, self._predictions)

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from serving.errors import ServingError, foreseen
+from serving.http import Header
 from serving.logs import REQUESTS
 from serving.repository import Served
 
-Header = tuple[bytes, bytes]
 # Body, content type, further headers.
 Written = tuple[bytes, Header, tuple[Header, ...]]
 

@@ -8,8 +8,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from serving.direct import Direct
 from serving.errors import ServingError
-from serving.exchange import Header, Take
-from serving.http import Router, Scope
+from serving.exchange import Take
+from serving.http import Header, Router, Scope
 from serving.keys import Key
 from serving.trace import LENGTH, TRACE, TRACEPARENT
 

@@ -28,8 +28,8 @@ CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.
 ENTROPY = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 REASONS = ("bad_input", "cancelled", "engine", "not_ready", "shed", "timeout")
-# Engine calls between two flushes of a busy form: a thousandth of a second to bin.
-FULL = 250
+# Requests that are held before they are binned: a third of a millisecond.
+FULL = 1000
 STAGES = ("queue", "preprocess", "infer", "postprocess")
 
 
@@ -167,9 +167,10 @@ class Recorder:
         reason = error.reason if isinstance(error, ServingError) else ServingError.reason
         self._failures[reason].inc()
 
+    @property
     def full(self) -> bool:
         """Whether so much is held that binning it begins to hold requests up."""
-        return len(self.batch) >= FULL
+        return len(self.queue) >= FULL
 
     def flush(self) -> None:
         """Move what the lists hold into the histograms."""

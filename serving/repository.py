@@ -12,6 +12,7 @@ from typing import Any
 from bentos import contract
 from bentos.contract import FORMS, Model, Signature
 from serving.bento_dispatcher import BentoDispatcherRunner
+from serving.binning import Binning
 from serving.drift import Watch
 from serving.errors import NotFound, NotReady
 from serving.faults import KINDS, Faults
@@ -24,7 +25,6 @@ from serving.store import StoredForm, stored_forms
 
 log = logging.getLogger("bentoml.ekiben")
 FLUSH_SECONDS = 1.0
-LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Repository:
         self.served: dict[str, Served] = {}
         self.refused: dict[str, StoredForm] = {}
         self.faults = Faults() if settings.faults else None
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def load(self, tags: Iterable[Any] | None = None) -> None:
         """Open, verify and warm up every form to serve. A form that is refused is logged, and the rest go on."""
@@ -97,7 +97,7 @@ class Repository:
             "max_batch_size": settings.max_batch_size,
             "max_latency": settings.max_latency_ms / 1e3,
             "max_queue_rows": settings.max_queue_rows,
-            "observe": watch.add,
+            "observe": Binning(recorder, watch).observe,
         }
         timings = warm_up(session, signature, sorted({1, 2, 8, settings.max_batch_size}))
         if settings.dispatcher == "bentoml":
@@ -148,11 +148,8 @@ class Repository:
 
     def keep_flushing(self, worker: int) -> None:
         """Flush once a second, so that any worker's scrape sees what all have counted; and show that this one lives."""
-        self._loop = asyncio.get_running_loop()
-        self._timers = [  # before the rest: a flush that fails is not the last
-            self._loop.call_later(FLUSH_SECONDS, self.keep_flushing, worker),
-            self._loop.call_later(LOOK_SECONDS, self._flush_full, self._loop.time() + FLUSH_SECONDS - LOOK_SECONDS),
-        ]
+        # Before the rest: a flush that fails is not the last.
+        self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.keep_flushing, worker)
         self.families.workers.set(self.settings.workers)
         if self.faults is not None:
             for kind in KINDS:
@@ -160,18 +157,9 @@ class Repository:
         self.families.heartbeats.labels(str(worker)).inc(FLUSH_SECONDS)
         self.flush()
 
-    def _flush_full(self, until: float) -> None:
-        """Between two flushes, flush what is full: a second of a busy form at once would hold requests up for 15 ms."""
-        for served in self.every_form():
-            if served.recorder.full():
-                served.recorder.flush()
-                served.watch.flush()
-        if self._loop.time() < until:
-            self._timers[1] = self._loop.call_later(LOOK_SECONDS, self._flush_full, until)
-
     def close(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self.flush()
         for served in self.every_form():
             served.runner.close()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from serving import health
-from serving.errors import NotReady
 from serving.http import App, Receive, Routes, Scope, Send, get, read_body, send_json
 from serving.refusals import unavailable
 from serving.repository import Repository, Served
+from serving.store import StoredForm
 from serving.v2 import describe
 from serving.v2.infer import Infer
 from serving.vitals import Vitals
@@ -31,8 +28,7 @@ def routes(repository: Repository) -> Routes:
             found |= _model(base, name, served, repository)
     for name, refused in repository.refused.items():
         for base in _bases(name, refused.version):
-            found[f"{base}/ready"] = _readiness(lambda: False, refused.refusal)
-            found[f"{base}/infer"] = {"POST": unavailable(refused, repository)}
+            found |= _refused(base, refused, repository)
     return found
 
 
@@ -46,17 +42,15 @@ def _model(base: str, name: str, served: Served, repository: Repository) -> Rout
     }
 
 
+def _refused(base: str, refused: StoredForm, repository: Repository) -> Routes:
+    return {
+        f"{base}/ready": get(lambda _: health.or_refuse("ready", refused.refusal)),
+        f"{base}/infer": {"POST": unavailable(refused, repository)},
+    }
+
+
 def _bases(name: str, version: str) -> tuple[str, str]:
     return f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"
-
-
-def _readiness(ready: Callable[[], bool], why: str) -> dict[str, App]:
-    def answer(_: Any) -> dict[str, bool]:
-        if not ready():
-            raise NotReady(why)
-        return {"ready": True}
-
-    return get(answer)
 
 
 def _index(repository: Repository) -> App:

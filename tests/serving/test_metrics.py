@@ -1,5 +1,6 @@
 """What the service counts: predictions, inputs, which form is served, processes; exactly, and in a bounded number."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -14,9 +15,10 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.contract import Field, Fields, Model, Signature, Tensor
-from serving.drift import ELEMENTS, Watch
+from serving.binning import Binning
+from serving.drift import ELEMENTS, FULL_ELEMENTS, FULL_ROWS, Watch
 from serving.histograms import bounded, observe_many
-from serving.metrics import Families
+from serving.metrics import FULL, Families, Recorder
 from serving.predictions import CLASSES, OTHER, boundaries, entropy
 from serving.resources import Resources
 
@@ -154,6 +156,42 @@ def test_rows_that_are_left_out_are_said():
         watch.add([np.ones((ELEMENTS // 4, 2), np.float32)], [np.ones((ELEMENTS // 4, 2), np.float32)])
     watch.flush()
     assert samples(families)["ekiben_unwatched_rows_total", ""] == 2 * (ELEMENTS // 4)
+
+
+@pytest.mark.parametrize("rows, columns", [(FULL_ROWS // 4, 2), (4, FULL_ELEMENTS // 16)])
+def test_what_is_full_is_counted_between_two_turns_of_the_loop_and_no_more_often(rows, columns):
+    async def observed():
+        families = Families()
+        binning = Binning(Recorder(families, ("m", "onnx", "1")), Watch(CLASSIFIER, CERTIFICATE, families))
+        counted = []
+        for _ in range(5):
+            binning.observe([np.ones((rows, columns), np.float32)], [np.ones((rows, 2), np.float32)])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            counted.append(samples(families)["ekiben_drift_observed_total", "bin=00 quantity=input:a"] / rows)
+        return counted
+
+    assert asyncio.run(observed()) == [0, 0, 0, 4, 4]
+
+
+def test_a_full_recorder_and_a_full_watch_are_binned_in_turns_of_their_own():
+    async def observed():
+        families = Families()
+        recorder = Recorder(families, ("m", "onnx", "1"))
+        binning = Binning(recorder, Watch(CLASSIFIER, CERTIFICATE, families))
+        recorder.queue.extend([1e-3] * FULL)
+        counted = []
+        for rows in (FULL_ROWS, 1):
+            binning.observe([np.ones((rows, 2), np.float32)], [np.ones((rows, 2), np.float32)])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            found = samples(families)
+            counted.append((
+                found["ekiben_drift_observed_total", "bin=00 quantity=input:a"], found["ekiben_queue_seconds_count", ""]
+            ))  # fmt: skip
+        return counted
+
+    assert asyncio.run(observed()) == [(FULL_ROWS, 0), (FULL_ROWS, FULL)]
 
 
 def test_which_form_is_served_and_since_when():

@@ -1,0 +1,35 @@
+"""When the metrics of a busy form are binned: in steps so short that no request waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from serving.drift import Watch
+from serving.metrics import Recorder
+from serving.sessions import Batch
+
+
+class Binning:
+    """Sees to it that one form's recorder and watch, flushed once a second, do not hold more than a step until then."""
+
+    def __init__(self, recorder: Recorder, watch: Watch) -> None:
+        self._recorder, self._watch = recorder, watch
+        self._loop = asyncio.get_running_loop()
+        self._due = False
+
+    def observe(self, inputs: Batch, outputs: list[np.ndarray]) -> None:
+        """Hold a batch, in the thread that computed it; what is full is binned once its answers are written."""
+        self._watch.add(inputs, outputs)
+        if not self._due and (self._watch.full or self._recorder.full):
+            self._due = True
+            self._loop.call_soon_threadsafe(self._step)
+
+    def _step(self) -> None:
+        """Flush one of the two: requests come before the other."""
+        self._due = False
+        if self._watch.full:
+            self._watch.flush()
+        else:
+            self._recorder.flush()
