@@ -23,12 +23,13 @@ from typing import Any
 from loadtest import sections
 from loadtest.chain import plot, report
 from loadtest.chain.arrangements import REPLICAS, WAYS, started
-from loadtest.chain.processes import CHECKOUT, services
+from loadtest.chain.processes import services
 from loadtest.chain.rounds import check, measured
 from loadtest.chain.shooting import ShotError, form
 from loadtest.peers import wrk
 from loadtest.peers.rounds import progress
 from loadtest.service.machine import described
+from loadtest.service.process import CHECKOUT, ServiceError
 
 FIELD = "image"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -74,7 +75,7 @@ def main(given: list[str] | None = None) -> None:
     volume = Path(tempfile.mkdtemp(prefix="ekiben-chain-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
     try:
         write(chosen.out, run(chosen, scratch, volume))
-    except ShotError as error:
+    except (ShotError, ServiceError) as error:
         sys.exit(str(error))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -82,7 +83,7 @@ def main(given: list[str] | None = None) -> None:
 
 
 def run(chosen: argparse.Namespace, scratch: Path, volume: Path) -> dict[str, Any]:
-    """Everything measured. ShotError, SystemExit"""
+    """Everything measured. ShotError, ServiceError, SystemExit"""
     forms = []
     for place, example in enumerate(examples(chosen.model)):
         forms.append(scratch / f"form-{place}")

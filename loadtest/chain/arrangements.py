@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.chain.processes import Service, Services
-from loadtest.chain.shooting import ask
-from loadtest.peers.running import HOST
+from loadtest.chain.processes import Services
+from loadtest.service.process import HOST, Service
 
 WAYS = {"in process": "", "chain, HTTP": "http", "chain, volume": "volume"}
 REPLICAS = (1, 2)
@@ -38,7 +37,7 @@ def started(services: Services, model: str, volume: Path) -> list[Arrangement]:
     models = [services.start("serving.chain.model:ModelStage", common) for _ in range(max(REPLICAS))]
     chains = list(_chains(services, models, common))
     services.wait()
-    (route,) = (route["route"] for route in ask(f"{whole[1].url}/schema.json")["routes"])
+    (route,) = (route["route"] for route in whole[1].json("/schema.json")["routes"])
     singles = [
         Arrangement("in process", count, whole[count].url + route, {"service": [whole[count]]}) for count in REPLICAS
     ]

@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+from loadtest.service import tree
+from loadtest.service.process import Service, ServiceError, serve
 
-from loadtest.chain.shooting import ShotError, ask
-from loadtest.peers.running import HOST, free_ports
-
-CHECKOUT = Path(__file__).parents[2]
 START_SECONDS = 120
 STOP_SECONDS = 15
-
-
-@dataclass
-class Service:
-    """One `bentoml serve` and all that it started."""
-
-    target: str
-    port: int
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    def cpu_seconds(self) -> float:
-        total = 0.0
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.process.pid)
-            for each in [root, *root.children(recursive=True)]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    times = each.cpu_times()
-                    total += times.user + times.system
-        return total
 
 
 class Services:
@@ -51,24 +21,13 @@ class Services:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._models = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml").resolve() / "models"
         self.started: list[Service] = []
 
     def start(self, target: str, settings: Mapping[str, str]) -> Service:
         """`bentoml serve` of one target with these settings and no others. It is not ready yet."""
-        (port,) = free_ports(1)
         home = self._folder / f"{len(self.started):02}-{target.rpartition(':')[2]}"
         home.mkdir(parents=True)
-        (home / "models").symlink_to(self._models)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("EKIBEN_")}
-        own = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "EKIBEN_SETTINGS": ""}
-        command = [sys.executable, "-m", "bentoml", "serve", target, "--host", HOST, "--port", str(port)]
-        log = home / "serve.log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                command, cwd=CHECKOUT, env={**kept, **own, **settings}, stdout=out, stderr=out, start_new_session=True
-            )
-        self.started.append(Service(target, port, process, log))
+        self.started.append(serve(target, settings, home, home / "serve.log"))
         return self.started[-1]
 
     def wait(self) -> None:
@@ -77,25 +36,24 @@ class Services:
         for service in self.started:
             while not _ready(service):
                 if service.process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"{service.target} does not get ready:\n{service.log.read_text()[-3000:]}")
+                    raise SystemExit(f"{service.log.parent.name} is not ready:\n{service.log.read_text()[-3000:]}")
                 time.sleep(0.2)
 
     def stop(self) -> None:
+        trees = [tree.of(service.process) for service in self.started]
         for service in self.started:
             service.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        for service in self.started:
+        for service, started in zip(self.started, trees, strict=True):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 service.process.wait(max(0.1, deadline - time.monotonic()))
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(service.process.pid, signal.SIGKILL)
-            service.process.wait()
+            tree.kill(service.process, started)
 
 
 def _ready(service: Service) -> bool:
     try:
-        return bool(ask(f"{service.url}/health")["status"] == "ok")
-    except ShotError:
+        return bool(service.json("/health")["status"] == "ok")
+    except ServiceError:
         return False
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from loadtest import others
 from loadtest.sections import table
 
 Record = dict[str, Any]
 Cell = tuple[str, int, int]  # way, replicas, connections
 STAGES = ("service", "postprocess", "preprocess", "model")
-BUSY = 0.2
 SAME = 0.1  # less than this apart, two figures are called the same
 
 
@@ -58,9 +58,8 @@ def markdown(results: Record) -> str:
         head = ["way, replicas", "req/s", "p50 ms", "p95 ms", "p99 ms", "CPU µs a request", "of it post / pre / model"]
         several = "connection" if connections == 1 else "connections"
         parts += [f"**{connections} {several}**", table(head, rows)]
-    others = max(record["other_cores"] for record in results["records"])
-    if others > BUSY:
-        parts.append(f"Other programs took up to {others:.1f} cores meanwhile: **measure again on a quiet machine.**")
+    if busy := others.warning(max(record["other_cores"] for record in results["records"])):
+        parts.append(busy)
     return "\n\n".join([*parts, "**What follows**", conclusion(found, min(results["connections"]))])
 
 

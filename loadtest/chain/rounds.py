@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import resource
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from loadtest.chain.arrangements import Arrangement
 from loadtest.chain.shooting import ShotError, ask, shoot
+from loadtest.others import Others
 
 Record = dict[str, Any]
 Say = Callable[[str], None]
@@ -52,22 +49,10 @@ def measured(
 
 def one(each: Arrangement, forms: Sequence[Path], connections: int, seconds: int) -> Record:
     """One shot, with the CPU that each stage spent on it in µs a request."""
-    before, machine, client, started = each.cpu_seconds(), _machine_seconds(), _client_seconds(), time.monotonic()
+    others, before = Others(), each.cpu_seconds()
     shot = shoot(each.url, forms, connections, seconds)
-    elapsed, after = time.monotonic() - started, each.cpu_seconds()
-    ours = sum(after.values()) - sum(before.values()) + _client_seconds() - client
-    others = max(0.0, (_machine_seconds() - machine - ours) / elapsed)
-    cpu = {stage: 1e6 * (after[stage] - before[stage]) / shot.requests for stage in after}
+    spent = {stage: after - before[stage] for stage, after in each.cpu_seconds().items()}
+    taken = others.cores(sum(spent.values()))
+    cpu = {stage: 1e6 * used / shot.requests for stage, used in spent.items()}
     what = {"way": each.way, "replicas": each.replicas, "connections": connections}
-    return {**what, **asdict(shot), "rate": shot.rate, "cpu_us": cpu, "other_cores": others}
-
-
-def _machine_seconds() -> float:
-    times = psutil.cpu_times()
-    return float(times.user + times.system + times.nice)
-
-
-def _client_seconds() -> float:
-    """Of the load generators that have ended; the services still run, and are not counted here."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return {**what, **asdict(shot), "rate": shot.rate, "cpu_us": cpu, "other_cores": taken}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import subprocess
 from collections.abc import Sequence
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from loadtest.service import process
 
 SCRIPT = Path(__file__).with_name("upload.lua")
 BOUNDARY = "ekiben-chain"
@@ -59,19 +60,8 @@ def parse(output: str, complaint: str = "") -> Shot:
     return shot
 
 
-def ask(url: str, body: bytes | None = None) -> Any:
-    """The JSON of a 200 answer to a GET, or to a POST of one form. ShotError"""
+def ask(url: str, body: bytes) -> Any:
+    """The JSON of a 200 answer to a POST of one form. ServiceError"""
     where = urlsplit(url)
-    connection = http.client.HTTPConnection(where.netloc, timeout=15)
-    try:
-        kind = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"} if body else {}
-        connection.request("POST" if body else "GET", where.path, body, kind)
-        answer = connection.getresponse()
-        text = answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise ShotError(f"{url}: {error!r}") from None
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise ShotError(f"{url}: {answer.status} {text[:200].decode(errors='replace')}")
-    return json.loads(text)
+    kind = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+    return json.loads(process.ask(where.netloc, where.path, body, kind)[1])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.drift.chance import PSI, limit
 from loadtest.drift.rates import MONTH, ROWS, SHIFTS, Measured, Rates
+from loadtest.sections import table
 
 START, END = "<!-- drift -->", "<!-- /drift -->"
 FEWEST = ROWS[0]
@@ -68,7 +69,7 @@ def share(value: float) -> str:
 
 def _models(models: Sequence[Measured]) -> str:
     head = ["", "quantities", "rows of training", *(f"{rows:,}" for rows in ROWS), f"months of {MONTH} × {FEWEST}"]
-    return _table(
+    return table(
         head,
         (
             [
@@ -95,7 +96,7 @@ def _powers(quantities: Sequence[Measured]) -> str:
     sides: dict[tuple[str, str], list[Measured]] = {}
     for each in quantities:
         sides.setdefault((each.model, each.references[0].quantity.split(":")[0]), []).append(each)
-    return _table(
+    return table(
         ["", "rows of training", "limit", *(f"{shift:g} σ" for shift in SHIFTS)],
         (
             [
@@ -118,9 +119,4 @@ def _quantities(quantities: Sequence[Measured]) -> str:
         rows.append(
             [each.model, reference.quantity, str(reference.filled), f"{reference.rows:,}", told, _both(rates), *powers]
         )
-    return _table(["", "", "bins", "rows", "limit", "false alarms", *(f"{shift:g} σ" for shift in SHIFTS)], rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(["", "", "bins", "rows", "limit", "false alarms", *(f"{shift:g} σ" for shift in SHIFTS)], rows)

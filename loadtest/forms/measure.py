@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 from loadtest.openloop.loads import Load
 from loadtest.progress import Progress
 from loadtest.service.cores import Cores
-from loadtest.service.process import HOST, ServiceError
+from loadtest.service.process import HOST, ServiceError, models
 from loadtest.service.questions import Questioner
 from loadtest.service.run import Limit, Run
 from loadtest.service.stand import Stand
@@ -116,7 +115,6 @@ def shot_of(run: Run) -> Run:
 
 def certificate(model: str, form: str, version: str) -> Mapping[str, Any]:
     """Of a stored form, as the store keeps it beside the file."""
-    home = Path(os.environ.get("BENTOML_HOME", Path.home() / "bentoml"))
-    written = yaml.safe_load((home / "models" / f"{model}-{form}" / version / "model.yaml").read_text())
+    written = yaml.safe_load((models() / f"{model}-{form}" / version / "model.yaml").read_text())
     found: Mapping[str, Any] = written["metadata"]["certificate"]
     return found

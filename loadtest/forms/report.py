@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from loadtest import others
 from loadtest.forms.measure import BATCHES, BUSY_CONNECTIONS, ROUNDS, SECONDS, Form
 from loadtest.sections import table
 
@@ -33,16 +34,13 @@ def markdown(model: str, forms: Sequence[Form], where: str, picture: str) -> str
         ]
         for form in forms
     ]
-    others = max(run.other_cores for form in forms for runs in form.busy.values() for run in runs)
-    busy = (
-        f" **Other programs took up to {others:.1f} cores: measure again on a quiet machine.**" if others > 0.2 else ""
-    )
+    busy = max(run.other_cores for form in forms for runs in form.busy.values() for run in runs)
     how = (
         f"One worker, one engine thread; rows as V2 binary tensors, one engine call a request. Rows/s with "
         f"{BUSY_CONNECTIONS} connections that are never idle, median of {ROUNDS} interleaved rounds of {SECONDS:g} s; "
         f"ms are p50 / p99 of one request at a time. Memory is of the whole service with this form alone, {score} is "
-        f"the certificate's. {where}.{busy}"
-    )
+        f"the certificate's. {where}. {others.warning(busy)}"
+    ).rstrip()
     return f"{table([*head, 'memory, MB', 'file, KiB', score], rows)}\n\n{how}\n\n![The same as lines]({picture})"
 
 

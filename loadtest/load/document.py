@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,16 +15,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from loadtest import sections
 from loadtest.load import questions
 from loadtest.load.described import ServiceError, describe
 from loadtest.load.plan import NAMED
+from loadtest.service.machine import described
 
 ROOT = Path(__file__).parents[2]
 INTERFACES = ("native", "v2", "binary")
 SPIKE = ("--shape", "spike", "--rate", "300")
-BLOCK = re.compile("(?<=<!-- scenarios -->\n).*?(?=<!-- /scenarios -->)", re.S)
 
 
 def main() -> None:
@@ -45,8 +42,8 @@ def main() -> None:
     spike = run(chosen.host, "spike", *SPIKE)
     picture = chosen.document.with_suffix(".png")
     shutil.copy(spike / "load.png", picture)
-    block = f"{table(measured, chosen.seconds)}\n![A spike on all models]({picture.name})\n"
-    chosen.document.write_text(BLOCK.sub(lambda _: block, chosen.document.read_text()))
+    text = f"{table(measured, chosen.seconds)}\n\n![A spike on all models]({picture.name})"
+    sections.replace(chosen.document, "scenarios", text)
     print(f"written: {chosen.document} and {picture}", file=sys.stderr)
 
 
@@ -77,9 +74,8 @@ def run(host: str, name: str, *asked: str) -> Path:
 def table(measured: dict[str, dict[str, Any]], seconds: float) -> str:
     rate = NAMED["scenarios"]["server"]["rate"]
     head = ["", *(f"single stream, {how}: p90" for how in INTERFACES), f"server, {rate}/s: p99", "offline: rows/s"]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *(row(*each) for each in measured.items())]
-    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{seconds:g} s each; {machine()}.\n\n{rows}\n"
+    rows = sections.table(head, (row(*each) for each in measured.items()))
+    return f"{seconds:g} s each; service and load generator on one machine, {described()}.\n\n{rows}"
 
 
 def row(model: str, scenarios: dict[str, Any]) -> list[str]:
@@ -92,13 +88,6 @@ def row(model: str, scenarios: dict[str, Any]) -> list[str]:
 
 def milliseconds(figures: dict[str, Any], place: int) -> str:
     return f"{1000 * figures['percentiles'][place]:.2f} ms"
-
-
-def machine() -> str:
-    cpu = Path("/proc/cpuinfo")
-    models = [line for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
-    name = models[0].partition(":")[2].strip() if models else os.uname().machine
-    return f"service and load generator on one machine, {name}, {psutil.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from loadtest.openloop.shooting import GeneratorError, shoot
 from loadtest.overload import plot
 from loadtest.overload.generator import Generator
 from loadtest.overload.storm import Phase, Told
-from loadtest.overload.verdict import Promise, judge
+from loadtest.overload.verdict import judge
 from loadtest.progress import Progress
+from loadtest.promises import verdict
 from loadtest.service.cores import Cores
 from loadtest.service.machine import described
 from loadtest.service.process import HOST, Service, ServiceError, running
@@ -74,7 +75,8 @@ def main(given: Sequence[str] | None = None) -> int:
     deadline = DEADLINE_MS / 1e3
     promises = judge(told, phases, capacity, deadline, memory)
     caption = f"{asked.model}-{asked.form}, {asked.rows} rows a request, one worker; {cores}; {described()}"
-    text = verdict(promises, capacity, caption)
+    load = f"At {TIMES:g} times its capacity of {capacity:,.0f} requests/s"
+    text = verdict(promises, load, caption)
     print(text)
     if asked.write:
         picture = asked.doc.with_name("overload.png")
@@ -114,16 +116,6 @@ def endured(
         time.sleep(1)
     progress.close()
     return generator.told(), memory
-
-
-def verdict(promises: list[Promise], capacity: float, caption: str) -> str:
-    broken = [promise.what for promise in promises if not promise.kept]
-    lines = [[p.what, p.limit, p.found, "yes" if p.kept else "**no**"] for p in promises]
-    said = f"Broken: {', '.join(broken)}." if broken else "Every promise is kept."
-    return (
-        f"At {TIMES:g} times its capacity of {capacity:,.0f} requests/s (open loop). {said} {caption}.\n\n"
-        f"{sections.table(['', 'promised', 'found', 'kept'], lines)}"
-    )
 
 
 if __name__ == "__main__":

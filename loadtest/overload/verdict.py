@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from loadtest.overload.storm import Phase, Told
+from loadtest.promises import Promise
 
 GOODPUT = 0.9  # of the capacity
 TOLD_SECONDS = 0.05  # for who is turned away
@@ -15,16 +14,6 @@ MEMORY_GROWTH = 0.02
 SETTLING = 1.0  # seconds at the beginning of the overload that fill the queues
 BIN = 0.1
 TURNED_AWAY = (429, 503)
-
-
-@dataclass(frozen=True)
-class Promise:
-    """One line of the verdict."""
-
-    what: str
-    limit: str
-    found: str
-    kept: bool
 
 
 def judge(

@@ -6,7 +6,6 @@ Rounds rather than one long run each, because a machine's speed drifts: what is 
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -16,12 +15,14 @@ from typing import Any
 
 import psutil
 
+from loadtest.others import Others
 from loadtest.peers import wrk
 from loadtest.peers.checking import faults
 from loadtest.peers.dialects import bodies
 from loadtest.peers.peer import Peer, PeerError
 from loadtest.peers.running import HOST, Server, running
 from loadtest.peers.samples import Samples
+from loadtest.service.machine import processor
 
 Record = dict[str, Any]
 Say = Callable[[str], None]
@@ -107,12 +108,9 @@ def measure(server: Server, samples: Samples, texts: list[bytes], connections: i
 
 def _measured(server: Server, shoot: Callable[[], wrk.Shot]) -> Record:
     """A shot with what it cost: the CPU of the server's whole tree, and what others took of the machine meanwhile."""
-    machine, tree, client = _machine_seconds(), server.cpu_seconds(), _children_seconds()
-    started = time.monotonic()
+    others, before, started = Others(), server.cpu_seconds(), time.monotonic()
     shot = shoot()
-    elapsed = time.monotonic() - started
-    spent = server.cpu_seconds() - tree
-    others = _machine_seconds() - machine - spent - (_children_seconds() - client)
+    elapsed, spent = time.monotonic() - started, server.cpu_seconds() - before
     cost = 1e6 * spent / max(shot.requests, 1)
     return {
         **asdict(shot),
@@ -120,19 +118,8 @@ def _measured(server: Server, shoot: Callable[[], wrk.Shot]) -> Record:
         "failed": shot.failed,
         "cpu_us": cost,
         "server_cores": spent / elapsed,
-        "other_cores": max(0.0, others / elapsed),
+        "other_cores": others.cores(spent),
     }
-
-
-def _machine_seconds() -> float:
-    times = psutil.cpu_times()
-    return float(times.user + times.system + times.nice)
-
-
-def _children_seconds() -> float:
-    """Of the clients that have ended; a server still runs, and is not yet counted here."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _line(record: Record, number: int, rounds: int) -> str:
@@ -157,10 +144,8 @@ def progress(total: int) -> Say:
 
 def machine() -> Record:
     """What it ran on, for whoever compares two bench.json."""
-    cpu = Path("/proc/cpuinfo")
-    models = [line for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
     return {
-        "cpu": models[0].partition(":")[2].strip() if models else os.uname().machine,
+        "cpu": processor(),
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{os.uname().sysname} {os.uname().release}",

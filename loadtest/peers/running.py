@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from loadtest.peers.peer import Peer, PeerError
+from loadtest.service import tree
 
 HOST = "127.0.0.1"
 START_SECONDS = 90
@@ -42,20 +43,8 @@ class Server:
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(HOST, self.port, timeout=30)
 
-    def tree(self) -> list[psutil.Process]:
-        """The process and all that it started."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.process.pid)
-            return [root, *root.children(recursive=True)]
-        return []
-
     def cpu_seconds(self) -> float:
-        total = 0.0
-        for process in self.tree():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                total += times.user + times.system
-        return total
+        return tree.cpu_seconds(self.process)
 
 
 @contextlib.contextmanager
@@ -122,7 +111,7 @@ def _last_words(server: Server) -> str:
 
 def _refuse_open_sockets(server: Server) -> None:
     """A benchmark has no business on the network: every listening socket has to be on loopback."""
-    for process in server.tree():
+    for process in tree.of(server.process):
         with contextlib.suppress(psutil.Error):
             for connection in process.net_connections("inet"):
                 if connection.status == psutil.CONN_LISTEN and not on_loopback(connection.laddr.ip):
@@ -137,17 +126,9 @@ def on_loopback(address: str) -> bool:
 
 def stop(server: Server) -> None:
     """Ends the group and whoever left it: asked first, then made to."""
-    started = server.tree()
-    _signal_group(server, signal.SIGTERM)
+    started = tree.of(server.process)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.process.wait(STOP_SECONDS)
-    _signal_group(server, signal.SIGKILL)
-    for process in started:  # psutil never signals a process id that has been given to somebody else since
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    server.process.wait()
-
-
-def _signal_group(server: Server, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.process.pid, number)
+    tree.kill(server.process, started)

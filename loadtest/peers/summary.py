@@ -8,6 +8,8 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from loadtest import others, sections
+
 Record = dict[str, Any]
 Cell = tuple[str, int]
 
@@ -74,9 +76,10 @@ def markdown(results: Record) -> str:
     """bench.md: throughput, ratios, latency and cost, and what has to be known to believe them."""
     records, titles = results["records"], {name: peer["title"] for name, peer in results["peers"].items()}
     found, columns = figures(records), cells(records)
+    head = ["", *(f"{model}, {connections}" for model, connections in columns)]
 
     def table(shown: Callable[[str, Cell], str]) -> str:
-        return _table(columns, [(titles[peer], [shown(peer, cell) for cell in columns]) for peer in found])
+        return sections.table(head, ([titles[peer], *(shown(peer, cell) for cell in columns)] for peer in found))
 
     def by_figure(shape: Callable[[Figure], str]) -> str:
         return table(lambda peer, cell: shape(found[peer][cell]) if cell in found[peer] else "–")
@@ -95,12 +98,6 @@ def markdown(results: Record) -> str:
     return "\n\n".join(parts + _notes(records)) + "\n"
 
 
-def _table(columns: list[Cell], rows: list[tuple[str, list[str]]]) -> str:
-    head = ["", *(f"{model}, {connections}" for model, connections in columns)]
-    lines = [head, ["---", *("---:" for _ in columns)], *([title, *texts] for title, texts in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _times(found: Figures, base: str, peer: str, cell: Cell) -> str:
     times = ratio(found, peer, base, cell)
     return "–" if times is None else f"{times:.2f}" if times < 10 else f"{times:.0f}"
@@ -112,7 +109,6 @@ def _where(machine: Record) -> str:
 
 def _notes(records: list[Record]) -> list[str]:
     notes = [f"- {place}: **no figure**. {reason}" for place, reason in rejections(records).items()]
-    busy = max((record.get("other_cores", 0.0) for record in records), default=0.0)
-    if busy > 0.2:
-        notes.append(f"- Other programs took up to {busy:.1f} cores meanwhile: measure again on a quiet machine.")
+    if busy := others.warning(max((record.get("other_cores", 0.0) for record in records), default=0.0)):
+        notes.append(f"- {busy}")
     return ["## Notes", "\n".join(notes)] if notes else []

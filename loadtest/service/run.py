@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass
-from time import monotonic
 
 import numpy as np
-import psutil
 
 from loadtest.openloop.loads import Load, Shot
 from loadtest.openloop.shooting import shoot
+from loadtest.others import Others
 from loadtest.service.cores import Cores
 from loadtest.service.process import Service
 from loadtest.service.questions import Questions
@@ -80,13 +78,12 @@ class Target:
 
     def run(self, load: Load, limit: Limit) -> Run:
         before = scrape(self.service, self.model, self.form)
-        machine, spent, generator = _machine_seconds(), self.service.cpu_seconds(), _children_seconds()
-        began = monotonic()
+        others, spent = Others(), self.service.cpu_seconds()
         shot = shoot(load, self.questions.requests, self.questions.right, self.cores.generator)
-        machine, spent = _machine_seconds() - machine, self.service.cpu_seconds() - spent
-        others = (machine - spent - (_children_seconds() - generator)) / (monotonic() - began)
+        spent = self.service.cpu_seconds() - spent
+        taken = others.cores(spent)
         stages = since(before, self.service, self.model, self.form, shot.statuses.get("200", 0))
-        return figures(load, limit, shot, stages, spent, self.service.memory_bytes(), others)
+        return figures(load, limit, shot, stages, spent, self.service.memory_bytes(), taken)
 
 
 def figures(load: Load, limit: Limit, shot: Shot, stages: Stages, cpu: float, memory: int, others: float = 0.0) -> Run:
@@ -115,7 +112,7 @@ def figures(load: Load, limit: Limit, shot: Shot, stages: Stages, cpu: float, me
         cpu_cores=cpu / shot.elapsed,
         cpu_us=1e6 * cpu / max(1, sum(shot.statuses.values())),
         memory_mb=memory / 2**20,
-        other_cores=max(0.0, others),
+        other_cores=others,
         failed=len(shot.latency) - shot.answered,
         rejected=_rejected(shot, limit, load.rate),
     )
@@ -148,14 +145,3 @@ def _rejected(shot: Shot, limit: Limit, rate: float) -> str:
     if rate and (late := _late(shot)) > 1e3 * limit.latest:
         return f"the generator was late: p99 of {late:.1f} ms, {1e3 * limit.latest:g} ms is allowed"
     return ""
-
-
-def _machine_seconds() -> float:
-    times = psutil.cpu_times()
-    return float(times.user + times.system + times.nice)
-
-
-def _children_seconds() -> float:
-    """Of generators that have ended; a service still runs, and is not yet counted here."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

@@ -25,12 +25,13 @@ from loadtest import sections
 from loadtest.openloop.loads import Load
 from loadtest.openloop.shooting import GeneratorError, shoot
 from loadtest.progress import Progress
+from loadtest.promises import verdict
 from loadtest.service.cores import Cores
 from loadtest.service.machine import described
 from loadtest.service.process import HOST, Service, ServiceError, running
 from loadtest.service.questions import Questioner, Questions
 from loadtest.soak import plot
-from loadtest.soak.samples import Promise, Sample, judge, sample
+from loadtest.soak.samples import Sample, judge, sample
 
 CONNECTIONS = 32
 SLICES = 180  # at most; none is shorter than SHORTEST seconds
@@ -72,7 +73,8 @@ def main(given: Sequence[str] | None = None) -> int:
         return 2
     promises = judge(samples)
     caption = f"{asked.model}-{asked.form}, {asked.workers} workers; {cores}; {described()}"
-    text = verdict(promises, asked, capacity, caption)
+    load = f"{asked.minutes:g} minutes at {asked.load:.0%} of a capacity of {capacity:,.0f} requests/s"
+    text = verdict(promises, load, caption)
     print(text)
     (FOLDER / "soak.json").write_text(json.dumps([asdict(each) for each in samples], indent=1))
     picture = asked.doc.with_name("soak.png") if asked.write else FOLDER / "soak.png"
@@ -97,16 +99,6 @@ def soaked(service: Service, questions: Questions, cores: Cores, rate: float, se
         progress.say(f"{now.memory / 2**20:.0f} MiB, {now.files} files, median {now.p50:.1f} ms", spent)
     progress.close()
     return samples
-
-
-def verdict(promises: list[Promise], asked: argparse.Namespace, capacity: float, caption: str) -> str:
-    broken = [promise.what for promise in promises if not promise.kept]
-    lines = [[p.what, p.limit, p.found, "yes" if p.kept else "**no**"] for p in promises]
-    said = f"Broken: {', '.join(broken)}." if broken else "Every promise is kept."
-    return (
-        f"{asked.minutes:g} minutes at {asked.load:.0%} of a capacity of {capacity:,.0f} requests/s (open loop). {said}"
-        f" {caption}.\n\n{sections.table(['', 'promised', 'found', 'kept'], lines)}"
-    )
 
 
 if __name__ == "__main__":

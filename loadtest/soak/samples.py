@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 
 from loadtest.openloop.loads import Shot
+from loadtest.promises import Promise
 from loadtest.service.process import Service
 
 WARM_UP = 0.1  # of all slices: caches and allocators fill
@@ -28,16 +29,6 @@ class Sample:
     p99: float
     requests: int
     failed: int
-
-
-@dataclass(frozen=True)
-class Promise:
-    """One line of the verdict."""
-
-    what: str
-    limit: str
-    found: str
-    kept: bool
 
 
 def sample(at: float, service: Service, shot: Shot) -> Sample:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from loadtest import others
 from loadtest.tune.grid import Cell, Swept
-
-BUSY = 0.2  # cores: more than this taken by others, and the figures are theirs too
 
 
 def lessons(swept: Swept) -> str:
@@ -19,9 +18,8 @@ def said_of_winner(swept: Swept) -> str:
         said += f" {_cell(swept, best)} measured {swept.rate(best):,.0f}, which the noise does not tell apart from it."
     references = len(swept.runs[grid.reference])
     said += f" The first cell, measured {references} times, differed by {100 * swept.noise:.0f} % from itself."
-    others = max(run.other_cores for runs in swept.runs.values() for run in runs)
-    busy = f" **Other programs took up to {others:.1f} cores: measure again on a quiet machine.**"
-    return said + (busy if others > BUSY else "")
+    busy = max(run.other_cores for runs in swept.runs.values() for run in runs)
+    return f"{said} {others.warning(busy)}".rstrip()
 
 
 def said_of_columns(swept: Swept) -> str:

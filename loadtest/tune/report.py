@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loadtest import others
 from loadtest.sections import table
 from loadtest.service.run import Run
 from loadtest.tune.bound import bound_by
@@ -154,8 +155,8 @@ def notes(found: Findings) -> list[str]:
         "(MLPerf's early stopping, with each count divided by its design effect).",
     ]
     said += [f"Thrown away, for example: {rejected[0].rejected}."] if rejected else []
-    busy = max((run.other_cores for run in every), default=0.0)
-    said += [f"Other programs took up to {busy:.1f} cores: measure again on a quiet machine."] if busy > 0.2 else []
+    busy = others.warning(max((run.other_cores for run in every), default=0.0))
+    said += [busy] if busy else []
     said += [f"{found.named(setting)}: {why}" for setting, why in trials.broken.items()]
     return said
 

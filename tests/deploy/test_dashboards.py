@@ -268,6 +268,7 @@ def test_counts_add_up_over_the_workers(started: Services) -> None:
             float(v) for v in re.findall(r'^ekiben_predictions_total{.*model="iris".* (\S+)$', text, re.MULTILINE)
         )
 
+    time.sleep(2)  # a worker bins once a second: what came before this test is counted
     before = counted()
     assert {post(f"{url}/v2/models/iris/infer", body) for _ in range(40)} == {200}
     until = time.monotonic() + 5
