@@ -18,7 +18,7 @@ from serving.errors import NotFound, NotReady
 from serving.faults import KINDS, Faults
 from serving.jobs import Runner
 from serving.metrics import Families, Recorder
-from serving.runner import BatchingRunner
+from serving.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE, BatchingRunner
 from serving.sessions import Session, open_session, warm_up
 from serving.settings import Settings, chosen
 from serving.store import StoredForm, stored_forms
@@ -102,8 +102,15 @@ class Repository:
         timings = warm_up(session, signature, sorted({1, 2, 8, settings.max_batch_size}))
         if settings.dispatcher == "bentoml":
             return BentoDispatcherRunner(session, signature, recorder, **limits)
-        delay = settings.queue_delay_us / 1e6
-        return BatchingRunner(session, signature, recorder, timings=timings, queue_delay=delay, **limits)
+        return BatchingRunner(
+            session,
+            signature,
+            recorder,
+            timings=timings,
+            queue_delay=settings.queue_delay_us / 1e6,
+            inline_seconds=INLINE_SECONDS_ON_ONE_CORE if settings.one_core() else INLINE_SECONDS,
+            **limits,
+        )
 
     @property
     def models(self) -> list[str]:

@@ -31,6 +31,9 @@ Observe = Callable[[Batch, list[np.ndarray]], None]
 # An engine call longer than this goes to the thread. Measured with 0.4 ms calls: handing over and back, and the two
 # threads' quarrel over the interpreter's lock, cost more than the overlap gains; see docs/performance.md.
 INLINE_SECONDS = 1e-3
+# Where loop and thread share one core there is no overlap: a worker that fell behind, so that its batches grew until
+# they were handed over, became slower by that, and stayed behind. What is left is that the loop does not stand still.
+INLINE_SECONDS_ON_ONE_CORE = 1e-2
 # One in so many engine calls teaches EngineTime: enough to follow the machine, and a call of 5 µs is not held up by it.
 LEARN_EVERY = 8
 

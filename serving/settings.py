@@ -100,6 +100,10 @@ class Settings:
         """Engine threads per worker, so that workers × threads ≤ cores unless it was set."""
         return self.engine_threads or max(1, _cores() // self.workers)
 
+    def one_core(self) -> bool:
+        """Whether a worker has but one core, for its event loop and its engines' threads."""
+        return _cores() <= self.workers
+
     def pinned(self) -> dict[str, str]:
         """model → version, of the versions that are pinned."""
         pairs = [pair.strip().partition("=") for pair in self.versions.split(",") if pair.strip()]

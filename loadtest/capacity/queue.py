@@ -1,53 +1,45 @@
-"""A queue whose server takes everybody who waits as one batch: what this service is, with one worker.
+"""A queue whose server sleeps when nobody is there, and has to wake up: what a worker of this service is.
 
-Requests arrive by Poisson, λ a second; a batch of n takes a·n + b seconds. Y. Inoue, "Queueing analysis of GPU-based
-inference servers with dynamic batching: a closed-form characterization", Performance Evaluation 147, 2021
-(arXiv:1912.06322), gives the bound of the mean latency; with b = 0 and batches of one it would be M/D/1's.
+Requests arrive by Poisson, λ a second, at one server. Waking costs c, each request a more. This is M/G/1 with set-up
+times: M. Harchol-Balter, Performance Modeling and Design of Computer Systems, Cambridge 2013, §27.3, after P. D. Welch,
+"On a generalized M/G/1 queuing process in which the first customer of each busy period receives exceptional service",
+Operations Research 12, 1964. Without c it is M/G/1, and its mean wait that of Pollaczek and Khinchine.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import poisson
-
-TRUNCATED = 96  # requests of a batch that the chain of batch sizes tells apart: engine calls take 64 rows
-
 
 @dataclass(frozen=True)
-class BatchQueue:
-    """a, b: seconds of a request and of a batch."""
+class SetupQueue:
+    """a: seconds of a request; c: of a waking, always the same.
+
+    variation: squared coefficient of variation of a request's seconds, by which stalls enter.
+    """
 
     a: float
-    b: float
+    c: float
+    variation: float = 0.0
 
-    def latency(self, rate: float) -> float:
-        """Mean seconds in the system, an upper bound that is close to the exact value; inf where it is unstable."""
-        if rate * self.a >= 1:
-            return float("inf")
-        load, a, b = rate * self.a, self.a, self.b
-        few = (a + b) / (2 * (1 - load)) * (1 + 2 * rate * b + (1 - rate * b) / (1 + load))
-        many = 1.5 * b / (1 - load) + a / 2 * (load + 2) / (1 - load * load)
-        return min(few, many)
-
-    def batch(self, rate: float) -> float:
-        """Mean requests of a batch: the stationary mean of the chain in which the next batch is who came meanwhile."""
-        sizes = np.arange(1, TRUNCATED + 1)
-        came = rate * (self.a * sizes + self.b)
-        steps = poisson.pmf(np.arange(TRUNCATED + 1)[None, :], came[:, None])
-        steps[:, 1] += steps[:, 0]  # nobody came: the next batch is the next to come, alone
-        steps = steps[:, 1:]
-        steps[:, -1] += 1 - steps.sum(axis=1)
-        balance = steps.T - np.eye(TRUNCATED)
-        balance[-1] = 1  # one equation says nothing that the others do not: the shares add up to 1 instead
-        return float(np.linalg.solve(balance, np.eye(TRUNCATED)[-1]) @ sizes)
+    @property
+    def saturation(self) -> float:
+        """Requests a second that keep it busy all the time."""
+        return 1 / self.a
 
     def utilisation(self, rate: float) -> float:
-        """Share of the time in which it is busy."""
-        return rate * self.a + rate / self.batch(rate) * self.b
+        """Share of the time in which it is busy; Poisson arrivals wake it λ(1 − utilisation) times a second."""
+        return min(1.0, rate * (self.a + self.c) / (1 + rate * self.c))
 
     def rate_at(self, utilisation: float) -> float:
         """Requests a second at which it is busy for this share of the time."""
-        return float(brentq(lambda rate: self.utilisation(rate) - utilisation, 1e-6, 0.999 / self.a))
+        return utilisation / (self.a + self.c * (1 - utilisation))
+
+    def latency(self, rate: float) -> float:
+        """Mean seconds in the system; inf where the queue grows for ever."""
+        load = rate * self.a
+        if load >= 1:
+            return float("inf")
+        waiting = load * self.a * (1 + self.variation) / (2 * (1 - load))
+        waking = self.c * (2 + rate * self.c) / (2 * (1 + rate * self.c))
+        return self.a + waiting + waking

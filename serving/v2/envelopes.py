@@ -6,6 +6,8 @@ the next needs only its numbers read: half of what a small request costs. What i
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import simdjson
 
@@ -14,7 +16,7 @@ from serving.errors import BadInput
 from serving.v2.request import Asked
 from serving.v2.tensors import check_finite, numbers
 
-MARK = b'"data":['
+MARK = re.compile(rb'"data": ?\[')  # as compact writers have it, and as Python's json has it
 MOST = 64
 LONGEST = 1024
 
@@ -28,14 +30,16 @@ class Envelopes:
 
     def read(self, body: bytes) -> tuple[list[np.ndarray], int, Asked] | None:
         """Inputs, rows and outputs asked for, where this envelope is known and the numbers are right; else None."""
-        mark = body.find(MARK)
-        end = body.find(b"]", mark) + 1
-        known = self._known.get(body[: mark + 7] + body[end:])
+        if (found := MARK.search(body)) is None:
+            return None
+        start = found.end() - 1
+        end = body.find(b"]", start) + 1
+        known = self._known.get(body[:start] + body[end:])
         if known is None:
             return None
         shape, outputs = known
         try:
-            array = numbers(simdjson.Parser().parse(body[mark + 7 : end]), self._tensors[0], shape)
+            array = numbers(simdjson.Parser().parse(body[start:end]), self._tensors[0], shape)
         except (BadInput, TypeError, ValueError, RuntimeError):
             return None  # read in full, it is told in words
         inputs = [array]
@@ -48,10 +52,12 @@ class Envelopes:
 
         `"data"` stands in it once and nothing is escaped, so that the list behind it is the input's and no other.
         """
-        mark = body.find(MARK)
-        end = body.find(b"]", mark) + 1
-        envelope = body[: mark + 7] + body[end:]
-        nested = body[mark + 8 : mark + 9] == b"["
+        if (found := MARK.search(body)) is None:
+            return
+        start = found.end() - 1
+        end = body.find(b"]", start) + 1
+        envelope = body[:start] + body[end:]
+        nested = body[start + 1 : start + 2] == b"["
         plain = envelope.count(b'"data"') == 1 and b"\\" not in envelope and not nested
         if plain and len(inputs) == 1 and len(envelope) <= LONGEST:
             if len(self._known) >= MOST:

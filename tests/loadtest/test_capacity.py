@@ -1,6 +1,7 @@
-"""The model of cost: its queue against a simulation of it, its fit against known costs, and its answers."""
+"""The model of cost: its queue against a simulation and textbook values, its fit against known costs, its answers."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,84 +9,146 @@ import pytest
 
 from loadtest.capacity import report
 from loadtest.capacity.fit import Cost, Point, fit
-from loadtest.capacity.queue import BatchQueue
+from loadtest.capacity.measure import FITTED, HELD_OUT, Measured
+from loadtest.capacity.plot import draw
+from loadtest.capacity.queue import SetupQueue
 from loadtest.capacity.report import Study
 from tests.loadtest.figures import run
 
 
-def simulate(queue: BatchQueue, rate: float, requests: int = 50_000) -> tuple[float, float]:
-    """Mean latency and mean batch of a server that takes all who wait."""
-    arrivals = np.cumsum(np.random.default_rng(0).exponential(1 / rate, requests))
-    first, free, waited, batches = 0, 0.0, 0.0, 0
-    while first < requests:
-        start = max(free, float(arrivals[first]))
-        last = int(np.searchsorted(arrivals, start, side="right"))
-        free = start + queue.a * (last - first) + queue.b
-        waited += float((free - arrivals[first:last]).sum())
-        first, batches = last, batches + 1
-    return waited / requests, requests / batches
+def simulate(queue: SetupQueue, rate: float, requests: int = 200_000) -> tuple[float, float]:
+    """Mean latency and share of busy time of a server that wakes for whoever finds it asleep, and serves in order."""
+    random = np.random.default_rng(0)
+    arrivals = np.cumsum(random.exponential(1 / rate, requests))
+    takes = np.full(requests, queue.a)
+    if queue.variation:
+        takes = random.gamma(1 / queue.variation, queue.a * queue.variation, requests)
+    free, waited, busy = 0.0, 0.0, 0.0
+    for came, work in zip(arrivals.tolist(), takes.tolist(), strict=True):
+        woken = work if came < free else work + queue.c
+        free = max(free, came) + woken
+        waited += free - came
+        busy += woken
+    return waited / requests, busy / free
 
 
 @pytest.mark.parametrize("load", [0.1, 0.5, 0.8])
-@pytest.mark.parametrize(("a", "b"), [(40e-6, 20e-6), (10e-6, 100e-6), (50e-6, 1e-6)])
-def test_the_formulas_are_those_of_the_simulated_queue(a: float, b: float, load: float) -> None:
-    queue = BatchQueue(a, b)
-    latency, batch = simulate(queue, load / a)
-    assert 0.95 * latency < queue.latency(load / a) < 1.1 * latency  # an upper bound, and a close one
-    assert queue.batch(load / a) == pytest.approx(batch, rel=0.05)
+@pytest.mark.parametrize("queue", [SetupQueue(60e-6, 150e-6), SetupQueue(60e-6, 150e-6, 3.0), SetupQueue(1e-3, 0.0)])
+def test_the_formulas_are_those_of_the_simulated_queue(queue: SetupQueue, load: float) -> None:
+    latency, busy = simulate(queue, load / queue.a)
+    assert queue.latency(load / queue.a) == pytest.approx(latency, rel=0.06)
+    assert queue.utilisation(load / queue.a) == pytest.approx(busy, rel=0.02)
 
 
-def test_without_a_cost_of_a_batch_it_is_md1() -> None:
-    a, rate = 1e-3, 100.0
-    md1 = a + rate * a * a / (2 * (1 - rate * a))  # Pollaczek–Khinchine
-    assert BatchQueue(a, 1e-9).latency(rate) == pytest.approx(md1, rel=0.02)
+def test_without_waking_it_is_pollaczek_khinchine() -> None:
+    assert SetupQueue(1.0, 0.0).latency(0.5) == pytest.approx(1.5)  # M/D/1 at half load: a wait of half a service
+    assert SetupQueue(1.0, 0.0, 1.0).latency(0.5) == pytest.approx(2.0)  # M/M/1: 1/(μ − λ)
 
 
 def test_more_than_it_can_do_takes_for_ever() -> None:
-    assert math.isinf(BatchQueue(1e-3, 1e-3).latency(1000))
+    queue = SetupQueue(1e-3, 1e-3)
+    assert math.isinf(queue.latency(1000)) and queue.utilisation(2000) == 1 and queue.saturation == 1000
 
 
 def test_the_rate_at_a_utilisation_is_the_inverse() -> None:
-    queue = BatchQueue(40e-6, 20e-6)
-    assert queue.utilisation(queue.rate_at(0.8)) == pytest.approx(0.8, abs=1e-4)
+    queue = SetupQueue(60e-6, 150e-6)
+    assert queue.utilisation(queue.rate_at(0.8)) == pytest.approx(0.8)
 
 
-TRUE = Cost(0.01, BatchQueue(45e-6, 15e-6), 300e-6)
+TRUE = Cost(0.01, SetupQueue(60e-6, 150e-6, 3.0), 40e-6)
+TOP = 1 / 60e-6
 
 
-def points(rates: list[float], noise: float = 0.0) -> list[Point]:
+def points(shares: tuple[float, ...], noise: float = 0.0) -> list[Point]:
     random = np.random.default_rng(1)
-    return [
-        Point(rate, rate / TRUE.queue.batch(rate), TRUE.cores(rate) * (1 + random.normal(0, noise)), TRUE.latency(rate))
-        for rate in rates
-    ]
+
+    def noisy(value: float) -> float:
+        return value * (1 + random.normal(0, noise))
+
+    rates = [share * TOP for share in shares]
+    return [Point(rate, rate, noisy(TRUE.cores(rate)), noisy(TRUE.latency(rate)), 1.0) for rate in rates]
+
+
+def study(cost: Cost = TRUE, noise: float = 0.0, other_cores: float = 0.0) -> Study:
+    measured = Measured(0.01, TOP, points(FITTED, noise), points(HELD_OUT, noise), 150.0, other_cores)
+    return Study("iris-onnx", "a machine", measured, cost)
 
 
 def test_the_fit_finds_the_costs_that_made_the_points() -> None:
-    cost = fit(points([1000, 3000, 6000, 10_000, 14_000, 18_000]))
-    assert cost.queue.a == pytest.approx(45e-6, rel=0.02) and cost.queue.b == pytest.approx(15e-6, rel=0.05)
-    assert cost.idle == pytest.approx(0.01, abs=0.002) and cost.around == pytest.approx(300e-6, rel=0.02)
+    cost = fit(points(FITTED), TOP, 0.01)
+    assert cost.queue.a == pytest.approx(60e-6, rel=0.01) and cost.queue.c == pytest.approx(150e-6, rel=0.01)
+    assert cost.queue.variation == pytest.approx(3, rel=0.02) and cost.around == pytest.approx(40e-6, rel=0.05)
 
 
-def test_what_was_not_fitted_is_predicted_and_its_error_told() -> None:
-    study = Study("iris-onnx", fit(points([1000, 3000, 6000, 10_000], 0.02)), points([1000, 10_000]),
-                  points([8000, 15_000]), 150.0, 0.0, "a machine")  # fmt: skip
-    assert study.cost.cores(15_000) == pytest.approx(TRUE.cores(15_000), rel=0.15)
-    rows = report.held_table(study).splitlines()[2:]
-    assert rows[0].startswith("| 8,000/s |") and rows[1].startswith("| 15,000/s (beyond all fitted) |")
-    assert all(row.count("%") == 2 for row in rows)
+def test_the_fit_stands_noise_and_one_rate_that_was_disturbed() -> None:
+    given = points(FITTED, 0.02)
+    given[2] = replace(given[2], cores=1.3 * given[2].cores, latency=5 * given[2].latency)
+    cost = fit(given, 0.95 * TOP, 0.01)
+    assert cost.queue.a == pytest.approx(60e-6, rel=0.1) and cost.queue.c == pytest.approx(150e-6, rel=0.2)
+    for held in points(HELD_OUT):
+        assert cost.cores(held.rate) == pytest.approx(held.cores, rel=0.05)
+        assert cost.latency(held.rate) == pytest.approx(held.latency, rel=0.35)
 
 
-def test_replicas_and_their_price_follow_from_the_costs(tmp_path: Path) -> None:
-    study = Study("iris-onnx", TRUE, points([1000]), points([8000]), 150.0, 0.0, "a machine")
-    replicas = math.ceil(100_000 / TRUE.rate_at(0.8))
-    text = report.markdown(study, 100_000, 0.04, "c.png")
+def test_rates_far_below_saturation_do_not_let_the_fit_run_away() -> None:
+    given = [replace(p, cores=p.cores * (1.1 if p.rate < 0.15 * TOP else 0.97)) for p in points((0.1, 0.2, 0.3, 0.4))]
+    assert fit(given, 0.9 * TOP, 0.01).queue.a == pytest.approx(60e-6, rel=0.2)
+
+
+def test_a_negative_time_around_the_queue_is_found_too() -> None:
+    shifted = [replace(point, latency=point.latency - 80e-6) for point in points(FITTED)]
+    assert fit(shifted, TOP, 0.01).around == pytest.approx(-40e-6, rel=0.1)
+
+
+def test_what_was_not_fitted_is_told_with_its_errors() -> None:
+    off = Cost(TRUE.idle, SetupQueue(60e-6, 150e-6, 3.0), TRUE.around + 0.1 * TRUE.latency(0.6 * TOP))
+    rows = report.held_table(study(off)).splitlines()[2:]
+    assert rows[0].startswith("| 10,000/s |") and rows[1].startswith("| 14,167/s (beyond all fitted) |")
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    assert cells[3].endswith("0 %") and cells[7] == "+10 %"
+
+
+def test_replicas_and_their_price_follow_from_the_rate_measured() -> None:
+    found = study()
+    replicas = math.ceil(100_000 / (0.7 * TOP))
+    text = report.markdown(found, 100_000, 0.04, "c.png")
     assert f"need {replicas} replicas" in text and f"{replicas * 0.04:,.2f} an hour" in text and "assumed" in text
-    assert TRUE.cores(100_000 / replicas) <= 0.8 + 1e-3
-    report.draw(study, tmp_path / "c.png")
+    assert "a = 60.0 µs" in text and "c = 150 µs" in text and "measure again" not in text
+    assert "measure again" in report.markdown(study(other_cores=0.5), 100_000, 0.04, "c.png")
+
+
+@pytest.mark.parametrize("a", [60e-6, 40e-6])  # the worker measured, and one of which the fit thinks too well
+def test_no_answer_is_beyond_what_was_measured(a: float) -> None:
+    found = study(Cost(0.01, SetupQueue(a, 150e-6), 0.0))
+    highest = found.measured.highest
+    for target in (10.0, 100_000.0):
+        answers = [report.Answer.of(found, load, target) for load in report.LOADS]
+        assert all(answer.rate <= min(highest, answer.load / a) for answer in answers)
+        assert all(answer.rate * answer.replicas == pytest.approx(target) for answer in answers)
+
+
+def test_rates_held_out_lie_between_and_beyond_the_fitted_and_below_saturation() -> None:
+    assert min(FITTED) < min(HELD_OUT) < max(FITTED) < max(HELD_OUT) < 1
+    assert max(FITTED) > report.CHOSEN and max(HELD_OUT) > max(report.LOADS)
+
+
+def test_a_worker_that_cannot_keep_up_is_still_reported(tmp_path: Path) -> None:
+    slow = study(Cost(0.01, SetupQueue(80e-6, 150e-6), 0.0))  # by which 0.85 of the measured saturation is too much
+    assert "inf" in report.held_table(slow)
+    draw(slow, tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_rate_that_was_not_kept_up_with_is_named_and_no_answer() -> None:
+    found = study()
+    beyond = replace(found.measured.held_out[1], offered=15_500.0)
+    assert not beyond.kept_up
+    fell = replace(found, measured=replace(found.measured, held_out=[found.measured.held_out[0], beyond]))
+    assert "14,167/s of 15,500/s offered" in report.held_table(fell)
+    assert fell.measured.highest == max(FITTED) * TOP
+
+
 def test_a_point_is_the_median_of_its_rounds() -> None:
-    point = Point.of([run(achieved=rate, mean=mean) for rate, mean in ((99.0, 1.0), (101.0, 9.0), (100.0, 2.0))])
-    assert (point.rate, point.latency) == (100, 0.002)
+    given = ((99.0, 1.0), (101.0, 9.0), (100.0, 2.0))
+    point = Point.of([run(rate=102.0, achieved=rate, p50=half) for rate, half in given])
+    assert (point.offered, point.rate, point.latency) == (102, 100, 0.002) and point.kept_up

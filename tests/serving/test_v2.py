@@ -202,10 +202,10 @@ def test_any_json_anywhere_in_a_request_is_taken_or_bad_input(anything):
             assert 0 < len(str(error)) < 400
 
 
-def envelope_of(document):
-    """A fresh Envelopes that has read `document` once, and the body."""
+def envelope_of(document, between=":"):
+    """A fresh Envelopes that has read `document` once, and the body, with that between a key and its value."""
     tensors = (Tensor("x", "FP32", (-1, 3)),)
-    body = json.dumps(document, separators=(",", ":")).encode()
+    body = json.dumps(document, separators=(",", between)).encode()
     envelopes = Envelopes(tensors, finite=True)
     assert envelopes.read(body) is None
     inputs, _, outputs = parse(body, None).read(served(*tensors, outputs=[Tensor("y", "FP32", (-1, 1))]), 10)
@@ -213,8 +213,9 @@ def envelope_of(document):
     return envelopes, body
 
 
-def test_a_request_that_differs_in_its_numbers_only_is_read_alike():
-    envelopes, body = envelope_of({"inputs": [RIGHT]})
+@pytest.mark.parametrize("between", [":", ": "])
+def test_a_request_that_differs_in_its_numbers_only_is_read_alike(between):
+    envelopes, body = envelope_of({"inputs": [RIGHT]}, between)
     (array,), rows, outputs = envelopes.read(body.replace(b"[1,2,3]", b"[4.5, -6e-1 ,7]"))
     assert array.tolist() == [[4.5, np.float32(-0.6), 7.0]]
     assert (rows, outputs) == (1, [(0, False)])
