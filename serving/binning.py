@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import thread_time
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from serving.sessions import Batch
 
 
 class Binning:
-    """Sees to it that one form's recorder and watch, flushed once a second, do not hold more than a step until then."""
+    """Sees to it that one form's recorder and watch, flushed once a second, hold no more than a step until then."""
 
     def __init__(self, recorder: Recorder, watch: Watch) -> None:
         self._recorder, self._watch = recorder, watch
@@ -27,9 +28,18 @@ class Binning:
             self._loop.call_soon_threadsafe(self._step)
 
     def _step(self) -> None:
-        """Flush one of the two: requests come before the other."""
+        """Bin one of the two: requests come before the other."""
+        started = thread_time()
         self._due = False
         if self._watch.full:
-            self._watch.flush()
+            self._watch.bin()
         else:
-            self._recorder.flush()
+            self._recorder.bin()
+        self._recorder.families.recording.inc(thread_time() - started)
+
+    def flush(self) -> None:
+        """Bring the metrics up to now."""
+        started = thread_time()
+        self._recorder.flush()
+        self._watch.flush()
+        self._recorder.families.recording.inc(thread_time() - started)

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from time import thread_time
 from typing import Any
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import ValueClass
 
 from serving.errors import ServingError
-from serving.histograms import observe_many
 from serving.resources import Resources
+from serving.tallies import Binned
 
 SERVED = ("model", "form", "version")
 REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -154,13 +154,14 @@ class Recorder:
         families, labels = self.families, self.labels
         # From the start: a rate misses the first value of a series.
         self._failures = {reason: families.failures.labels(*labels, reason) for reason in REASONS}
-        self._histograms = [
+        histograms = [
             (self.v2, families.request.labels(*labels, "v2")),
             (self.native, families.request.labels(*labels, "native")),
             *((getattr(self, stage), families.stages[stage].labels(*labels)) for stage in STAGES),
             (self.batch, families.batch.labels(*labels)),
             (self.depth, families.depth.labels(*labels)),
         ]
+        self._binned = [(values, Binned(histogram)) for values, histogram in histograms]
 
     def failed(self, error: Exception) -> None:
         """Count an error by its reason; one that nobody foresaw is the engine's."""
@@ -172,12 +173,16 @@ class Recorder:
         """Whether so much is held that binning it begins to hold requests up."""
         return len(self.queue) >= FULL
 
-    def flush(self) -> None:
-        """Move what the lists hold into the histograms."""
-        started = thread_time()
-        for values, histogram in self._histograms:
+    def bin(self) -> None:
+        """Count what the lists hold by bucket."""
+        for values, binned in self._binned:
             if values:
                 taken = values[:]
                 del values[: len(taken)]
-                observe_many(histogram, taken)
-        self.families.recording.inc(thread_time() - started)
+                binned.add(np.fromiter(taken, np.float64, len(taken)))
+
+    def flush(self) -> None:
+        """Bring the histograms up to now."""
+        self.bin()
+        for _, binned in self._binned:
+            binned.flush()

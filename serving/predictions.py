@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bentos.contract import Arrays, Model, class_probabilities
-from serving.histograms import bounded, observe_many
 from serving.metrics import Families
+from serving.tallies import Binned, Counted, bounded
 
 # Classes that are counted by name. A model with more would mint as many series: the rest is counted as OTHER.
 CLASSES = 100
@@ -25,22 +25,27 @@ class Predictions:
         served = (certificate["model"], certificate["form"], certificate["version"])
         if model.labels:
             names = [*model.labels[:CLASSES], *[OTHER] * (len(model.labels) - CLASSES)]
-            self._classes = [families.predictions.labels(*served, name) for name in names]
-            self._confidence = families.confidence.labels(*served)
-            self._entropy = families.entropy.labels(*served)
+            self._classes = Counted([families.predictions.labels(*served, name) for name in names])
+            self._confidence = Binned(families.confidence.labels(*served))
+            self._entropy = Binned(families.entropy.labels(*served))
+            self._tallies: list[Binned | Counted] = [self._classes, self._confidence, self._entropy]
         else:
             edges = certificate["reference"]["prediction:value"]["edges"]
-            self._value = bounded(families.value, served, boundaries(edges))
+            self._value = Binned(bounded(families.value, served, boundaries(edges)))
+            self._tallies = [self._value]
 
     def count(self, outputs: Arrays, predicted: Arrays) -> None:
         """Add a batch of output tensors, and what the model's `predicted` makes of them. (n, …) and (n,) each"""
         if not self._labels:
-            return observe_many(self._value, predicted["value"])
-        for counter, rows in zip(self._classes, np.bincount(predicted["class"]), strict=False):
-            if rows:
-                counter.inc(int(rows))
-        observe_many(self._confidence, predicted["confidence"])
-        observe_many(self._entropy, entropy(class_probabilities(outputs)))
+            return self._value.add(predicted["value"])
+        self._classes.add(np.bincount(predicted["class"]))
+        self._confidence.add(predicted["confidence"])
+        self._entropy.add(entropy(class_probabilities(outputs)))
+
+    def flush(self) -> None:
+        """Write what was counted."""
+        for tally in self._tallies:
+            tally.flush()
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ class Served:
     stored: StoredForm
     runner: Runner
     recorder: Recorder
-    watch: Watch
+    binning: Binning
 
     @property
     def form(self) -> str:
@@ -87,17 +87,17 @@ class Repository:
         model = described_model(stored)
         session = open_session(model, stored.form, stored.file, self.settings.threads())
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
-        watch = Watch(model, stored.certificate, self.families)
+        binning = Binning(recorder, Watch(model, stored.certificate, self.families))
         self.families.refused.labels(*recorder.labels).set(0)
-        return Served(model, stored, self._runner(session, model.signature, recorder, watch), recorder, watch)
+        return Served(model, stored, self._runner(session, model.signature, recorder, binning), recorder, binning)
 
-    def _runner(self, session: Session, signature: Signature, recorder: Recorder, watch: Watch) -> Runner:
+    def _runner(self, session: Session, signature: Signature, recorder: Recorder, binning: Binning) -> Runner:
         settings = self.settings
         limits: dict[str, Any] = {
             "max_batch_size": settings.max_batch_size,
             "max_latency": settings.max_latency_ms / 1e3,
             "max_queue_rows": settings.max_queue_rows,
-            "observe": Binning(recorder, watch).observe,
+            "observe": binning.observe,
         }
         timings = warm_up(session, signature, sorted({1, 2, 8, settings.max_batch_size}))
         if settings.dispatcher == "bentoml":
@@ -150,8 +150,7 @@ class Repository:
     def flush(self) -> None:
         """Bring the metrics up to now."""
         for served in self.every_form():
-            served.recorder.flush()
-            served.watch.flush()
+            served.binning.flush()
 
     def keep_flushing(self, worker: int) -> None:
         """Flush once a second, so that any worker's scrape sees what all have counted; and show that this one lives."""

@@ -143,7 +143,7 @@ def inputs() -> list[Any]:
         ),
         lines(
             "Rows left out",
-            "Rows per second that were answered and not looked at: more came between two flushes than are held. Above "
+            "Rows per second that were answered and not looked at: more came in a second than is looked at. Above "
             "0, all that this page and the predictions say is of a part of the rows.",
             [(total("ekiben_unwatched_rows_total", OF, "form"), "{{form}}")],
             "ops",

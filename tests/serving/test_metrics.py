@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from bentos.contract import Field, Fields, Model, Signature, Tensor
 from serving.binning import Binning
 from serving.drift import ELEMENTS, FULL_ELEMENTS, FULL_ROWS, Watch
-from serving.histograms import bounded, observe_many
 from serving.metrics import FULL, Families, Recorder
 from serving.predictions import CLASSES, OTHER, boundaries, entropy
 from serving.resources import Resources
+from serving.tallies import Binned, bounded
 
 FEATURES = Tensor("x", "FP32", (-1, 2))
 CLASSIFIER = Model(
@@ -116,7 +116,9 @@ def test_two_models_of_one_histogram_have_each_their_own_boundaries():
     registry = CollectorRegistry()
     histogram = Histogram("value", "", ["model"], buckets=(0.0,), registry=registry)
     for model, buckets in {"a": [1.0, 2.0], "b": [1e6, 2e6]}.items():
-        observe_many(bounded(histogram, (model,), buckets), [1.5, 1.5e6])
+        binned = Binned(bounded(histogram, (model,), buckets))
+        binned.add(np.array([1.5, 1.5e6]))
+        binned.flush()
     assert registry.get_sample_value("value_bucket", {"model": "a", "le": "2.0"}) == 1
     assert registry.get_sample_value("value_bucket", {"model": "b", "le": "1e+06"}) == 1
     assert registry.get_sample_value("value_bucket", {"model": "b", "le": "2e+06"}) == 2
@@ -126,7 +128,10 @@ def test_two_models_of_one_histogram_have_each_their_own_boundaries():
 def test_observing_many_is_observing_each():
     values = np.random.default_rng(0).choice([0.5, 1.0, 1.5, 2.0, 7.0], 100)
     families = [Histogram("h", "", buckets=(1.0, 2.0), registry=CollectorRegistry()) for _ in range(2)]
-    observe_many(families[0], values)
+    binned = Binned(families[0])
+    binned.add(values[:30])
+    binned.add(values[30:])
+    binned.flush()
     for value in values:
         families[1].observe(value)
     one, other = ([s.value for s in f.collect()[0].samples if not s.name.endswith("_created")] for f in families)
@@ -159,39 +164,43 @@ def test_rows_that_are_left_out_are_said():
 
 
 @pytest.mark.parametrize("rows, columns", [(FULL_ROWS // 4, 2), (4, FULL_ELEMENTS // 16)])
-def test_what_is_full_is_counted_between_two_turns_of_the_loop_and_no_more_often(rows, columns):
+def test_what_is_full_is_binned_between_two_turns_of_the_loop_and_counted_once(rows, columns):
+    families = Families()
+    watch = Watch(CLASSIFIER, CERTIFICATE, families)
+
     async def observed():
-        families = Families()
-        binning = Binning(Recorder(families, ("m", "onnx", "1")), Watch(CLASSIFIER, CERTIFICATE, families))
-        counted = []
+        binning = Binning(Recorder(families, ("m", "onnx", "1")), watch)
         for _ in range(5):
             binning.observe([np.ones((rows, columns), np.float32)], [np.ones((rows, 2), np.float32)])
+            before = watch.full
             await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            counted.append(samples(families)["ekiben_drift_observed_total", "bin=00 quantity=input:a"] / rows)
-        return counted
+            yield before, watch.full
 
-    assert asyncio.run(observed()) == [0, 0, 0, 4, 4]
+    async def all_of_it():
+        return [seen async for seen in observed()]
+
+    assert asyncio.run(all_of_it()) == [(False, False)] * 3 + [(True, False), (False, False)]
+    watch.flush()
+    assert samples(families)["ekiben_drift_observed_total", "bin=00 quantity=input:a"] == 5 * rows
 
 
 def test_a_full_recorder_and_a_full_watch_are_binned_in_turns_of_their_own():
     async def observed():
         families = Families()
-        recorder = Recorder(families, ("m", "onnx", "1"))
-        binning = Binning(recorder, Watch(CLASSIFIER, CERTIFICATE, families))
+        recorder, watch = Recorder(families, ("m", "onnx", "1")), Watch(CLASSIFIER, CERTIFICATE, families)
+        binning = Binning(recorder, watch)
         recorder.queue.extend([1e-3] * FULL)
-        counted = []
         for rows in (FULL_ROWS, 1):
             binning.observe([np.ones((rows, 2), np.float32)], [np.ones((rows, 2), np.float32)])
+            before = watch.full, recorder.full
             await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            found = samples(families)
-            counted.append((
-                found["ekiben_drift_observed_total", "bin=00 quantity=input:a"], found["ekiben_queue_seconds_count", ""]
-            ))  # fmt: skip
-        return counted
+            yield before, (watch.full, recorder.full)
 
-    assert asyncio.run(observed()) == [(FULL_ROWS, 0), (FULL_ROWS, FULL)]
+    async def all_of_it():
+        return [seen async for seen in observed()]
+
+    both, one, none = (True, True), (False, True), (False, False)
+    assert asyncio.run(all_of_it()) == [(both, one), (one, none)]
 
 
 def test_which_form_is_served_and_since_when():
@@ -204,10 +213,14 @@ def test_which_form_is_served_and_since_when():
 
 def test_the_cost_of_recording_is_recorded():
     families = Families()
-    watch = Watch(CLASSIFIER, CERTIFICATE, families)
     before = samples(families)["ekiben_recording_seconds_total", ""]
-    watch.add([np.ones((10_000, 2), np.float32)], [np.ones((10_000, 2), np.float32)])
-    watch.flush()
+
+    async def observed():
+        binning = Binning(Recorder(families, ("m", "onnx", "1")), Watch(CLASSIFIER, CERTIFICATE, families))
+        binning.observe([np.ones((10_000, 2), np.float32)], [np.ones((10_000, 2), np.float32)])
+        binning.flush()
+
+    asyncio.run(observed())
     assert samples(families)["ekiben_recording_seconds_total", ""] > before == 0
 
 
