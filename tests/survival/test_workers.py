@@ -26,7 +26,7 @@ def test_a_killed_worker_is_replaced_and_only_what_it_held_is_lost(serve, record
     # As in BentoML's own images, where BentoML starts no worker twice.
     settings = {"EKIBEN_WORKERS": "2", "EKIBEN_MODELS": "iris", "BENTOML_CONTAINERIZED": "1"}
     with serve(**settings) as server, Load(server.url, 8) as load:
-        wait(lambda: load.answered > 100, 20, "hardly anything is answered")
+        wait(lambda: load.answered > 100 and server.log.count("is up") == 2, 20, "hardly anything is answered")
         victim, other = workers(server)
         held = len([c for c in victim.net_connections("tcp") if c.status == psutil.CONN_ESTABLISHED])
         killed = time.monotonic()
