@@ -8,6 +8,7 @@ Goodput, the slowest answer, how soon the rest is turned away, memory and recove
   make models                                    # once
   python -m loadtest.overload                    # 90 s; prints the verdict; exit code 1 if a promise is broken
   python -m loadtest.overload --write            # and writes table, verdict and plot into docs/reliability.md
+  python -m loadtest.overload --model homes --form sklearn --rows 4 --write     # the other case that is shown there
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--form", default="onnx", help="its form (onnx)")
     parser.add_argument("--rows", type=int, default=32, help="rows of a request (32)")
     parser.add_argument("--seconds", type=float, default=30, help="how long the overload lasts (30)")
-    parser.add_argument("--write", action="store_true", help="write into --doc, between <!-- overload --> marks")
+    parser.add_argument("--write", action="store_true", help="write into --doc, between <!-- overload-MODEL-FORM -->")
     parser.add_argument("--doc", type=Path, default=Path("docs/reliability.md"), help="(docs/reliability.md)")
     asked = parser.parse_args(given)
     if asked.seconds < 4 or asked.rows < 1:
@@ -79,8 +80,9 @@ def main(given: Sequence[str] | None = None) -> int:
     text = verdict(promises, load, caption)
     print(text)
     if asked.write:
-        picture = asked.doc.with_name("overload.png")
-        sections.replace(asked.doc, "overload", f"{text}\n\n![Overload, second by second]({picture.name})")
+        name = f"overload-{asked.model}-{asked.form}"
+        picture = asked.doc.with_name(f"{name}.png")
+        sections.replace(asked.doc, name, f"{text}\n\n![Overload, second by second]({picture.name})")
     else:
         picture = Path("build/overload/overload.png")
     plot.draw(told, phases, capacity, deadline, memory, caption, picture)

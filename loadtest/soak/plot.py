@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.stats import theilslopes
 
 from loadtest.soak.samples import ENOUGH, WARM_UP, Sample
 
@@ -23,8 +24,9 @@ def draw(samples: list[Sample], caption: str, path: Path) -> None:
         memory = [each.memory / 2**20 for each in samples]
         axes[0].plot(at, memory, color=BLUE, label="all workers")
         if len(samples) - warm >= ENOUGH:
-            line = np.poly1d(np.polyfit(at[warm:], memory[warm:], 1))
-            axes[0].plot(at[warm:], line(at[warm:]), color=RED, linestyle="--", label="line after the warm-up")
+            slope, start = theilslopes(memory[warm:], at[warm:])[:2]
+            line = [start + slope * minute for minute in at[warm:]]
+            axes[0].plot(at[warm:], line, color=RED, linestyle="--", label="line after the warm-up")
         middle = float(np.mean(memory[warm:] or memory))
         low, high = min(memory), max(memory)
         axes[0].set_ylim(min(low, middle * 0.98) - 1, max(high, middle * 1.02) + 1)

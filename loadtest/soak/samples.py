@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
+from scipy.stats import theilslopes
 
 from loadtest.openloop.loads import Shot
 from loadtest.promises import Promise
@@ -43,7 +44,7 @@ def sample(at: float, service: Service, shot: Shot) -> Sample:
 
 
 def judge(samples: list[Sample]) -> list[Promise]:
-    """After the warm-up. Growth is that of a straight line through the samples, by least squares, from end to end."""
+    """After the warm-up. Growth is that of a straight line through the samples, from end to end."""
     warm = samples[max(1, round(len(samples) * WARM_UP)) :]
     memory, latency = (grown(warm, name) for name in ("memory", "p50"))
     files = warm[-1].files - warm[0].files
@@ -57,9 +58,13 @@ def judge(samples: list[Sample]) -> list[Promise]:
 
 
 def grown(samples: list[Sample], name: str) -> float:
-    """What the line through a figure rises by over all samples, as a share of its mean; inf for fewer than ENOUGH."""
+    """What the line through a figure rises by over all samples, as a share of its median; inf for fewer than ENOUGH.
+
+    The line is that of Theil (1950) and Sen (1968), the median of the slopes between all pairs: in a slice in which the
+    machine did something else, a latency is a hundred times the others'.
+    """
     if len(samples) < ENOUGH:
         return float("inf")
     at, values = (np.array([getattr(each, what) for each in samples]) for what in ("at", name))
-    slope, _ = np.polyfit(at - at[0], values, 1)
-    return float(slope * (at[-1] - at[0]) / values.mean())
+    slope = theilslopes(values, at).slope
+    return float(slope * (at[-1] - at[0]) / np.median(values))
