@@ -8,7 +8,7 @@ Goodput, the slowest answer, how soon the rest is turned away, memory and recove
   make models                                    # once
   python -m loadtest.overload                    # 90 s; prints the verdict; exit code 1 if a promise is broken
   python -m loadtest.overload --write            # and writes table, verdict and plot into docs/reliability.md
-  python -m loadtest.overload --model homes --form sklearn --rows 4 --write     # the other case that is shown there
+  python -m loadtest.overload --model homes --form sklearn --rows 16 --write     # the other case that is shown there
 """
 
 from __future__ import annotations
