@@ -1,4 +1,5 @@
-"""What the service counts. The hot path only appends to lists; a flush, once a second and at each scrape, bins them.
+"""What the service counts. The hot path only appends to lists; they are binned when full, and at each flush: once a
+second, and at each scrape.
 
 Everything is a counter or a histogram in base units, so that workers and replicas add up exactly. Labels are model,
 form and version (and a reason or an interface, of few words), never a path or a client's word. prometheus_client keeps

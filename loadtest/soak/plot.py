@@ -9,25 +9,26 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.stats import theilslopes
 
-from loadtest.soak.samples import ENOUGH, WARM_UP, Sample
+from loadtest.soak.samples import ENOUGH, Sample, line, warmed_up
 
 BLUE, RED, INK, GREY = "#3d6b8e", "#c8442e", "#2b2f36", "#6b7480"
 
 
 def draw(samples: list[Sample], caption: str, path: Path) -> None:
     at = [each.at / 60 for each in samples]
-    warm = max(1, round(len(samples) * WARM_UP))
+    warm = warmed_up(samples)
     with plt.rc_context({"font.size": 9.5, "text.color": INK, "axes.labelcolor": INK}):
         figure, axes = plt.subplots(3, 1, figsize=(8.5, 7), sharex=True, layout="constrained", height_ratios=[2, 1, 2])
         memory = [each.memory / 2**20 for each in samples]
         axes[0].plot(at, memory, color=BLUE, label="all workers")
-        if len(samples) - warm >= ENOUGH:
-            slope, start = theilslopes(memory[warm:], at[warm:])[:2]
-            line = [start + slope * minute for minute in at[warm:]]
-            axes[0].plot(at[warm:], line, color=RED, linestyle="--", label="line after the warm-up")
-        middle = float(np.mean(memory[warm:] or memory))
+        if len(warm) >= ENOUGH:
+            slope, start = line(warm, "memory")
+            rising = [(start + slope * each.at) / 2**20 for each in warm]
+            axes[0].plot(
+                [each.at / 60 for each in warm], rising, color=RED, linestyle="--", label="line after the warm-up"
+            )
+        middle = float(np.mean([each.memory / 2**20 for each in warm or samples]))
         low, high = min(memory), max(memory)
         axes[0].set_ylim(min(low, middle * 0.98) - 1, max(high, middle * 1.02) + 1)
         axes[0].axhspan(middle * 0.995, middle * 1.005, color="#e6eef4", zorder=0, label="1 %")

@@ -45,7 +45,7 @@ def sample(at: float, service: Service, shot: Shot) -> Sample:
 
 def judge(samples: list[Sample]) -> list[Promise]:
     """After the warm-up. Growth is that of a straight line through the samples, from end to end."""
-    warm = samples[max(1, round(len(samples) * WARM_UP)) :]
+    warm = warmed_up(samples)
     memory, latency = (grown(warm, name) for name in ("memory", "p50"))
     files = warm[-1].files - warm[0].files
     failed = sum(each.failed for each in samples)
@@ -58,13 +58,22 @@ def judge(samples: list[Sample]) -> list[Promise]:
 
 
 def grown(samples: list[Sample], name: str) -> float:
-    """What the line through a figure rises by over all samples, as a share of its median; inf for fewer than ENOUGH.
-
-    The line is that of Theil (1950) and Sen (1968), the median of the slopes between all pairs: in a slice in which the
-    machine did something else, a latency is a hundred times the others'.
-    """
+    """What the line through a figure rises by over all samples, as a share of its median; inf for fewer than ENOUGH."""
     if len(samples) < ENOUGH:
         return float("inf")
-    at, values = (np.array([getattr(each, what) for each in samples]) for what in ("at", name))
-    slope = theilslopes(values, at).slope
-    return float(slope * (at[-1] - at[0]) / np.median(values))
+    slope, _ = line(samples, name)
+    return float(slope * (samples[-1].at - samples[0].at) / np.median([getattr(each, name) for each in samples]))
+
+
+def line(samples: list[Sample], name: str) -> tuple[float, float]:
+    """A figure's slope a second, and where its line begins at 0 s.
+
+    The line of Theil (1950) and Sen (1968), the median of the slopes between all pairs: in a slice in which the machine
+    did something else, a latency is a hundred times the others'.
+    """
+    found = theilslopes([getattr(each, name) for each in samples], [each.at for each in samples])
+    return float(found.slope), float(found.intercept)
+
+
+def warmed_up(samples: list[Sample]) -> list[Sample]:
+    return samples[max(1, round(len(samples) * WARM_UP)) :]

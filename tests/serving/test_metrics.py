@@ -170,16 +170,15 @@ def test_what_is_full_is_binned_between_two_turns_of_the_loop_and_counted_once(r
 
     async def observed():
         binning = Binning(Recorder(families, ("m", "onnx", "1")), watch)
+        seen = []
         for _ in range(5):
             binning.observe([np.ones((rows, columns), np.float32)], [np.ones((rows, 2), np.float32)])
             before = watch.full
             await asyncio.sleep(0)
-            yield before, watch.full
+            seen.append((before, watch.full))
+        return seen
 
-    async def all_of_it():
-        return [seen async for seen in observed()]
-
-    assert asyncio.run(all_of_it()) == [(False, False)] * 3 + [(True, False), (False, False)]
+    assert asyncio.run(observed()) == [(False, False)] * 3 + [(True, False), (False, False)]
     watch.flush()
     assert samples(families)["ekiben_drift_observed_total", "bin=00 quantity=input:a"] == 5 * rows
 
@@ -190,17 +189,16 @@ def test_a_full_recorder_and_a_full_watch_are_binned_in_turns_of_their_own():
         recorder, watch = Recorder(families, ("m", "onnx", "1")), Watch(CLASSIFIER, CERTIFICATE, families)
         binning = Binning(recorder, watch)
         recorder.queue.extend([1e-3] * FULL)
+        seen = []
         for rows in (FULL_ROWS, 1):
             binning.observe([np.ones((rows, 2), np.float32)], [np.ones((rows, 2), np.float32)])
             before = watch.full, recorder.full
             await asyncio.sleep(0)
-            yield before, (watch.full, recorder.full)
-
-    async def all_of_it():
-        return [seen async for seen in observed()]
+            seen.append((before, (watch.full, recorder.full)))
+        return seen
 
     both, one, none = (True, True), (False, True), (False, False)
-    assert asyncio.run(all_of_it()) == [(both, one), (one, none)]
+    assert asyncio.run(observed()) == [(both, one), (one, none)]
 
 
 def test_which_form_is_served_and_since_when():
