@@ -73,6 +73,7 @@ class Chain:
                     **os.environ,
                     "BENTOML_HOME": str(shared_home(self._store, home)),
                     "EKIBEN_FORMS": "optimized,int8",
+                    "EKIBEN_LOG_REQUESTS_PER_SECOND": "10000",  # no line is left out
                     **{f"EKIBEN_CHAIN_{name.upper()}": str(value) for name, value in settings.items()},
                 },
                 stdout=log,
@@ -95,6 +96,14 @@ class Chain:
 
     def log(self, url):
         return (self._folder / url.rpartition(":")[2] / "serve.log").read_text()
+
+    def lines(self, url, words, seconds=10):
+        """The log's lines with these words; a stage writes them after its answer."""
+        deadline = time.monotonic() + seconds
+        while not (found := [line for line in self.log(url).splitlines() if words in line]):
+            assert time.monotonic() < deadline, f"{words} is not in the log of {url}:\n{self.log(url)}"
+            time.sleep(0.02)
+        return found
 
     def stop(self):
         for process in self._processes:
@@ -165,8 +174,8 @@ def test_one_trace_goes_through_all_stages_and_comes_back(chain, front):
     transport = next(name for name, url in chain.fronts.items() if url == str(front.base_url).rstrip("/"))
     model = next(url for url in chain.models if url.endswith(answer.json()["replica"].rpartition(":")[2]))
     for url in (chain.fronts[transport], chain.preprocess[transport], model):
-        lines = [line for line in chain.log(url).splitlines() if trace in line]
-        assert len(lines) == 1 and "status=200" in lines[0], url
+        (line,) = chain.lines(url, trace)
+        assert "status=200" in line, url
 
 
 @pytest.mark.parametrize("said", [None, "nonsense", f"00-{'0' * 32}-{'1' * 16}-01"])
