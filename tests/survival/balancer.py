@@ -34,10 +34,17 @@ def balancer(*ports: int) -> Iterator[str]:
                 await target.drain()
         target.close()
 
+    async def ended() -> None:
+        server.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
     server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", here), loop).result()
     try:
         yield f"http://127.0.0.1:{here}"
     finally:
-        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(ended(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
