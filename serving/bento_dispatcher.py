@@ -61,8 +61,7 @@ class BentoDispatcherRunner:
     def held(self) -> float:
         return 0.0  # the dispatcher keeps to itself what it holds
 
-    def admit(self, rows: int) -> None:
-        """It refuses by itself, once it is asked."""
+    full = None  # it refuses by itself, once it is asked
 
     def _run(self, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
         batch = [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]

@@ -17,9 +17,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.errors import BadInput, ClientGone, HeadTooLarge, ServingError, TooManyConnections, TooSlow
-from serving.exchange import Peer, Take
+from serving.exchange import Take
 from serving.heads import LONGEST, AnswerHeads, Head, Known, RequestHeads, lines, split
-from serving.http import JSON, App, Header, Router, Routes, Scope, in_words
+from serving.http import JSON, App, Header, Router, Routes, Scope
 from serving.keys import Keys
 from serving.logs import REQUESTS
 from serving.trace import WELL_FORMED, new_trace
@@ -74,6 +74,7 @@ class Connection(HttpToolsProtocol):
     _first: Head | None = None  # the head that uvicorn's parser reads, if it may be worth remembering
     _take: Take | None = None  # what takes the body that is arriving
     _missing = 0
+    _keeps = True  # whether the body is wanted
     _held = b""
 
     def __init__(self, config: Any, *state: Any, **more: Any) -> None:
@@ -121,32 +122,36 @@ class Connection(HttpToolsProtocol):
             self.trace = traced[1]
         else:  # what stands there need not even be one header
             return self._parse(data)
-        take = known.take if known.key is None else self._kept(known)
+        take = self._refusing(known)
+        self._keeps = take is None
         if len(data) == end + head.length:
-            self._ask(take, data[end:])
+            self._ask(take or known.taker.take, data[end:] if self._keeps else b"")
         else:
-            self._take, self._missing = take, head.length
+            self._take, self._missing = take or known.taker.take, head.length
             self._more(data[end:])
 
-    def _kept(self, known: Known) -> Take:
-        """What takes the body, if the head's key lets it; else what refuses it once it is there."""
-        keys, key = self._front.keys, known.key
-        assert keys is not None and key is not None
-        try:
-            keys.look()
-            key.spend()
-        except ServingError as error:
-            return partial(self._not_taken, error)
-        return known.take
+    def _refusing(self, known: Known) -> Take | None:
+        """What refuses a request once its body has come, of which nothing is kept; None if it is taken."""
+        if known.key is not None:
+            assert self._front.keys is not None
+            try:
+                self._front.keys.look()
+                known.key.spend()
+            except ServingError as error:
+                return partial(self._turn_away, error)
+        if (full := known.taker.full) is not None:
+            return lambda body, peer: known.taker.refuse(full, peer)
+        return None
 
-    def _not_taken(self, error: ServingError, body: bytes, peer: Peer) -> None:
+    def _turn_away(self, error: ServingError, *_: Any) -> None:
         REQUESTS.failed(self.trace, error)
         self.refuse(error)
 
     def _more(self, data: bytes) -> None:
         """A body's further bytes, and perhaps those of the next request."""
         part = data[: self._missing]
-        self._parts.append(part)
+        if self._keeps:
+            self._parts.append(part)
         self._missing -= len(part)
         if self._take is not None and not self._missing:
             take, body = self._take, b"".join(self._parts)
@@ -169,8 +174,7 @@ class Connection(HttpToolsProtocol):
             self._write(*self._refusal(error))
 
     def _refusal(self, error: ServingError) -> tuple[bytes, bytes]:
-        body = in_words(error)
-        return self._head(error.status, JSON, error.headers, len(body)), body
+        return self._head(error.status, JSON, error.headers, len(error.body)), error.body
 
     def _head(self, status: int, kind: Header, further: tuple[Header, ...], size: int) -> bytes:
         known = self._front.answer_heads.of(self.server_state.default_headers, status, kind)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from serving.errors import ServingError
-from serving.exchange import Take, Written
+from serving.exchange import Taker, Written
 from serving.http import Header, Receive, Scope, Send, client_of, read_body, send_bytes, send_error
 from serving.trace import TRACE
 
@@ -14,19 +14,21 @@ from serving.trace import TRACE
 class Direct:
     """A route whose requests are opened by their head, then taken with their body."""
 
-    def __init__(self, opened: Callable[[Scope], Take], failed: Callable[[Exception], None], most_bytes: int) -> None:
+    def __init__(self, opened: Callable[[Scope], Taker], failed: Callable[[Exception], None], most_bytes: int) -> None:
         """`opened` may refuse by raising, which `failed` counts, as it does a body of over `most_bytes`."""
         self.opened, self._failed, self.most_bytes = opened, failed, most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         peer = AsgiPeer(scope["trace"], receive)
         try:
-            take = self.opened(scope)
+            taker = self.opened(scope)
+            if (error := taker.full) is not None:
+                raise type(error)(str(error))  # the one that is kept would gather tracebacks
             body = await read_body(scope, receive, self.most_bytes)
         except ServingError as error:
             self._failed(error)
             raise
-        take(body, peer)
+        taker.take(body, peer)
         told = await peer.told
         if isinstance(told, ServingError):
             await send_error(send, told, peer.trace)

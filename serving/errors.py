@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
+from http import HTTPStatus
+
+import orjson
 
 log = logging.getLogger("bentoml.ekiben")
 
@@ -13,6 +17,11 @@ class ServingError(Exception):
     status = 500
     reason = "engine"
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    @cached_property
+    def body(self) -> bytes:
+        """`{"error": "…"}`"""
+        return orjson.dumps({"error": str(self) or HTTPStatus(self.status).phrase})
 
 
 class BadInput(ServingError):

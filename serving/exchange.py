@@ -35,8 +35,45 @@ class Peer(Protocol):
     def refuse(self, error: ServingError) -> None: ...
 
 
-# Takes a whole body and sees to it that the peer is told.
+class Taker(Protocol):
+    """What takes the requests that begin with one head."""
+
+    @property
+    def full(self) -> ServingError | None:
+        """Why none can be taken now, which is known before there is a body."""
+
+    @property
+    def take(self) -> Take:
+        """Takes a whole body and sees to it that the peer is told."""
+
+    def refuse(self, error: ServingError, peer: Peer) -> None:
+        """Count and tell what was `full`."""
+
+
 Take = Callable[[bytes, Peer], None]
+
+
+class Taking:
+    """Takes requests of one interface to one form, while its runner has room."""
+
+    __slots__ = ("_interface", "_served", "take")
+
+    def __init__(self, interface: str, served: Served, take: Take) -> None:
+        self._interface, self._served, self.take = interface, served, take
+
+    @property
+    def full(self) -> ServingError | None:
+        return self._served.runner.full
+
+    def refuse(self, error: ServingError, peer: Peer) -> None:
+        refuse(self._interface, self._served, error, peer)
+
+
+def refuse(interface: str, served: Served, error: ServingError, peer: Peer) -> None:
+    """Count, log and tell an error."""
+    served.recorder.failed(error)
+    REQUESTS.failed(peer.trace, error, (*served.recorder.labels, interface))
+    peer.refuse(error)
 
 
 class Exchange:
@@ -92,17 +129,12 @@ class Exchange:
         recorder.postprocess.append(ended - computed)
         getattr(recorder, self.interface).append(ended - self._started)
         if REQUESTS.answers.take(ended):
-            REQUESTS.answered(self._peer.trace, self._who(), self._said(computed, ended))
+            who = (*recorder.labels, self.interface)
+            REQUESTS.answered(self._peer.trace, who, self._said(computed, ended))
 
     def set_exception(self, error: Exception, /) -> None:
         self._done = True
-        told = foreseen(error, self._peer.trace)
-        self._served.recorder.failed(told)
-        REQUESTS.failed(self._peer.trace, told, self._who())
-        self._peer.refuse(told)
-
-    def _who(self) -> tuple[str, str, str, str]:
-        return (*self._served.recorder.labels, self.interface)
+        refuse(self.interface, self._served, foreseen(error, self._peer.trace), self._peer)
 
     def _said(self, computed: float, ended: float) -> dict[str, float]:
         """What the log says of an answer: rows, and milliseconds by stage."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from serving.direct import Direct
 from serving.errors import ServingError
-from serving.exchange import Take
+from serving.exchange import Taker
 from serving.http import Header, Router, Scope
 from serving.keys import Key
 from serving.trace import LENGTH, TRACE, TRACEPARENT
@@ -52,7 +53,7 @@ def split(data: bytes, end: int) -> Head | None:
 class Known(NamedTuple):
     """What takes the bodies of requests with such a head, how long they may be, and whose key is in it."""
 
-    take: Take
+    taker: Taker
     most_bytes: int
     key: Key | None
 
@@ -72,12 +73,12 @@ class RequestHeads:
         if not isinstance(app, Direct) or scope["http_version"] != "1.1" or not _plain(scope["headers"]):
             return
         try:
-            key, take = router.key_of(scope), app.opened(scope)
+            key, taker = router.key_of(scope), app.opened(scope)
         except ServingError:  # told in words by ASGI
             return
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[head.alike] = Known(take, app.most_bytes, key)
+        self._known[head.alike] = Known(taker, app.most_bytes, key)
 
 
 def _plain(headers: list[Header]) -> bool:
@@ -100,5 +101,6 @@ class AnswerHeads:
         return head
 
 
+@lru_cache(MOST)
 def lines(headers: tuple[Header, ...]) -> bytes:
     return b"".join([b"%b: %b\r\n" % pair for pair in headers])

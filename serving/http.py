@@ -7,7 +7,6 @@ answered here: it reaches neither BentoML's middleware nor a metric's label.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -161,12 +160,7 @@ async def send_json(send: Send, value: Any, status: int = 200, *further: Header)
 async def send_error(send: Send, error: ServingError, trace: bytes) -> None:
     """`{"error": "…"}` with the error's status; a client that has gone is told nothing."""
     if not isinstance(error, ClientGone):
-        await send_bytes(send, in_words(error), JSON, error.status, (TRACE, trace), *error.headers)
-
-
-def in_words(error: ServingError) -> bytes:
-    """The body of an error's answer."""
-    return orjson.dumps({"error": str(error) or HTTPStatus(error.status).phrase})
+        await send_bytes(send, error.body, JSON, error.status, (TRACE, trace), *error.headers)
 
 
 def get(value: Callable[[Mapping[str, str]], Any]) -> dict[str, App]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from serving.errors import EngineError
+from serving.errors import EngineError, Overloaded
 from serving.sessions import Batch
 
 
@@ -44,8 +44,9 @@ class Runner(Protocol):
     def pending(self) -> int:
         """Rows that wait."""
 
-    def admit(self, rows: int) -> None:
-        """Overloaded, where so many rows more could not be answered in time; before anything is made of them."""
+    @property
+    def full(self) -> Overloaded | None:
+        """Why not even one row more could be answered in time: an error that is made once, and not to be raised."""
 
     @property
     def delivering(self) -> Job | None:

@@ -155,6 +155,7 @@ class Recorder:
         families, labels = self.families, self.labels
         # From the start: a rate misses the first value of a series.
         self._failures = {reason: families.failures.labels(*labels, reason) for reason in REASONS}
+        self._failed = dict.fromkeys(REASONS, 0)
         histograms = [
             (self.v2, families.request.labels(*labels, "v2")),
             (self.native, families.request.labels(*labels, "native")),
@@ -166,8 +167,7 @@ class Recorder:
 
     def failed(self, error: Exception) -> None:
         """Count an error by its reason; one that nobody foresaw is the engine's."""
-        reason = error.reason if isinstance(error, ServingError) else ServingError.reason
-        self._failures[reason].inc()
+        self._failed[error.reason if isinstance(error, ServingError) else ServingError.reason] += 1
 
     @property
     def full(self) -> bool:
@@ -187,3 +187,7 @@ class Recorder:
         self.bin()
         for _, binned in self._binned:
             binned.flush()
+        for reason, count in self._failed.items():
+            if count:
+                self._failures[reason].inc(count)
+                self._failed[reason] = 0

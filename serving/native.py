@@ -19,7 +19,7 @@ from bentos.contract import Fields, Model, PayloadError
 from serving.depth import MOST
 from serving.direct import Direct
 from serving.errors import BadInput, DeadlineExceeded, UnsupportedMedia
-from serving.exchange import Exchange, Peer, Take, Written
+from serving.exchange import Exchange, Peer, Taker, Taking, Written
 from serving.http import JSON, App, Receive, Routes, Scope, Send, header, query, send_json
 from serving.payloads import field_reader
 from serving.pictures import check_pictures
@@ -99,16 +99,15 @@ class Predict:
     def app(self) -> Direct:
         return Direct(self.opened, self._default.recorder.failed, self._repository.settings.max_body_bytes)
 
-    def opened(self, scope: Scope) -> Take:
+    def opened(self, scope: Scope) -> Taker:
         """What takes the bodies of requests with this head. BadInput, NotFound, NotReady"""
         served = _asked_form(self._name, scope, self._repository) if scope["query_string"] else self._default
         kind = header(scope, b"content-type") or b"application/json"
-        return partial(self._take, scope["path"], served, kind)
+        return Taking(Prediction.interface, served, partial(self._take, scope["path"], served, kind))
 
     def _take(self, path: str, served: Served, kind: bytes, body: bytes, peer: Peer) -> None:
         prediction = Prediction(peer, served)
         try:
-            served.runner.admit(1)
             payloads, prediction.several = self._read(body, kind)
             if len(payloads) > self._most_rows:
                 raise BadInput(f"{len(payloads)} rows in one request, the limit is {self._most_rows}")

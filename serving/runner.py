@@ -77,6 +77,8 @@ class BatchingRunner:
         self._thread: threading.Thread | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self.delivering: Job | None = None
+        self._no_room = Overloaded(f"{max_queue_rows} rows are waiting, as many as EKIBEN_MAX_QUEUE_ROWS allows")
+        self._too_late = Overloaded(f"what waits is over {max_latency * 1e3:.0f} ms of work (EKIBEN_MAX_LATENCY_MS)")
 
     def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
         """Queue one request of `rows` rows; `client` knows whether it has hung up."""
@@ -86,7 +88,7 @@ class BatchingRunner:
 
     def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None:
         """As `submit`, for a waiter of the caller's own."""
-        self.admit(rows)
+        self._admit(rows)
         if rows > self._max_batch_size:
             return settle(asyncio.ensure_future(self._split(inputs, rows, client)), waiter)
         self._queue.append(Job(inputs, rows, waiter, client))
@@ -94,19 +96,29 @@ class BatchingRunner:
         if not (self._scheduled or self._busy):
             self._schedule()
 
-    def admit(self, rows: int) -> None:
+    def _admit(self, rows: int) -> None:
         """Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
-        queued, batch = self._queued, self._max_batch_size
-        if queued + rows > self._max_queue_rows:
+        if self._queued + rows > self._max_queue_rows:
             raise Overloaded(
-                f"{queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait, which"
+                f"{self._queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait, which"
                 " EKIBEN_MAX_QUEUE_ROWS sets"
             )
-        if queued >= batch and (wait := queued / batch * self._engine_time.estimate(batch)) > self._max_latency:
+        if (wait := self._wait()) > self._max_latency:
             raise Overloaded(
-                f"{queued} rows are waiting, {wait * 1e3:.0f} ms of work; EKIBEN_MAX_LATENCY_MS allows"
+                f"{self._queued} rows are waiting, {wait * 1e3:.0f} ms of work; EKIBEN_MAX_LATENCY_MS allows"
                 f" {self._max_latency * 1e3:.0f}"
             )
+
+    @property
+    def full(self) -> Overloaded | None:
+        if self._queued >= self._max_queue_rows:
+            return self._no_room
+        return self._too_late if self._wait() > self._max_latency else None
+
+    def _wait(self) -> float:
+        """Seconds of work that wait, where it is more than the next batch."""
+        batch = self._max_batch_size
+        return self._queued / batch * self._engine_time.estimate(batch) if self._queued >= batch else 0.0
 
     @property
     def pending(self) -> int:

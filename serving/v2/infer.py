@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.direct import Direct
 from serving.errors import BadInput, TooLarge, UnsupportedMedia
-from serving.exchange import Exchange, Header, Peer, Take, Written
+from serving.exchange import Exchange, Header, Peer, Taker, Taking, Written
 from serving.http import JSON, Scope
 from serving.repository import Repository, Served
 from serving.v2.envelopes import Envelopes
@@ -55,15 +55,15 @@ class Infer:
     def app(self) -> Direct:
         return Direct(self.opened, self._default.recorder.failed, self._most_bytes)
 
-    def opened(self, scope: Scope) -> Take:
+    def opened(self, scope: Scope) -> Taker:
         """What takes the bodies of requests with this head. UnsupportedMedia"""
         length, encoding = _declared(scope)
-        return partial(self._take, scope["path"], length, encoding)
+        take = partial(self._take, scope["path"], length, encoding)
+        return Taking(Inference.interface, self._default, take)
 
     def _take(self, path: str, length: bytes | None, encoding: bytes | None, body: bytes, peer: Peer) -> None:
         inference = Inference(peer, self._default)
         try:
-            self._default.runner.admit(1)  # before it is parsed: to refuse must cost little
             if encoding is not None:
                 body = _decompressed(body, encoding, self._most_bytes)
             served, inputs, rows = self._read(inference, length, body)

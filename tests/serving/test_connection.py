@@ -9,7 +9,7 @@ import uvicorn
 from serving import connection
 from serving.connection import Connection, Front, Limits
 from serving.direct import Direct
-from serving.errors import BadInput, ClientGone, foreseen
+from serving.errors import BadInput, ClientGone, Overloaded, foreseen
 from serving.heads import split
 from serving.http import JSON
 from tests.serving.uvicorn_server import serving
@@ -26,11 +26,16 @@ class Echo:
         self.parsed = 0
         self.peers = []
 
+    full = None
+
     def opened(self, scope):
         self.parsed += 1
         if scope["query_string"]:
             raise BadInput("no query, please")
-        return self.take
+        return self
+
+    def refuse(self, error, peer):
+        peer.refuse(error)
 
     def take(self, body, peer):
         self.peers.append(type(peer).__name__)
@@ -146,6 +151,38 @@ async def test_errors_are_told_alike_and_the_connection_goes_on():
     assert [head.split()[1] for head, _ in found] == [b"200", b"400", b"500", b"200"]
     assert by_asgi[1] == found[1][1]
     assert echo.peers == ["AsgiPeer", "Connection", "Connection", "Connection", "AsgiPeer"]
+
+
+@pytest.mark.parametrize("cut", [-7, -1, None])
+async def test_while_none_can_be_taken_bodies_are_let_go_and_the_connection_goes_on(cut):
+    echo = Echo()
+    request = post(b"[1, 2, 3, 4]")
+    async with direct(echo) as port:
+        await ask(port, request)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for full in (Overloaded("full"), None):
+            echo.full = full
+            writer.write(request[:cut])
+            await asyncio.sleep(0.02)
+            echo.full = full and Overloaded("too late to matter")
+            writer.write(request[cut:] if cut else b"")
+            ((head, body),) = await answers(reader)
+            if full:
+                assert (head.split()[1], body) == (b"429", b'{"error":"full"}')
+                assert b"\r\nretry-after: 1\r\n" in head
+            else:
+                assert body == b"[1, 2, 3, 4]"
+        writer.close()
+    assert len(echo.peers) == 2
+
+
+async def test_none_can_be_taken_by_asgi_either():
+    echo = Echo()
+    echo.full = Overloaded("full")
+    async with direct(echo) as port:
+        found = await ask(port, post(b"x" * 200_000, b"expect: nothing"), post(b"x", b"expect: nothing"), count=2)
+    assert [(head.split()[1], body) for head, body in found] == [(b"429", b'{"error":"full"}')] * 2
+    assert echo.full.__traceback__ is None and not echo.peers
 
 
 async def test_a_trace_is_the_clients_or_a_new_one():
