@@ -14,6 +14,7 @@ from _bentoml_sdk.service import Service
 
 from serving.connection import Front, Limits, accept_directly
 from serving.keys import Keys
+from serving.listening import take_all
 from serving.pulse import FAILED, Pulse
 from serving.settings import Settings, chosen
 from serving.store import stored_forms
@@ -40,8 +41,9 @@ class LeanService(Service):
         return self.instance
 
     def to_asgi(self, is_main: bool = True) -> Front:
-        accept_directly()
         settings = Settings.read()
+        accept_directly()
+        take_all(settings.workers)
         limits = Limits(settings.connections(), settings.body_timeout_s)
         keys = Keys(Path(settings.api_keys_file), settings.workers) if settings.api_keys_file else None
         return Front(super().to_asgi(is_main), THEIRS, lambda: self.instance.routes(), limits, keys)
