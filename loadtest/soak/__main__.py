@@ -47,7 +47,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--load", type=float, default=0.7, help="share of the capacity (0.7)")
     parser.add_argument("--model", default="digits", help="a model in the store (digits)")
     parser.add_argument("--form", default="onnx", help="its form (onnx)")
-    parser.add_argument("--workers", type=int, default=2, help="EKIBEN_WORKERS (2)")
+    parser.add_argument("--workers", type=int, help="EKIBEN_WORKERS (one for each core of the service)")
     parser.add_argument("--write", action="store_true", help="write into --doc, between <!-- soak --> marks")
     parser.add_argument("--doc", type=Path, default=Path("docs/reliability.md"), help="(docs/reliability.md)")
     asked = parser.parse_args(given)
@@ -61,7 +61,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def main(given: Sequence[str] | None = None) -> int:
     asked = arguments(given)
     cores = Cores.split()
-    settings = {"EKIBEN_MODELS": asked.model, "EKIBEN_WORKERS": str(asked.workers)}
+    workers = asked.workers or cores.count
+    settings = {"EKIBEN_MODELS": asked.model, "EKIBEN_WORKERS": str(workers)}
     try:
         with running(settings, cores, FOLDER / "serve.log") as service:
             questions = Questioner(asked.model, binary=False).of(service, f"{asked.model}-{asked.form}")
@@ -72,7 +73,7 @@ def main(given: Sequence[str] | None = None) -> int:
         print(f"no soak: {error}", file=sys.stderr)
         return 2
     promises = judge(samples)
-    caption = f"{asked.model}-{asked.form}, {asked.workers} workers; {cores}; {described()}"
+    caption = f"{asked.model}-{asked.form}, {workers} worker{'s' * (workers > 1)}; {cores}; {described()}"
     load = f"{asked.minutes:g} minutes at {asked.load:.0%} of a capacity of {capacity:,.0f} requests/s"
     text = verdict(promises, load, caption)
     print(text)

@@ -51,6 +51,7 @@ def test_the_committed_rules_pass_promtool() -> None:
     promtool_passes(DEPLOY)
 
 
+@pytest.mark.long
 def test_other_objectives_pass_promtool(further: Slo, tmp_path: Path) -> None:
     write(files(further), tmp_path)
     promtool_passes(tmp_path)

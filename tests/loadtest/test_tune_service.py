@@ -116,6 +116,7 @@ def tune(store: Path, out: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 def test_an_interrupted_search_leaves_nothing_running_and_goes_on(store: Path, tmp_path: Path) -> None:
     journal = tmp_path / "iris-p90=1000ms" / "runs.jsonl"
     search = tune(store, tmp_path)
