@@ -49,8 +49,11 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", default="digits", help="a model in the store (digits)")
     parser.add_argument("--form", default="onnx", help="its form (onnx)")
     parser.add_argument("--rows", type=int, default=32, help="rows of a request (32)")
+    parser.add_argument("--anew", action="store_true", help="every request over a connection of its own")
     parser.add_argument("--seconds", type=float, default=30, help="how long the overload lasts (30)")
-    parser.add_argument("--write", action="store_true", help="write into --doc, between <!-- overload-MODEL-FORM -->")
+    parser.add_argument(
+        "--write", action="store_true", help="write into --doc, between <!-- overload-MODEL-FORM -->, -anew"
+    )
     parser.add_argument("--doc", type=Path, default=Path("docs/reliability.md"), help="(docs/reliability.md)")
     asked = parser.parse_args(given)
     if asked.seconds < 4 or asked.rows < 1:
@@ -69,18 +72,19 @@ def main(given: Sequence[str] | None = None) -> int:
             capacity = capacity_of(service, questions, cores)
             calm = Phase(CALM * capacity, CALM_SECONDS)
             phases = [calm, Phase(TIMES * capacity, asked.seconds), calm]
-            told, memory = endured(service, questions, cores, phases)
+            told, memory = endured(service, questions, cores, phases, 0 if asked.anew else CONNECTIONS)
     except (ServiceError, GeneratorError, RuntimeError) as error:
         print(f"no overload: {error}", file=sys.stderr)
         return 2
     deadline = DEADLINE_MS / 1e3
     promises = judge(told, phases, capacity, deadline, memory)
-    caption = f"{asked.model}-{asked.form}, {asked.rows} rows a request, one worker; {cores}; {described()}"
+    how = f"{asked.rows} rows a request{', each over a new connection' * asked.anew}"
+    caption = f"{asked.model}-{asked.form}, {how}, one worker; {cores}; {described()}"
     load = f"At {TIMES:g} times its capacity of {capacity:,.0f} requests/s"
     text = verdict(promises, load, caption)
     print(text)
     if asked.write:
-        name = f"overload-{asked.model}-{asked.form}"
+        name = f"overload-{asked.model}-{asked.form}{'-anew' * asked.anew}"
         picture = asked.doc.with_name(f"{name}.png")
         sections.replace(asked.doc, name, f"{text}\n\n![Overload, second by second]({picture.name})")
     else:
@@ -105,10 +109,10 @@ def capacity_of(service: Service, questions: Questions, cores: Cores) -> float:
 
 
 def endured(
-    service: Service, questions: Questions, cores: Cores, phases: list[Phase]
+    service: Service, questions: Questions, cores: Cores, phases: list[Phase], connections: int
 ) -> tuple[Told, list[tuple[float, float]]]:
     """What was told, and the service's memory meanwhile: (seconds since the start, bytes)."""
-    generator = Generator((HOST, service.port), CONNECTIONS, phases, questions.requests, cores.generator)
+    generator = Generator((HOST, service.port), connections, phases, questions.requests, cores.generator)
     total = sum(phase.seconds for phase in phases)
     progress, started = Progress(total), time.monotonic()
     memory = []

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from loadtest.openloop.connection import Connection
+from loadtest.openloop.connection import BROKEN, Connection
 
 SPIN_SECONDS = 2e-3  # libuv's timers tick in milliseconds: nearer than this the loop is turned instead
 PATIENCE = 5.0
@@ -56,7 +56,10 @@ class Told:
 
 
 class Storm:
-    """Sends requests in turn when they are due, over so many connections; who finds none free waits for one."""
+    """Sends requests in turn when they are due, over so many connections; who finds none free waits for one.
+
+    With 0 connections each has one of its own, and connecting is part of the time that it takes.
+    """
 
     def __init__(self, address: tuple[str, int], connections: int, phases: list[Phase], requests: list[bytes]) -> None:
         self._address, self._connections, self._requests = address, connections, requests
@@ -91,6 +94,8 @@ class Storm:
         while self._next < total and due[self._next] <= now:
             self._waiting.append(self._next)
             self._next += 1
+        while self._waiting and not self._connections:
+            self._loop.create_task(self._ask_anew(self._waiting.popleft()))
         while self._waiting and self._free:
             self._ask(self._free.popleft(), self._waiting.popleft())
         if self._next < total and not self._ended.is_set():
@@ -100,19 +105,26 @@ class Storm:
             else:
                 self._loop.call_soon(self._pump)
 
-    def _ask(self, connection: Connection, place: int) -> None:
+    async def _ask_anew(self, place: int) -> None:
         self.told.sent[place] = self._now()
+        try:
+            connection = await self._connect()
+        except OSError:
+            self._note(place, BROKEN, b"")
+        else:
+            self._ask(connection, place)
+
+    def _ask(self, connection: Connection, place: int) -> None:
+        self.told.sent[place] = min(self.told.sent[place], self._now())
         connection.ask(place, self._requests[place % len(self._requests)])
 
     def _answered(self, connection: Connection, status: int, answer: bytes) -> None:
         place, connection.place = connection.place, -1
         if place >= 0:
-            self.told.done[place], self.told.status[place] = self._now(), status
-            self.told.retry[place] = status != 200 and b"\r\nretry-after:" in answer
-            self._answers += 1
-            if self._answers == len(self._due):
-                self._ended.set()
-        if not connection.open:
+            self._note(place, status, answer)
+        if not self._connections:
+            connection.close()
+        elif not connection.open:
             if connection in self._free:
                 self._free.remove(connection)
             if not self._ended.is_set():
@@ -121,6 +133,13 @@ class Storm:
             self._ask(connection, self._waiting.popleft())
         else:
             self._free.append(connection)
+
+    def _note(self, place: int, status: int, answer: bytes) -> None:
+        self.told.done[place], self.told.status[place] = self._now(), status
+        self.told.retry[place] = status != 200 and b"\r\nretry-after:" in answer
+        self._answers += 1
+        if self._answers == len(self._due):
+            self._ended.set()
 
     async def _replace(self) -> None:
         while not self._ended.is_set():
