@@ -8,7 +8,8 @@ Goodput, the slowest answer, how soon the rest is turned away, memory and recove
   make models                                    # once
   python -m loadtest.overload                    # 90 s; prints the verdict; exit code 1 if a promise is broken
   python -m loadtest.overload --write            # and writes table, verdict and plot into docs/reliability.md
-  python -m loadtest.overload --model homes --form sklearn --rows 16 --write     # the other case that is shown there
+  python -m loadtest.overload --model homes --form sklearn --rows 16 --write     # the other cases that are shown there
+  python -m loadtest.overload --model homes --form sklearn --rows 16 --anew --write
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> int:
     asked = arguments(given)
+    name = f"overload-{asked.model}-{asked.form}{'-anew' * asked.anew}"
+    if asked.write:
+        sections.around(asked.doc, name)
     allow_connections()
     cores = Cores.split()
     settings = {"EKIBEN_MODELS": asked.model, "EKIBEN_MAX_LATENCY_MS": f"{DEADLINE_MS:g}"}
@@ -84,7 +88,6 @@ def main(given: Sequence[str] | None = None) -> int:
     text = verdict(promises, load, caption)
     print(text)
     if asked.write:
-        name = f"overload-{asked.model}-{asked.form}{'-anew' * asked.anew}"
         picture = asked.doc.with_name(f"{name}.png")
         sections.replace(asked.doc, name, f"{text}\n\n![Overload, second by second]({picture.name})")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -43,7 +44,7 @@ def draw(
             axis.spines[["top", "right"]].set_visible(False)
         axes[2].set_xlim(0, sum(phase.seconds for phase in phases))
         figure.suptitle("Three times as much as it can take", fontsize=13, weight="bold")
-        figure.supxlabel(caption, fontsize=8.5, color=GREY)
+        figure.supxlabel(textwrap.fill(caption, 120), fontsize=8.5, color=GREY)
         figure.savefig(path, dpi=150, facecolor="white")
         plt.close(figure)
 
