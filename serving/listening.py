@@ -18,8 +18,8 @@ import uvicorn
 import uvloop
 
 log = logging.getLogger("bentoml.ekiben")
-# Who is connected has a turn, too.
-MOST_A_TURN = 16
+# Who is connected has a turn, too; and who else shares the socket.
+MOST_A_TURN, MOST_OF_SHARED = 64, 16
 # A turn that takes longer than this computes.
 LONG_SECONDS = 5e-4
 
@@ -56,6 +56,7 @@ class Listener:
         self._server, self._sock, self._connect, self._shared = server, sock, connect, shared
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself would let them be collected
+        self._most = MOST_OF_SHARED if shared else MOST_A_TURN
         self._looked = 0.0
         self._turn = self._looked_in = 0  # turns are counted until one passes in which nobody waits
         self._counting = False
@@ -76,7 +77,7 @@ class Listener:
         """Somebody waits; this is called in every turn in which somebody does."""
         now, also_last_turn = perf_counter(), self._counting and self._turn == self._looked_in + 1
         if not self._shared or (also_last_turn and now - self._looked > LONG_SECONDS):
-            self._take()
+            self._take(self._most)
         self._looked, self._looked_in = now, self._turn
         if not self._counting:
             self._counting = True
@@ -88,7 +89,7 @@ class Listener:
         if self._counting:
             self._loop.call_soon(self._count)
 
-    def _take(self, most: int = MOST_A_TURN) -> None:
+    def _take(self, most: int) -> None:
         for _ in range(most):
             try:
                 client, _ = self._sock.accept()
