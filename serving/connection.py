@@ -122,12 +122,12 @@ class Connection(HttpToolsProtocol):
             self.trace = traced[1]
         else:  # what stands there need not even be one header
             return self._parse(data)
-        take = self._refusing(known)
-        self._keeps = take is None
+        refusing = self._refusing(known)
+        take, self._keeps = refusing or known.taker.take, refusing is None
         if len(data) == end + head.length:
-            self._ask(take or known.taker.take, data[end:] if self._keeps else b"")
+            self._ask(take, data[end:] if self._keeps else b"")
         else:
-            self._take, self._missing = take or known.taker.take, head.length
+            self._take, self._missing = take, head.length
             self._more(data[end:])
 
     def _refusing(self, known: Known) -> Take | None:
