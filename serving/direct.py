@@ -22,13 +22,15 @@ class Direct:
         peer = AsgiPeer(scope["trace"], receive)
         try:
             taker = self.opened(scope)
-            if (error := taker.full) is not None:
-                raise type(error)(str(error))  # the one that is kept would gather tracebacks
-            body = await read_body(scope, receive, self.most_bytes)
+            full = taker.full
+            body = b"" if full is not None else await read_body(scope, receive, self.most_bytes)
         except ServingError as error:
             self._failed(error)
             raise
-        taker.take(body, peer)
+        if full is None:
+            taker.take(body, peer)
+        else:
+            taker.refuse(full, peer)
         told = await peer.told
         if isinstance(told, ServingError):
             await send_error(send, told, peer.trace)

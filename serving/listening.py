@@ -75,13 +75,18 @@ class Listener:
 
     def _look(self) -> None:
         """Somebody waits; this is called in every turn in which somebody does."""
-        now, also_last_turn = perf_counter(), self._counting and self._turn == self._looked_in + 1
-        if not self._shared or (also_last_turn and now - self._looked > LONG_SECONDS):
+        if not self._shared or self._waited_long():
             self._take(self._most)
+
+    def _waited_long(self) -> bool:
+        """Whether somebody waited in the last turn already, and it was long."""
+        now, also_last_turn = perf_counter(), self._turn == self._looked_in + 1
+        long = also_last_turn and now - self._looked > LONG_SECONDS
         self._looked, self._looked_in = now, self._turn
         if not self._counting:
             self._counting = True
             self._loop.call_soon(self._count)
+        return long
 
     def _count(self) -> None:
         self._turn += 1

@@ -60,6 +60,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> int:
     asked = arguments(given)
+    if asked.write:
+        sections.around(asked.doc, "soak")
     cores = Cores.split()
     workers = asked.workers or cores.count
     settings = {"EKIBEN_MODELS": asked.model, "EKIBEN_WORKERS": str(workers)}

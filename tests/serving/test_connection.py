@@ -25,6 +25,7 @@ class Echo:
         self.held = []
         self.parsed = 0
         self.peers = []
+        self.refused = []
 
     full = None
 
@@ -35,6 +36,7 @@ class Echo:
         return self
 
     def refuse(self, error, peer):
+        self.refused.append(type(peer).__name__)
         peer.refuse(error)
 
     def take(self, body, peer):
@@ -183,6 +185,7 @@ async def test_none_can_be_taken_by_asgi_either():
         found = await ask(port, post(b"x" * 200_000, b"expect: nothing"), post(b"x", b"expect: nothing"), count=2)
     assert [(head.split()[1], body) for head, body in found] == [(b"429", b'{"error":"full"}')] * 2
     assert echo.full.__traceback__ is None and not echo.peers
+    assert echo.refused == ["AsgiPeer"] * 2  # counted and logged as its form's, as below ASGI
 
 
 async def test_a_trace_is_the_clients_or_a_new_one():
