@@ -6,14 +6,16 @@ import gc
 
 import bentoml
 
-from serving import interface, logs, room
-from serving.drain import Drain
-from serving.http import Routes
-from serving.metrics import Families
-from serving.repository import Repository
+from serving.api import interface
+from serving.http.router import Routes
+from serving.inference.repository import Repository
+from serving.process import metrics_dir as room
+from serving.process.drain import Drain
+from serving.process.vitals import Vitals
 from serving.service_class import LeanService
 from serving.settings import Settings
-from serving.vitals import Vitals
+from serving.telemetry import logs
+from serving.telemetry.metrics import Families
 
 SETTINGS = Settings.read()
 
@@ -25,7 +27,7 @@ class Ekiben:
     @bentoml.on_deployment
     @staticmethod
     def supervise() -> None:
-        from serving.supervision import supervise
+        from serving.process.supervision import supervise
 
         logs.configure(SETTINGS)
         supervise(SETTINGS.hang_s, SETTINGS.drain_s)

@@ -15,7 +15,7 @@ REQUEST, QUEUE = "ekiben_request_seconds", "ekiben_queue_seconds"
 
 
 def of_file(histogram: str, file: Path = METRICS) -> tuple[float, ...]:
-    """The boundaries that serving/metrics.py gives to the histogram; the file is parsed, not imported."""
+    """The boundaries that serving/telemetry/metrics.py gives to the histogram; the file is parsed, not imported."""
     tree = ast.parse(file.read_text())
     tuples = {
         target.id: node.value

@@ -12,12 +12,12 @@ from typing import Any
 from _bentoml_sdk.models import BentoModel
 from _bentoml_sdk.service import Service
 
-from serving.connection import Front, Limits, accept_directly
-from serving.keys import Keys
-from serving.listening import take_all
-from serving.pulse import FAILED, Pulse
+from serving.http.connection import Front, Limits, accept_directly
+from serving.http.keys import Keys
+from serving.http.listener import take_all
+from serving.inference.store import stored_forms
+from serving.process.heartbeat import FAILED, Pulse
 from serving.settings import Settings, chosen
-from serving.store import stored_forms
 
 # The files that the Swagger page asks for, and no other path to the disk.
 STATIC = tuple(

@@ -41,9 +41,6 @@ class Settings:
     models: str = setting("", "models to serve, comma-separated; empty serves all in the store or the bento")
     forms: str = setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
     versions: str = setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
-    dispatcher: str = setting(
-        "ekiben", "who forms batches: ekiben, or bentoml for BentoML's own dispatcher", of=("ekiben", "bentoml")
-    )
     max_batch_size: int = setting(64, "rows of one engine call at most", least=1)
     queue_delay_us: int = setting(0, "microseconds that an idle engine waits for a batch to fill; 0: never", least=0)
     max_latency_ms: float = setting(1000.0, "a request that cannot be answered in this time is shed with 503", least=1)
@@ -58,7 +55,9 @@ class Settings:
     max_connections: int = setting(
         0, "open connections of one worker at most, 503 to others; 0: what its limit of open files leaves", least=0
     )
-    api_keys_file: str = setting("", "file of API keys, as `python -m serving.keys` makes them; empty: all may enter")
+    api_keys_file: str = setting(
+        "", "file of API keys, as `python -m serving.http.keys` makes them; empty: all may enter"
+    )
     log_format: str = setting("human", "how every line of the log is written", of=("human", "json"))
     log_level: str = setting("info", "the least that is logged", of=("debug", "info", "warning", "error"))
     log_requests_per_second: int = setting(

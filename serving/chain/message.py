@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 
-from serving.http import Scope, header
-from serving.trace import TRACEPARENT, WELL_FORMED
+from serving.http.router import Scope, header
+from serving.http.trace import TRACEPARENT, WELL_FORMED
 
 KIND = "content-type"
 HEADER_LENGTH = "inference-header-content-length"  # V2's: where the JSON ends and the tensors begin

@@ -6,8 +6,8 @@ import asyncio
 
 from prometheus_client import Counter, Histogram
 
-from serving.http import Receive, Routes, Scope, Send, send_bytes
-from serving.metrics import REASONS, REQUEST_SECONDS, Families
+from serving.http.router import Receive, Routes, Scope, Send, send_bytes
+from serving.telemetry.metrics import REASONS, REQUEST_SECONDS, Families
 
 LABELS = ("stage", "model")
 

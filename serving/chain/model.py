@@ -10,12 +10,12 @@ from typing import Any
 
 import bentoml
 
-from serving import interface
+from serving.api import interface
 from serving.chain.message import FORM, REPLICA, Call, Message
 from serving.chain.service import SETTINGS, StageService
 from serving.chain.stage import replica
 from serving.errors import EngineError
-from serving.http import App, Routes
+from serving.http.router import App, Routes
 from serving.service_class import LeanService
 
 

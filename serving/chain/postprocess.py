@@ -12,7 +12,7 @@ from serving.chain.message import KIND, Call, Message
 from serving.chain.service import SETTINGS, AskingService
 from serving.chain.stage import ask
 from serving.errors import BadInput
-from serving.http import Routes, query
+from serving.http.router import Routes, query
 from serving.service_class import LeanService
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import bentoml
 
+from serving.api.native import reader, rows
 from serving.chain import tensors
 from serving.chain.message import KIND, Call, Message, apart
 from serving.chain.service import SETTINGS, AskingService
 from serving.chain.stage import ask
 from serving.errors import BadInput
-from serving.http import Routes, query
-from serving.native import reader, rows
+from serving.http.router import Routes, query
 from serving.service_class import LeanService
 
 

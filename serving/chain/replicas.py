@@ -14,7 +14,7 @@ import aiohttp
 from serving.chain.message import TIME_LEFT, Call, Message
 from serving.chain.transport import Transport
 from serving.errors import DeadlineExceeded, ServingError
-from serving.trace import TRACEPARENT
+from serving.http.trace import TRACEPARENT
 
 log = logging.getLogger("bentoml.ekiben")
 RESOLVE_SECONDS = 1.0  # how soon a replica that came or went is noticed

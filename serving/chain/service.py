@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import bentoml
 
-from serving import logs
 from serving.chain.metrics import StageMetrics
 from serving.chain.replicas import Replicas
 from serving.chain.settings import ChainSettings, addresses
 from serving.chain.stage import Work, health, route
 from serving.chain.transport import Receiver, opened
-from serving.drain import Drain
-from serving.http import App, Routes
-from serving.metrics import Families
-from serving.repository import Repository
-from serving.vitals import Vitals
+from serving.http.router import App, Routes
+from serving.inference.repository import Repository
+from serving.process.drain import Drain
+from serving.process.vitals import Vitals
+from serving.telemetry import logs
+from serving.telemetry.metrics import Families
 
 SETTINGS = ChainSettings.read()
 
@@ -27,7 +27,7 @@ class StageService:
     @bentoml.on_deployment
     @staticmethod
     def supervise() -> None:
-        from serving.supervision import supervise
+        from serving.process.supervision import supervise
 
         logs.configure(SETTINGS)
         supervise(SETTINGS.hang_s, SETTINGS.drain_s)

@@ -15,9 +15,9 @@ from serving.chain.metrics import StageMetrics
 from serving.chain.replicas import Replicas
 from serving.chain.transport import FILE, Receiver
 from serving.errors import ServingError, foreseen
-from serving.http import App, Header, Receive, Routes, Scope, Send, header, read_body, send_bytes, send_json
-from serving.logs import REQUESTS
-from serving.trace import TRACE, TRACEPARENT
+from serving.http.router import App, Header, Receive, Routes, Scope, Send, header, read_body, send_bytes, send_json
+from serving.http.trace import TRACE, TRACEPARENT
+from serving.telemetry.logs import REQUESTS
 
 log = logging.getLogger("bentoml.ekiben.request")
 Work = Callable[[Call, bytes], Awaitable[Message]]

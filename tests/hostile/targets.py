@@ -12,12 +12,12 @@ from typing import Any
 
 from bentos import contract
 from bentos.contract import PayloadError
+from serving.api.payloads import field_reader
+from serving.api.pictures import check_pictures
+from serving.api.uploads import uploaded_files
+from serving.api.v2.request import parse
 from serving.errors import ServingError
-from serving.onnx_files import check_onnx
-from serving.payloads import field_reader
-from serving.pictures import check_pictures
-from serving.uploads import uploaded_files
-from serving.v2.request import parse
+from serving.inference.onnx_files import check_onnx
 from tests.conftest import ROOT
 from tests.hostile.fuzz import small_pictures
 from tests.hostile.requests import DOCUMENT, FEATURES, FLOWER, FORM, binary, dumped, form, part, seven

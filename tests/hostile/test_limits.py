@@ -6,11 +6,11 @@ import socket
 import pytest
 
 from bentos import contract
-from serving.depth import check_depth
+from serving.api.depth import check_depth
+from serving.api.payloads import field_reader
+from serving.api.pictures import check_pictures
+from serving.api.v2.request import parse
 from serving.errors import BadInput, TooLarge
-from serving.payloads import field_reader
-from serving.pictures import check_pictures
-from serving.v2.request import parse
 from tests.hostile import pictures
 from tests.hostile.case import Case, judged
 from tests.hostile.requests import DOCUMENT, FLOWER, FORM, PICTURE, TENSOR, TENSORS, dumped, form, part, post

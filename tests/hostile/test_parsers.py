@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from serving.depth import depth
+from serving.api.depth import depth
+from serving.api.uploads import uploaded_files
 from serving.errors import ServingError
-from serving.uploads import uploaded_files
 from tests.hostile.fuzz import HOSTILE, spoiled
 from tests.hostile.requests import FLOWER, FORM, dumped, form, part
 from tests.hostile.targets import TARGETS

@@ -19,8 +19,8 @@ from bentos.certificate import file_sha256, seal
 from bentos.contract import Signature, Tensor
 from convert import graph
 from serving.errors import EngineError
-from serving.onnx_files import check_onnx
-from serving.sessions import check_sizes
+from serving.inference.onnx_files import check_onnx
+from serving.inference.sessions import check_sizes
 from tests.conftest import ROOT, copied_home
 from tests.convert.test_bring import custom, external, garbage, nested, written
 

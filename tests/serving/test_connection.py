@@ -6,12 +6,12 @@ import httpx
 import pytest
 import uvicorn
 
-from serving import connection
-from serving.connection import Connection, Front, Limits
-from serving.direct import Direct
 from serving.errors import BadInput, ClientGone, Overloaded, foreseen
-from serving.heads import split
-from serving.http import JSON
+from serving.http.connection import Connection, Front, Limits
+from serving.http.direct import Direct
+from serving.http.heads import split
+from serving.http import connection
+from serving.http.router import JSON
 from tests.serving.uvicorn_server import serving
 
 TRACEPARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -246,7 +246,7 @@ async def test_a_body_over_the_limit_is_refused_on_a_known_head_too():
 
 
 async def test_the_heads_that_are_remembered_are_bounded(monkeypatch):
-    monkeypatch.setattr("serving.heads.MOST", 8)
+    monkeypatch.setattr("serving.http.heads.MOST", 8)
     echo = Echo()
     made = front(echo)
     async with serving(made, http=Connection) as port:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bentos.contract import Field, Fields, Model, Signature, Tensor
-from serving.drift import ELEMENTS, Watch
-from serving.metrics import Families
+from serving.telemetry.drift import ELEMENTS, Watch
+from serving.telemetry.metrics import Families
 
 MODEL = Model(
     name="m",

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from serving import http
 from serving.errors import BadInput, Overloaded, TooLarge
+from serving.http import router as http
 from tests.serving.uvicorn_server import serving
 
 

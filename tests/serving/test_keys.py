@@ -7,9 +7,9 @@ import re
 import httpx
 import pytest
 
-from serving import keys as module
 from serving.errors import Forbidden, Overloaded, Unauthorized
-from serving.keys import Key, Keys
+from serving.http import keys as module
+from serving.http.keys import Key, Keys
 
 IRIS = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [5, 3, 1, 0.2]}]}
 

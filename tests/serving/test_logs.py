@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from serving.errors import BadInput
-from serving.logs import AsJson, RequestLog, Room
+from serving.telemetry.logs import AsJson, RequestLog, Room
 
 WHO = ("m", "onnx", "1", "v2")
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

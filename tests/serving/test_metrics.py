@@ -15,12 +15,12 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.contract import Field, Fields, Model, Signature, Tensor
-from serving.binning import Binning
-from serving.drift import ELEMENTS, FULL_ELEMENTS, FULL_ROWS, Watch
-from serving.metrics import FULL, Families, Recorder
-from serving.predictions import CLASSES, OTHER, boundaries, entropy
-from serving.resources import Resources
-from serving.tallies import Binned, bounded
+from serving.telemetry.buffers import Binned, bounded
+from serving.telemetry.drift import ELEMENTS, FULL_ELEMENTS, FULL_ROWS, Watch
+from serving.telemetry.flusher import Binning
+from serving.telemetry.metrics import FULL, Families, Recorder
+from serving.telemetry.predictions import CLASSES, OTHER, boundaries, entropy
+from serving.telemetry.resources import Resources
 
 FEATURES = Tensor("x", "FP32", (-1, 2))
 CLASSIFIER = Model(

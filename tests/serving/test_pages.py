@@ -16,16 +16,16 @@ from PIL import Image as Picture
 
 from bentos import contract
 from bentos.contract import Field, Fields, Image, Model, PayloadError, Signature, Tensor
-from serving import pages
+from serving.api import pages
+from serving.api.pages import assets, curls
+from serving.api.pages.answers import figure, picture
+from serving.api.pages.controls import Control, complaints_by_field, submitted
 from serving.errors import BadInput, Overloaded
-from serving.http import Router
-from serving.metrics import Families
-from serving.pages import assets, curls
-from serving.pages.answers import figure, picture
-from serving.pages.controls import Control, complaints_by_field, submitted
-from serving.repository import Repository
+from serving.http.router import Router
+from serving.inference.repository import Repository
+from serving.inference.store import StoredForm
 from serving.settings import Settings
-from serving.store import StoredForm
+from serving.telemetry.metrics import Families
 
 FLAT = Model(
     name="flat",

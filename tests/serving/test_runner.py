@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from bentos.contract import Signature, Tensor
-from serving.bento_dispatcher import BentoDispatcherRunner
-from serving.engine_time import EngineTime
 from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded
-from serving.metrics import Families, Recorder
-from serving.runner import BatchingRunner
+from serving.inference.engine_time import EngineTime
+from serving.inference.runner import BatchingRunner
+from serving.telemetry.metrics import Families, Recorder
 
 SIGNATURE = Signature((Tensor("x", "FP32", (-1, 2)),), (Tensor("y", "FP32", (-1, 2)),))
 
@@ -203,13 +202,6 @@ async def test_what_was_measured_is_recorded():
     assert totals["ekiben_batch_rows_count", key] == 2
     assert totals["ekiben_queue_seconds_count", key] == 6
     assert totals["ekiben_infer_seconds_count", key] == 2
-
-
-async def test_bentomls_dispatcher_answers_alike():
-    served = runner(Doubling(), BentoDispatcherRunner)
-    answers = await asyncio.gather(*(served.submit(rows(i), 1) for i in range(5)))
-    assert [a[0][0, 0] for a in answers] == [2.0 * i for i in range(5)]
-    served.close()
 
 
 def test_engine_time_learns_a_line_and_follows_a_change():

@@ -23,7 +23,6 @@ def test_workers_times_threads_stay_within_the_cores():
         ("WORKERS", "0", "EKIBEN_WORKERS=0 must be at least 1"),
         ("MAX_LATENCY_MS", "-1", "EKIBEN_MAX_LATENCY_MS=-1.0 must be at least 1"),
         ("ENGINE_THREADS", "-2", "EKIBEN_ENGINE_THREADS=-2 must be at least 0"),
-        ("DISPATCHER", "other", "EKIBEN_DISPATCHER=other must be ekiben or bentoml"),
         ("VERSIONS", "iris", "EKIBEN_VERSIONS=iris must be model=version"),
     ],
 )

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bentos.contract import DATATYPES, Signature, Tensor
+from serving.api.v2.envelopes import Envelopes
+from serving.api.v2.request import parse
+from serving.api.v2.response import written
 from serving.errors import BadInput
-from serving.v2.envelopes import Envelopes
-from serving.v2.request import parse
-from serving.v2.response import written
 
 
 def served(*inputs, outputs=(), finite=True):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from serving import room
+from serving.process import metrics_dir as room
 from tests.survival.conftest import IRIS, workers
 
 pytestmark = pytest.mark.long

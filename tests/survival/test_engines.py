@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from serving.api.health import routes
 from serving.errors import NotReady
-from serving.health import routes
-from serving.vitals import Vitals, stuck
+from serving.process.vitals import Vitals, stuck
 from tests.survival.conftest import IRIS, wait, workers
 from tests.survival.hostile import LONG
 

@@ -1,0 +1,74 @@
+"""What the forms of a model answer, as cards; the page's script fills the same cards from the native routes' JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from serving.api import native
+from serving.errors import BadInput
+from serving.inference.jobs import Client
+from serving.inference.repository import Repository
+
+WHO = ("model", "form", "version")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One form's answer: a label with probabilities, or a value, or whatever else its postprocess gives."""
+
+    form: str
+    answer: dict[str, Any]
+    milliseconds: float
+
+    @property
+    def headline(self) -> str:
+        """The label, or the one value."""
+        return str(self.answer["label"]) if "label" in self.answer else figure(next(iter(self.answer.values()), ""))
+
+    @property
+    def bars(self) -> dict[str, float]:
+        found = self.answer.get("probabilities")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def sureness(self) -> float | None:
+        return self.bars.get(self.headline)
+
+
+async def ask(name: str, payload: Any, repository: Repository, client: Client | None) -> list[Card]:
+    """Every form's answer to one checked payload, the default form's first."""
+    cards = []
+    for served in repository.forms(name):
+        inputs = native.rows(served.model, [payload])
+        started = perf_counter()
+        results = await served.runner.submit(inputs, 1, client)
+        took = (perf_counter() - started) * 1e3
+        (answer,) = native.answers(served, results)
+        cards.append(Card(served.form, {k: v for k, v in answer.items() if k not in WHO}, took))
+    return cards
+
+
+def figure(value: Any) -> str:
+    """A number as people read it: 0.9035, 12,345,678."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def picture(row: np.ndarray) -> bytes:
+    """What the model saw, as PNG: (h, w), (1, h, w), (3, h, w) of any range. BadInput if it is no picture."""
+    if row.ndim == 3:
+        row = np.moveaxis(row, 0, -1) if row.shape[0] == 3 else row[0]
+    if row.ndim not in (2, 3):
+        raise BadInput(f"what this model sees is no picture: it has shape {list(row.shape)}")
+    row = row.astype(np.float32)
+    low, high = min(0.0, float(row.min())), max(1.0, float(row.max()))
+    file = BytesIO()
+    Image.fromarray(np.rint((row - low) / (high - low) * 255).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()

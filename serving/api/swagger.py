@@ -1,0 +1,174 @@
+"""Swagger at `/`: the OpenAPI document of every route, made from the contract, the examples and the served forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bentos import contract
+from bentos.contract import Fields, Model
+from serving.api.faults import KINDS
+from serving.api.native import FILE_FIELD
+from serving.api.operations import ERROR, POST_ERRORS, get_operation, operation
+from serving.api.schemas import answer_schema, fields_schema
+from serving.api.v2 import openapi as v2
+from serving.http.router import Receive, Routes, Scope, Send, get, send_bytes
+from serving.inference.repository import Repository
+
+HTML = (b"content-type", b"text/html; charset=utf-8")
+# BentoML ships Swagger UI; its own page would load a tag manager from elsewhere.
+PAGE = b"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Ekiben</title><link rel="stylesheet" href="static_content/swagger-ui.css">
+<link rel="icon" href="static_content/favicon-light-32x32.png"></head>
+<body><div id="swagger-ui"></div><script src="static_content/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "docs.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true})</script>
+</body></html>"""
+
+DESCRIPTION = """Trained models, boxed. Native routes speak each model's own words; `/v2` is the Open Inference
+Protocol, for `tritonclient`, KServe and `perf_analyzer`. Errors are `{"error": "…"}`."""
+
+
+def routes(repository: Repository) -> Routes:
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_bytes(send, PAGE, HTML)
+
+    document = openapi(repository)
+    return {"/": {"GET": page, "HEAD": page}, "/docs.json": get(lambda _: document)}
+
+
+def openapi(repository: Repository) -> dict[str, Any]:
+    """OpenAPI 3.0 of what this repository serves."""
+    paths: dict[str, Any] = {}
+    for name in repository.models:
+        forms = repository.forms(name)
+        if forms and forms[0].model.payload is not None:
+            paths |= _native(forms[0].model, [served.form for served in forms])
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "Ekiben",
+            "version": "0.1.0",
+            "description": DESCRIPTION,
+        },
+        "servers": [{"url": "."}],
+        "paths": paths | _pages(repository) | _faults(repository) | _health() | v2.paths(repository),
+        "components": {
+            "schemas": {
+                "Error": {
+                    "type": "object",
+                    "required": ["error"],
+                    "properties": {
+                        "error": {
+                            "type": "string",
+                            "example": "sepal_length is -1: it must be a number from 0.1 to 20 cm",
+                        }
+                    },
+                },
+                "Tensor": v2.TENSOR,
+            }
+        },
+    }
+
+
+def _pages(repository: Repository) -> dict[str, Any]:
+    model = v2.path_parameter("model", repository.models)
+    page = {"text/html": {"schema": {"type": "string"}}}
+    answers = {"200": {"description": "The page", "content": page}}
+    error = {"description": "Unknown model", "content": {"application/json": {"schema": ERROR}}}
+    shown, unknown = {"responses": answers, "tags": ["Pages"]}, {"responses": {**answers, "404": error}}
+    return {
+        "/ui": {"get": {**shown, "summary": "All models, their forms and certificates"}},
+        "/ui/{model}": {"get": {**shown, **unknown, "summary": "A page to try the model", "parameters": [model]}},
+    }
+
+
+def _faults(repository: Repository) -> dict[str, Any]:
+    if repository.faults is None:
+        return {}
+    tag, listed = "Faults", {"schema": {"type": "array", "items": {"type": "object"}}}
+
+    def parameter(name: str, kind: str) -> dict[str, Any]:
+        return {"name": name, "in": "query", "schema": {"type": kind}}
+
+    common = [parameter("route", "string"), parameter("for", "number"), parameter("distribution", "string")]
+    begun = {
+        f"/faults/{kind}": {
+            "post": operation(
+                tag, f"Begin: {kind}", listed, {400: "Bad input"}, parameters=[parameter(amount, "number"), *common]
+            )
+        }
+        for kind, (amount, _, _) in KINDS.items()
+    }
+    slept = operation(tag, "Sleep", {"schema": {"type": "object"}}, {}, parameters=[parameter("seconds", "number")])
+    every = {"get": operation(tag, "Those in force", listed, {}), "delete": operation(tag, "End all", listed, {})}
+    return {"/faults": every, "/faults/sleep": {"get": slept}, **begun}
+
+
+def _native(model: Model, forms: list[str]) -> dict[str, Any]:
+    form = {
+        "name": "form",
+        "in": "query",
+        "description": "Which form answers; the best certified one if left out",
+        "schema": {"type": "string", "enum": forms},
+    }
+    answer = {"schema": {"oneOf": [answer_schema(model), {"type": "array", "items": answer_schema(model)}]}}
+    drawn = {
+        "schema": {"type": "object", "properties": {"payload": {"type": "object"}, "prediction": answer_schema(model)}},
+    }
+    doc = f"{model.doc} {model.synthetic}".strip()
+    return {
+        f"/{model.name}/{model.verb}": {
+            "post": operation(
+                model.title,
+                f"{model.verb.capitalize()}: one payload or several",
+                answer,
+                POST_ERRORS,
+                description=doc,
+                parameters=[form],
+                requestBody={"required": True, "content": _body(model)},
+            )
+        },
+        f"/{model.name}/random": {
+            "get": operation(
+                model.title,
+                "A random payload with its prediction",
+                drawn,
+                {400: "Bad input", 404: "Unknown form"},
+                parameters=[form],
+            )
+        },
+    }
+
+
+def _body(model: Model) -> dict[str, Any]:
+    if not isinstance(model.payload, Fields):
+        files = {
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "description": "One picture or several",
+        }
+        schema = {"type": "object", "required": [FILE_FIELD], "properties": {FILE_FIELD: files}}
+        return {
+            "multipart/form-data": {"schema": schema},
+            "image/png": {"schema": {"type": "string", "format": "binary"}},
+        }
+    one = fields_schema(model.payload)
+    examples = {f"example {i + 1}": {"value": value} for i, value in enumerate(contract.examples(model.name))}
+    if len(examples) > 1:
+        examples["several"] = {"value": contract.examples(model.name)[:2]}
+    return {
+        "application/json": {
+            "schema": {"oneOf": [one, {"type": "array", "items": one, "minItems": 1}]},
+            "examples": examples,
+        }
+    }
+
+
+def _health() -> dict[str, Any]:
+    tag, report = "Health", {"schema": {"type": "object"}}
+    return {
+        "/health": get_operation(tag, "Status, models, forms and versions", report, {503: "Not every model is ready"}),
+        "/livez": get_operation(tag, "The process lives", None, {}),
+        "/readyz": get_operation(tag, "Every model is loaded, verified and warm", None, {503: "Not ready"}),
+        "/metrics": get_operation(tag, "Prometheus metrics", None, {}),
+    }

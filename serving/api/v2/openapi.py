@@ -1,0 +1,95 @@
+"""The OpenAPI part of V2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bentos import contract
+from bentos.contract import Fields
+from serving.api.operations import POST_ERRORS, get_operation, operation
+from serving.inference.repository import Repository
+
+TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype"],
+    "properties": {
+        "name": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer"}},
+        "datatype": {"type": "string", "enum": list(contract.DATATYPES)},
+        "parameters": {"type": "object"},
+        "data": {"type": "array", "items": {}},
+    },
+}
+TENSORS = {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}}
+REQUEST = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string"},
+        "parameters": {"type": "object"},
+        "inputs": TENSORS,
+        "outputs": {"type": "array", "items": {"type": "object"}},
+    },
+}
+RESPONSE = {
+    "type": "object",
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "outputs": TENSORS,
+    },
+}
+STATES = {"schema": {"type": "array", "items": {"type": "object"}}}
+V2_GETS = {"": "Model metadata", "/ready": "Model ready", "/config": "Configuration", "/stats": "Statistics"}
+
+
+def paths(repository: Repository) -> dict[str, Any]:
+    tag = "Open Inference Protocol (V2)"
+    model = path_parameter("model", sorted(repository.served))
+    version = path_parameter("version", sorted({served.version for served in repository.served.values()}))
+    anything, gone = {"schema": {"type": "object"}}, {404: "Unknown model or version"}
+    body = {
+        "required": True,
+        "content": {"application/json": {"schema": REQUEST, "examples": _examples(repository)}},
+    }
+    found: dict[str, Any] = {
+        "/v2": get_operation(tag, "Server metadata", anything, {}),
+        "/v2/health/live": get_operation(tag, "Server live", anything, {}),
+        "/v2/health/ready": get_operation(tag, "Server ready", anything, {503: "Not ready"}),
+        "/v2/models/stats": get_operation(tag, "Statistics of all models", anything, {}),
+        "/v2/repository/index": {"post": operation(tag, "Models and their states", STATES, {})},
+    }
+    for base, parameters in (
+        ("/v2/models/{model}", [model]),
+        ("/v2/models/{model}/versions/{version}", [model, version]),
+    ):
+        for path, summary in V2_GETS.items():
+            found[base + path] = get_operation(tag, summary, anything, gone, parameters=parameters)
+        errors = {**POST_ERRORS, **gone}
+        inference = operation(tag, "Inference", {"schema": RESPONSE}, errors, parameters=parameters, requestBody=body)
+        found[f"{base}/infer"] = {"post": inference}
+    return found
+
+
+def path_parameter(name: str, values: list[str]) -> dict[str, Any]:
+    """A part of the path that is one of these."""
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "enum": values}}
+
+
+def _examples(repository: Repository) -> dict[str, Any]:
+    """A true request for each model whose rows are small enough to show."""
+    found = {}
+    for name in repository.models:
+        served = repository.served.get(name)
+        if served is None or not isinstance(served.model.payload, Fields):
+            continue
+        row = served.model.rows(contract.examples(name)[0])[0]
+        if np.isfinite(row).all():
+            tensor = served.signature.inputs[0]
+            data = [round(float(value), 4) for value in row]
+            request = {"name": tensor.name, "shape": [1, len(data)], "datatype": tensor.datatype, "data": data}
+            found[name] = {"value": {"inputs": [request]}}
+    return found

@@ -1,0 +1,92 @@
+"""What is asked of a runner, and by whom."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from serving.errors import EngineError, Overloaded
+from serving.inference.sessions import Batch
+
+
+class Client(Protocol):
+    """Who waits for an answer."""
+
+    @property
+    def disconnected(self) -> bool: ...
+
+
+class Waiter(Protocol):
+    """Whom the outputs are given to; an asyncio.Future is one."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, outputs: list[np.ndarray], /) -> None: ...
+
+    def set_exception(self, error: Exception, /) -> None: ...
+
+
+class Runner(Protocol):
+    """What the interfaces know of a runner."""
+
+    def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]: ...
+
+    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None: ...
+
+    @property
+    def held(self) -> float:
+        """Seconds since the oldest request came that the engine's thread holds; 0 while it is idle."""
+
+    @property
+    def pending(self) -> int:
+        """Rows that wait."""
+
+    @property
+    def full(self) -> Overloaded | None:
+        """Why not even one row more could be answered in time: an error that is made once, and not to be raised."""
+
+    @property
+    def delivering(self) -> Job | None:
+        """The job whose waiter is being given its outputs."""
+
+    def close(self) -> None: ...
+
+
+class Run(NamedTuple):
+    """One engine call: rows of its batch, when it began, and seconds that it took."""
+
+    rows: int
+    started: float
+    seconds: float
+
+
+class Job:
+    """A request's share of a batch; `run` is there once it was computed."""
+
+    __slots__ = ("arrived", "client", "inputs", "rows", "run", "waiter")
+
+    run: Run
+
+    def __init__(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None) -> None:
+        self.inputs = inputs
+        self.rows = rows
+        self.waiter = waiter
+        self.client = client
+        self.arrived = perf_counter()
+
+
+def settle(future: asyncio.Future[Any], waiter: Waiter) -> None:
+    """Give the waiter what becomes of the future."""
+
+    def settled(future: asyncio.Future[Any]) -> None:
+        if future.cancelled() or waiter.done():
+            return
+        if (error := future.exception()) is None:
+            waiter.set_result(future.result())
+        else:
+            waiter.set_exception(error if isinstance(error, Exception) else EngineError(repr(error)))
+
+    future.add_done_callback(settled)

@@ -1,0 +1,188 @@
+"""The served models: each certified form with its session and runner, under the names that clients use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bentos import contract
+from bentos.contract import FORMS, Model, Signature
+from serving.api.faults import KINDS, Faults
+from serving.errors import NotFound, NotReady
+from serving.inference.jobs import Runner
+from serving.inference.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE, BatchingRunner
+from serving.inference.sessions import Session, open_session, warm_up
+from serving.inference.store import StoredForm, stored_forms
+from serving.settings import Settings, chosen
+from serving.telemetry.drift import Watch
+from serving.telemetry.flusher import Binning
+from serving.telemetry.metrics import Families, Recorder
+
+log = logging.getLogger("bentoml.ekiben")
+FLUSH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """One form that answers, and all that an interface needs to ask it."""
+
+    model: Model
+    stored: StoredForm
+    runner: Runner
+    recorder: Recorder
+    binning: Binning
+
+    @property
+    def form(self) -> str:
+        return self.stored.form
+
+    @property
+    def version(self) -> str:
+        return self.stored.version
+
+    @cached_property
+    def signature(self) -> Signature:
+        return self.model.signature
+
+
+class Repository:
+    """Every served form by name: `digits-int8` is a form, `digits` the model's best certified one."""
+
+    def __init__(self, settings: Settings, families: Families) -> None:
+        self.settings = settings
+        self.families = families
+        self.served: dict[str, Served] = {}
+        self.refused: dict[str, StoredForm] = {}
+        self.faults = Faults() if settings.faults else None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def load(self, tags: Iterable[Any] | None = None) -> None:
+        """Open, verify and warm up every form to serve. A form that is refused is logged, and the rest go on."""
+        settings = self.settings
+        for stored in stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned(), tags):
+            try:
+                if stored.refusal:
+                    raise NotReady(stored.refusal)
+                self.served[stored.name] = self._serve(stored)
+            except ModuleNotFoundError as error:
+                log.info("%s is not served: its engine is not installed (no module %s)", stored.tag, error.name)
+            except Exception as error:
+                refusal = str(error) if isinstance(error, NotReady) else f"{stored.tag}: {error}"
+                self.refused[stored.name] = StoredForm(**{**vars(stored), "refusal": refusal})
+                self.families.refused.labels(stored.model, stored.form, stored.version).set(1)
+                log.error("REFUSED %s", refusal)
+        for model in {served.model.name for served in self.served.values()}:
+            self.served[model] = next(self.served[name] for f in FORMS if (name := f"{model}-{f}") in self.served)
+        if not self.served:
+            log.error(
+                "no model is served: the store has none that may be. `make models` trains, converts and stores them"
+            )
+
+    def _serve(self, stored: StoredForm) -> Served:
+        model = described_model(stored)
+        session = open_session(model, stored.form, stored.file, self.settings.threads())
+        recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
+        binning = Binning(recorder, Watch(model, stored.certificate, self.families))
+        self.families.refused.labels(*recorder.labels).set(0)
+        return Served(model, stored, self._runner(session, model.signature, recorder, binning), recorder, binning)
+
+    def _runner(self, session: Session, signature: Signature, recorder: Recorder, binning: Binning) -> Runner:
+        settings = self.settings
+        limits: dict[str, Any] = {
+            "max_batch_size": settings.max_batch_size,
+            "max_latency": settings.max_latency_ms / 1e3,
+            "max_queue_rows": settings.max_queue_rows,
+            "observe": binning.observe,
+        }
+        timings = warm_up(session, signature, sorted({1, 2, 8, settings.max_batch_size}))
+        return BatchingRunner(
+            session,
+            signature,
+            recorder,
+            timings=timings,
+            queue_delay=settings.queue_delay_us / 1e6,
+            inline_seconds=INLINE_SECONDS_ON_ONE_CORE if settings.one_core() else INLINE_SECONDS,
+            **limits,
+        )
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that have at least one form, served or refused."""
+        return sorted({s.model.name for s in self.served.values()} | {s.model for s in self.refused.values()})
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model answers by its plain name."""
+        return bool(self.served) and all(name in self.served for name in self.models)
+
+    def forms(self, model: str) -> list[Served]:
+        """The forms of one model that answer, best first."""
+        return [self.served[name] for form in FORMS if (name := f"{model}-{form}") in self.served]
+
+    def every_form(self) -> list[Served]:
+        """Each served form once, whatever its names."""
+        return [served for name, served in self.served.items() if name == served.stored.name]
+
+    def get(self, name: str, form: str | None = None) -> Served:
+        """The served form of a name, or another form of its model. NotFound names what there is."""
+        served = self.served.get(name if form is None else f"{self._model(name)}-{form}")
+        if served is not None:
+            return served
+        if form is not None:
+            there = ", ".join(s.form for s in self.forms(self._model(name)))
+            if refused := self.refused.get(f"{self._model(name)}-{form}"):
+                raise NotReady(f"form {form} is refused: {refused.refusal}")
+            raise NotFound(f"{name} has no form {form[:60]!r}: there is {there}")
+        if refused := self.refused.get(name):
+            raise NotReady(f"model {name} is refused: {refused.refusal}")
+        raise NotFound(f"no model {name!r}: there is {', '.join(sorted(self.served))}")
+
+    def _model(self, name: str) -> str:
+        return self.served[name].model.name if name in self.served else name
+
+    def flush(self) -> None:
+        """Bring the metrics up to now."""
+        for served in self.every_form():
+            served.binning.flush()
+
+    def keep_flushing(self, worker: int) -> None:
+        """Flush once a second, so that any worker's scrape sees what all have counted; and show that this one lives."""
+        # Before the rest: a flush that fails is not the last.
+        self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.keep_flushing, worker)
+        self.families.workers.set(self.settings.workers)
+        if self.faults is not None:
+            for kind in KINDS:
+                self.families.faults.labels(kind).set(len(self.faults.active(kind)))
+        self.families.heartbeats.labels(str(worker)).inc(FLUSH_SECONDS)
+        self.flush()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.flush()
+        for served in self.every_form():
+            served.runner.close()
+
+
+def described_model(stored: StoredForm) -> Model:
+    """The folder's Model, held to the certificate; for a stored model without a folder, one made from what it says."""
+    signature = Signature.from_dict(stored.certificate["signature"])
+    if stored.model not in contract.names():
+        said = stored.described
+        return Model(
+            name=stored.model,
+            title=str(said.get("title") or stored.model),
+            doc=str(said.get("doc") or "An ONNX model without a recipe."),
+            verb="",
+            payload=None,
+            signature=signature,
+            labels=tuple(said.get("labels") or ()),
+        )
+    model = contract.model(stored.model)
+    if model.signature != signature:
+        raise NotReady(f"{stored.tag}: its certificate's signature is not that of bentos/{stored.model}/model.py")
+    return model

@@ -1,0 +1,300 @@
+"""Runners: one session and its adaptive batch queue, on one event loop.
+
+A batch forms because the engine is busy or because several requests came in the same turn of the loop; no timer runs
+while the engine is idle, unless EKIBEN_QUEUE_DELAY_US asks for one. Short engine calls run inline, long ones in a
+thread of the runner's own so that the loop parses the next requests meanwhile; which is which follows from measured
+times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from bentos.contract import Signature
+from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded, ServingError
+from serving.inference.engine_time import EngineTime
+from serving.inference.jobs import Client, Job, Run, Waiter, settle
+from serving.inference.sessions import Batch, Session, check_outputs
+from serving.telemetry.metrics import Recorder
+
+Observe = Callable[[Batch, list[np.ndarray]], None]
+
+# An engine call longer than this goes to the thread. Measured with 0.4 ms calls: handing over and back, and the two
+# threads' quarrel over the interpreter's lock, cost more than the overlap gains; see docs/performance.md.
+INLINE_SECONDS = 1e-3
+# Where loop and thread share one core there is no overlap: a worker that fell behind, so that its batches grew until
+# they were handed over, became slower by that, and stayed behind. What is left is that the loop does not stand still.
+INLINE_SECONDS_ON_ONE_CORE = 1e-2
+# One in so many engine calls teaches EngineTime: enough to follow the machine, and a call of 5 µs is not held up by it.
+LEARN_EVERY = 8
+
+
+class BatchingRunner:
+    """The runner of one form. `submit` gives a future of the outputs, in the rows and order of the inputs; `enqueue`
+    gives them to a waiter, in the turn of the loop that computed them.
+
+    Errors that the waiter is given: DeadlineExceeded, ClientGone, EngineError. Raised at once: Overloaded (queue full).
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        signature: Signature,
+        recorder: Recorder,
+        *,
+        max_batch_size: int,
+        max_latency: float,
+        max_queue_rows: int,
+        observe: Observe = lambda inputs, outputs: None,
+        timings: Sequence[tuple[int, float]] = (),
+        queue_delay: float = 0.0,
+        inline_seconds: float = INLINE_SECONDS,
+    ) -> None:
+        self._session, self._signature, self._recorder, self._observe = session, signature, recorder, observe
+        self._max_batch_size, self._max_latency, self._max_queue_rows = max_batch_size, max_latency, max_queue_rows
+        self._queue_delay, self._inline_seconds = queue_delay, inline_seconds
+        self._loop = asyncio.get_running_loop()
+        # Callbacks run in a context of the runner's own: call_soon would copy the first request's.
+        self._context = contextvars.Context()
+        self._queue: deque[Job] = deque()
+        self._queued = 0
+        self._scheduled = self._busy = False
+        self._calls = 0
+        self._in_flight: list[Job] = []
+        self._engine_time = EngineTime()
+        for rows, seconds in timings:
+            self._engine_time.learn(rows, seconds)
+        self._handed: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+        self.delivering: Job | None = None
+        self._no_room = Overloaded(f"{max_queue_rows} rows are waiting, as many as EKIBEN_MAX_QUEUE_ROWS allows")
+        self._too_late = Overloaded(f"what waits is over {max_latency * 1e3:.0f} ms of work (EKIBEN_MAX_LATENCY_MS)")
+
+    def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
+        """Queue one request of `rows` rows; `client` knows whether it has hung up."""
+        future = self._loop.create_future()
+        self.enqueue(inputs, rows, future, client)
+        return future
+
+    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None:
+        """As `submit`, for a waiter of the caller's own."""
+        self._admit(rows)
+        if rows > self._max_batch_size:
+            return settle(asyncio.ensure_future(self._split(inputs, rows, client)), waiter)
+        self._queue.append(Job(inputs, rows, waiter, client))
+        self._queued += rows
+        if not (self._scheduled or self._busy):
+            self._schedule()
+
+    def _admit(self, rows: int) -> None:
+        """Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
+        if self._queued + rows > self._max_queue_rows:
+            raise Overloaded(
+                f"{self._queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait, which"
+                " EKIBEN_MAX_QUEUE_ROWS sets"
+            )
+        if (wait := self._wait()) > self._max_latency:
+            raise Overloaded(
+                f"{self._queued} rows are waiting, {wait * 1e3:.0f} ms of work; EKIBEN_MAX_LATENCY_MS allows"
+                f" {self._max_latency * 1e3:.0f}"
+            )
+
+    @property
+    def full(self) -> Overloaded | None:
+        if self._queued >= self._max_queue_rows:
+            return self._no_room
+        return self._too_late if self._wait() > self._max_latency else None
+
+    def _wait(self) -> float:
+        """Seconds of work that wait, where it is more than the next batch."""
+        batch = self._max_batch_size
+        return self._queued / batch * self._engine_time.estimate(batch) if self._queued >= batch else 0.0
+
+    @property
+    def pending(self) -> int:
+        return self._queued
+
+    @property
+    def held(self) -> float:
+        return perf_counter() - self._in_flight[0].arrived if self._in_flight else 0.0
+
+    async def _split(self, inputs: Batch, rows: int, client: Client | None) -> list[np.ndarray]:
+        """A request larger than a batch: as many jobs as it takes, and their outputs joined."""
+        step = self._max_batch_size
+        parts = [
+            self.submit([array[start : start + step] for array in inputs], min(step, rows - start), client)
+            for start in range(0, rows, step)
+        ]
+        try:
+            outputs = await asyncio.gather(*parts)
+        finally:
+            for part in parts:  # one part failed: the others' answers are of no use
+                part.cancel()
+        return [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        if self._queue_delay:
+            self._fill(perf_counter() + self._queue_delay)
+        else:
+            self._loop.call_soon(self._flush, context=self._context)
+
+    def _fill(self, until: float) -> None:
+        """Let a batch fill. Less than a millisecond is polled: the loop's timers count in whole ones."""
+        left = until - perf_counter()
+        if left <= 0 or self._queued >= self._max_batch_size:
+            self._flush()
+        elif left >= 1e-3:
+            self._loop.call_later(1e-3, self._fill, until, context=self._context)
+        else:
+            self._loop.call_soon(self._fill, until, context=self._context)
+
+    def _flush(self) -> None:
+        """Form one batch and see it to the engine."""
+        self._scheduled = False
+        self._recorder.depth.append(self._queued)
+        jobs, rows = self._take()
+        if not jobs:
+            return
+        if self._engine_time.estimate(rows) <= self._inline_seconds:
+            self._deliver(self._compute(jobs))
+            if self._queue:
+                self._schedule()
+        else:
+            self._hand_over(jobs)
+
+    def _take(self) -> tuple[list[Job], int]:
+        """The oldest jobs that fit one batch, without those that nobody waits for or that come too late."""
+        jobs: list[Job] = []
+        rows = 0
+        queue, recorder = self._queue, self._recorder.queue
+        now = perf_counter()
+        # What is left of the time allowed must do for the engine call itself.
+        latest = now - self._max_latency + self._engine_time.estimate(1)
+        while queue and rows + queue[0].rows <= self._max_batch_size:
+            job = queue.popleft()
+            self._queued -= job.rows
+            if job.waiter.done():  # cancelled
+                continue
+            if job.client is not None and job.client.disconnected:
+                job.waiter.set_exception(ClientGone("the client hung up"))
+            elif job.arrived < latest:
+                job.waiter.set_exception(self._late(job, now))
+            else:
+                recorder.append(now - job.arrived)
+                jobs.append(job)
+                rows += job.rows
+        return jobs, rows
+
+    def _late(self, job: Job, now: float) -> DeadlineExceeded:
+        waited = (now - job.arrived) * 1e3
+        return DeadlineExceeded(f"waited {waited:.0f} ms; the limit is {self._max_latency * 1e3:.0f} ms in all")
+
+    def _compute(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
+        """(job, outputs or error) for each. If the batch fails, its halves are tried, so that bad rows fail alone."""
+        try:
+            run, outputs = self._call(*_joined(jobs))
+        except Exception as error:
+            if len(jobs) > 1:
+                half = len(jobs) // 2
+                return self._compute(jobs[:half]) + self._compute(jobs[half:])
+            return [(jobs[0], error if isinstance(error, ServingError) else EngineError(_first_line(error)))]
+        if len(jobs) == 1:
+            jobs[0].run = run
+            return [(jobs[0], outputs)]
+        done, start = [], 0
+        for job in jobs:
+            job.run = run
+            stop = start + job.rows
+            done.append((job, [array[start:stop] for array in outputs]))
+            start = stop
+        return done
+
+    def _call(self, batch: Batch, rows: int) -> tuple[Run, list[np.ndarray]]:
+        started = perf_counter()
+        outputs = self._session.run(batch)
+        seconds = perf_counter() - started
+        check_outputs(outputs, self._signature, rows)
+        self._calls += 1
+        if self._calls % LEARN_EVERY == 0:
+            self._engine_time.learn(rows, seconds)
+        self._recorder.infer.append(seconds)
+        self._recorder.batch.append(rows)
+        self._observe(batch, outputs)
+        return Run(rows, started, seconds), outputs
+
+    def _deliver(self, done: list[tuple[Job, Any]]) -> None:
+        for job, result in done:
+            if job.waiter.done():  # cancelled or given up meanwhile
+                continue
+            if isinstance(result, Exception):
+                job.waiter.set_exception(result)
+            else:
+                self.delivering = job
+                job.waiter.set_result(result)
+
+    # The engine's own thread
+
+    def _hand_over(self, jobs: list[Job]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+            self._thread.start()
+        self._busy = True
+        self._in_flight = jobs
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_later(self._max_latency, self._sweep, context=self._context)
+        self._handed.put(jobs)
+
+    def _work(self) -> None:
+        while (jobs := self._handed.get()) is not None:
+            done = self._compute(jobs)
+            try:
+                self._loop.call_soon_threadsafe(self._finished, done, context=self._context)
+            except RuntimeError:  # the loop closed while the engine ran: nobody waits
+                return
+
+    def _finished(self, done: list[tuple[Job, Any]]) -> None:
+        self._busy, self._in_flight = False, []
+        self._deliver(done)
+        if self._queue:
+            self._flush()
+
+    def _sweep(self) -> None:
+        """While the engine holds the queue up, fail what has waited too long, also in the engine itself."""
+        self._sweeping = None
+        if not self._busy:
+            return
+        now = perf_counter()
+        waiting = [job for job in (*self._in_flight, *self._queue) if not job.waiter.done()]
+        for job in waiting:
+            if now - job.arrived >= self._max_latency:
+                job.waiter.set_exception(self._late(job, now))
+        oldest = min((job.arrived for job in waiting if not job.waiter.done()), default=now)
+        delay = max(0.001, oldest + self._max_latency - now)
+        self._sweeping = self._loop.call_later(delay, self._sweep, context=self._context)
+
+    def close(self) -> None:
+        """End the engine's thread once it has done what it holds."""
+        if self._thread is not None:
+            self._handed.put(None)
+
+
+def _joined(jobs: list[Job]) -> tuple[Batch, int]:
+    if len(jobs) == 1:
+        return jobs[0].inputs, jobs[0].rows
+    batch = [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
+    return batch, len(batch[0])
+
+
+def _first_line(error: Exception) -> str:
+    return f"the engine failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -1,0 +1,1 @@
+"""The worker processes: supervision, heartbeat, drain, the metrics directory."""

@@ -1,0 +1,56 @@
+"""The end of a worker: what was accepted is answered.
+
+SIGTERM begins it. At once /readyz says 503, so that balancers look elsewhere, and every answer closes its connection.
+After EKIBEN_DRAIN_S the port is closed; requests already on their way over open connections have LINGER_SECONDS
+left to arrive. Then uvicorn ends, which answers what is under way first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import Any, ClassVar
+
+from serving.http.connection import Connection
+
+log = logging.getLogger("bentoml.ekiben")
+# An idle connection is closed this long after its port: RFC 9112, 9.3.1, has clients send a request again whose
+# connection is closed under it, but not all of them do.
+LINGER_SECONDS = 0.5
+LOOK_SECONDS = 0.02
+
+
+class Drain:
+    """Takes SIGTERM over from the uvicorn server that runs this process, and passes it on when nobody waits."""
+
+    begun: ClassVar[bool] = False  # of the process, as the signal is
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._server: Any = None
+
+    def on_sigterm(self) -> None:
+        """Wait for it. Only where uvicorn runs with its own handlers; elsewhere who embeds it does this."""
+        handler = signal.getsignal(signal.SIGTERM)
+        self._server = getattr(handler, "__self__", None)
+        if hasattr(self._server, "server_state"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._begin)
+
+    def _begin(self) -> None:
+        if Drain.begun:  # asked twice: now
+            return self._server.handle_exit(signal.SIGTERM, None)
+        Drain.begun = True
+        Connection.leaving = True
+        self._task = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        log.info("draining: not ready any more, answering for %g s", self._seconds)
+        await asyncio.sleep(self._seconds)
+        for server in self._server.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LINGER_SECONDS
+        while self._server.server_state.connections and loop.time() < until:
+            await asyncio.sleep(LOOK_SECONDS)
+        self._server.handle_exit(signal.SIGTERM, None)

@@ -1,0 +1,198 @@
+"""Who looks after the workers: BentoML's arbiter, made to look four times a second and to know what it sees.
+
+BentoML 1.4 has circus look every ten seconds and start whatever is missing, for ever, and not at all in a container; a
+worker that hangs is never missed. Here a dead worker is replaced at once, one that hangs is killed first, and a service
+that cannot start says why and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bentoml._internal.utils import circus
+from bentoml.exceptions import BentoMLException
+
+from serving.process.heartbeat import FAILED, FD, SICK, UP, Ear
+from serving.process.metrics_dir import NoRoom, roomy
+
+log = logging.getLogger("bentoml.ekiben")
+LOOK_SECONDS = 0.25
+# circus is controlled by nobody but us: with ports of its own, another process may have them by the time it listens.
+OWN_WAY = {"check_delay": LOOK_SECONDS, "endpoint": "inproc://control", "pubsub_endpoint": "inproc://events"}
+# Starts in a row, for each worker there should be, that may fail while none is ready.
+TRIES = 3
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
+LONGEST_PAUSE = 30.0
+# A worker that was told to end and does not is killed after this and what it may take to drain.
+END_SECONDS = 20.0
+
+
+def supervise(hang_seconds: float, drain_seconds: float) -> None:
+    """Have `bentoml serve` start its workers under a Supervisor; it asks for its arbiter by this name."""
+
+    class Configured(Supervisor):
+        hang, end = hang_seconds, drain_seconds + END_SECONDS
+
+    circus.Arbiter = Configured  # type: ignore[misc]
+
+
+@dataclass
+class Worker:
+    """What is known of a worker process.
+
+    `silent` is counted in looks, in seconds: a clock that jumps, or a machine that stood still, ages nobody.
+    """
+
+    number: int
+    silent: float = 0.0
+    ready: bool = False
+    ending: bool = False
+    reason: str = ""
+
+
+class Supervisor(circus.Arbiter):
+    """Starts the workers, hears their pulse, and replaces those that die or hang."""
+
+    hang: float
+    end: float
+
+    def __init__(self, watchers: list[Any], *arguments: Any, **options: Any) -> None:
+        super().__init__(watchers, *arguments, **options | OWN_WAY)
+        self._ear = Ear()
+        self._workers: dict[int, Worker] = {}
+        self._old: list[int] = []
+        self._failures = 0
+        self._pause = 0.0
+        metrics = self._metrics_folder()
+        for watcher in self.watchers:
+            watcher.env[METRICS] = metrics
+            watcher.respawn = True  # in a container BentoML says False
+            watcher.graceful_timeout = self.end  # BentoML's is a day
+            # Waiting threads of OpenMP spin by default, and take the cores that the others need to finish.
+            watcher.env = {"OMP_WAIT_POLICY": "passive", **watcher.env, FD: str(self._ear.fd)}
+            watcher.hooks["after_reap"] = self._ended
+
+    def _metrics_folder(self) -> str:
+        """Where the workers keep their metrics, which BentoML has chosen without a look at how full it is."""
+        chosen = Path(next(watcher.env[METRICS] for watcher in self.watchers if METRICS in (watcher.env or {})))
+        try:
+            folder = roomy(chosen)
+        except NoRoom as error:
+            raise BentoMLException(str(error)) from None
+        if folder != chosen:
+            log.error("the disk of %s is full: metrics are kept in %s", chosen, folder)
+            self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return str(folder)
+
+    def initialize(self) -> None:
+        try:
+            super().initialize()
+        except OSError as error:
+            raise BentoMLException(f"{_addresses(self)} cannot be listened on: {error.strerror}") from None
+
+    def manage_watchers(self) -> None:
+        """One look. Not a coroutine: circus drops a signal that comes while one of its coroutines is under way."""
+        if self._stopping:
+            return
+        self._hear()
+        self.reap_processes()
+        self._workers = {pid: worker for pid, worker in self._workers.items() if self._has(pid)}
+        self._end_those_that_hang()
+        self._renew()
+        self._pause = max(0.0, self._pause - LOOK_SECONDS)
+        for watcher in self.watchers:
+            if self._failures >= TRIES * watcher.numprocesses and not any(w.ready for w in self._workers.values()):
+                return self._give_up()
+            if not (watcher.is_stopped() or watcher.is_stopping() or self._pause):
+                self._fill(watcher)
+
+    def reload(self, *_: Any, **__: Any) -> None:
+        """SIGHUP: every worker makes way for a new one, one by one, each once the new one is up."""
+        self._old = list(self._workers)
+
+    def stop(self) -> Any:
+        """End. With our hold on the sockets gone, a client whom no worker takes is refused, and not left waiting."""
+        self.sockets.close_all()
+        self._exclusive_running_command = None  # whatever circus is at, this comes first
+        return super().stop()
+
+    def _hear(self) -> None:
+        for worker in self._workers.values():
+            worker.silent += LOOK_SECONDS
+        for pid, state, reason in self._ear.heard():
+            if pid not in self._workers:
+                continue
+            worker = self._workers[pid]
+            worker.reason = reason
+            if not worker.ending:  # one that is to end has its time, whatever it says
+                worker.silent = 0.0
+            if state == UP and not worker.ready:
+                worker.ready, self._failures = True, 0
+                log.info("worker %d (process %d) is up", worker.number, pid)
+            elif state == SICK and not worker.ending:
+                self._end(pid, worker, signal.SIGTERM, reason)
+            elif state == FAILED:
+                log.error("worker %d (process %d) cannot start: %s", worker.number, pid, reason)
+
+    def _end_those_that_hang(self) -> None:
+        for pid, worker in self._workers.items():
+            if worker.ending:
+                if worker.silent > self.end:
+                    self._end(pid, worker, signal.SIGKILL, "it was told to end and did not")
+            elif worker.ready and worker.silent > self.hang:
+                self._end(pid, worker, signal.SIGKILL, f"its event loop has stood still for {self.hang:g} s")
+
+    def _renew(self) -> None:
+        self._old = [pid for pid in self._old if pid in self._workers]
+        new = [worker for pid, worker in self._workers.items() if pid not in self._old]
+        spare = len(self._workers) > sum(watcher.numprocesses for watcher in self.watchers)
+        ending = any(worker.ending for worker in self._workers.values())
+        if self._old and spare and not ending and all(worker.ready for worker in new):
+            pid = self._old.pop(0)
+            self._end(pid, self._workers[pid], signal.SIGTERM, "a new one takes its place", logging.INFO)
+
+    def _has(self, pid: int) -> bool:
+        return any(pid in watcher.processes for watcher in self.watchers)
+
+    def _end(self, pid: int, worker: Worker, how: signal.Signals, reason: str, level: int = logging.ERROR) -> None:
+        log.log(level, "worker %d (process %d) is ended with %s: %s", worker.number, pid, how.name, reason)
+        worker.ending, worker.silent = True, 0.0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, how)
+
+    def _ended(self, process_pid: int, exit_code: int | None, **_: Any) -> bool:
+        """circus has reaped a process."""
+        worker = self._workers.pop(process_pid, None)
+        if worker is None or self._stopping:
+            return True
+        code = exit_code or 0
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if not worker.ending:
+            log.error("worker %d (process %d) is gone: %s; another is started", worker.number, process_pid, how)
+        if not worker.ready:
+            self._failures += 1
+            self._last = f"{how}, {worker.reason or 'and the log above says why'}"
+            self._pause = min(LONGEST_PAUSE, 2.0 ** (self._failures - 2))
+        return True
+
+    def _fill(self, watcher: Any) -> None:
+        wanted = watcher.numprocesses + bool(self._old)
+        while len(watcher.processes) < wanted and watcher.spawn_process():
+            pass
+        for pid, process in watcher.processes.items():
+            self._workers.setdefault(pid, Worker(process.wid))
+
+    def _give_up(self) -> None:
+        self._exception = BentoMLException(f"no worker starts: {self._failures} tries failed, the last: {self._last}")
+        self.stop()
+
+
+def _addresses(arbiter: Supervisor) -> str:
+    return " or ".join(f"{s.host}:{s.port}" for s in arbiter.sockets.values() if s.path is None)

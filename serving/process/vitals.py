@@ -1,0 +1,50 @@
+"""Whether this worker does its work: its event loop turns, and no engine has held one batch for ever.
+
+A worker whose engine hangs answers 503 in time and says so in /livez and /readyz, and its supervisor replaces it: the
+engine's thread cannot be ended from within.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from typing import ClassVar
+
+from serving.inference.repository import Repository
+from serving.process.heartbeat import SICK, UP, Pulse
+
+log = logging.getLogger("bentoml.ekiben")
+BEAT_SECONDS = 1.0
+
+
+class Vitals:
+    """Says once a second how this process is, as long as its event loop turns."""
+
+    sick: ClassVar[str] = ""  # why this process does not do its work
+
+    def __init__(self, repository: Repository, hang_seconds: float) -> None:
+        self._repository, self._hang_seconds = repository, hang_seconds
+        self._pulse = Pulse()
+        self._timer = asyncio.get_running_loop().call_soon(self._beat)
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+    def _beat(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
+        Vitals.sick = stuck(self._repository, self._hang_seconds)
+        if not self._pulse.say(SICK if Vitals.sick else UP, Vitals.sick):
+            log.error("the supervisor is gone: this worker ends")
+            self.close()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stuck(repository: Repository, seconds: float) -> str:
+    """The form whose engine has held one batch for longer than that, in words; empty if there is none."""
+    for served in repository.every_form():
+        held = served.runner.held
+        if held > seconds:
+            return f"the engine of {served.stored.name} has held one batch for {held:.0f} s"
+    return ""

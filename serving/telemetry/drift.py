@@ -1,0 +1,151 @@
+"""What drift is measured from: inputs and predictions of real requests, counted into the bins of the training data.
+
+Counters, so that workers and replicas add up exactly; PSI and KS are recording rules in Prometheus. At most ELEMENTS
+input values are watched from one flush to the next, which is a second: what comes after them is answered, counted as
+unwatched, and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bentos.contract import Arrays, Fields, Model
+from serving.inference.sessions import Batch
+from serving.telemetry.buffers import Counted
+from serving.telemetry.metrics import SERVED, Families
+from serving.telemetry.predictions import Predictions
+
+ELEMENTS = 2**21  # less than a hundredth of a core
+# Rows, or input values, that are held before they are counted: a third of a millisecond.
+FULL_ROWS, FULL_ELEMENTS = 500, 2**16
+MISSING = "missing"
+
+
+class Quantity:
+    """One quantity's bins and their counters. A class is its own bin; a number falls between deciles."""
+
+    def __init__(self, reference: Mapping[str, Any], families: Families, labels: tuple[str, str, str]) -> None:
+        self._edges = None if "classes" in reference else np.array(reference["edges"], np.float64)
+        missing = reference.get("missing", 0.0)
+        shares = {f"{i:02d}": share * (1 - missing) for i, share in enumerate(reference["shares"])} | {MISSING: missing}
+        for name, share in shares.items():
+            families.drift_reference.labels(*labels, name).set(share)
+        self._bins = len(shares) - 1  # beside the one for what is missing
+        self._counted = Counted([families.drift_observed.labels(*labels, name) for name in shares])
+
+    def count(self, values: np.ndarray) -> None:
+        """Add (n,) values to their bins."""
+        if self._edges is None:
+            places = values
+        else:
+            places = np.searchsorted(self._edges, values, side="left")
+            places[np.isnan(values)] = self._bins
+        self._counted.add(np.bincount(places))
+
+    def flush(self) -> None:
+        """Write what was counted."""
+        self._counted.flush()
+
+
+class Input:
+    """One input's values: how many, their sum, and how many a caller of the native route could not have sent."""
+
+    def __init__(self, bounds: tuple[float, float], families: Families, labels: tuple[str, str, str]) -> None:
+        self._low, self._high = bounds
+        self._bounded = bounds != (-np.inf, np.inf)
+        self._summary = families.inputs.labels(*labels)
+        self._out_of_range = families.out_of_range.labels(*labels)
+        self._rows = self._outside = 0
+        self._sum = 0.0
+
+    def count(self, values: np.ndarray) -> None:
+        """Add (n,) values; NaN is a value that is missing."""
+        present = values[~np.isnan(values)]
+        self._rows += len(present)
+        self._sum += float(present.sum(dtype=np.float64))
+        if self._bounded:
+            self._outside += int(np.count_nonzero((present < self._low) | (present > self._high)))
+
+    def flush(self) -> None:
+        """Write what was counted."""
+        self._summary._count.inc(self._rows)
+        self._summary._sum.inc(self._sum)
+        self._out_of_range.inc(self._outside)
+        self._rows, self._sum, self._outside = 0, 0.0, 0
+
+
+class Watch:
+    """What comes into one served form, and what it predicts."""
+
+    def __init__(self, model: Model, certificate: Mapping[str, Any], families: Families) -> None:
+        self._model = model
+        version, references = certificate["version"], certificate["reference"]
+        self._quantities = {
+            name: Quantity(reference, families, (model.name, version, name)) for name, reference in references.items()
+        }
+        for name in self._quantities:
+            # On rows that it has learnt a model is too sure of itself: predictions are referred to those held out.
+            rows = certificate["dataset"]["held_out_rows" if name.startswith("prediction:") else "rows"]
+            families.drift_rows.labels(model.name, version, name).set(rows)
+        fields = model.payload.fields if isinstance(model.payload, Fields) else ()
+        bounds = {f"input:{field.name}": (field.low, field.high) for field in fields}
+        self._inputs = {
+            name: Input(bounds.get(name, (-np.inf, np.inf)), families, (model.name, version, name))
+            for name in references
+            if name.startswith("input:")
+        }
+        self._predictions = Predictions(model, certificate, families) if references else None
+        self._unwatched = families.unwatched.labels(*(certificate[name] for name in SERVED))
+        families.describe(certificate)
+        self._held: list[tuple[Batch, list[np.ndarray]]] = []
+        self._rows = self._elements = 0
+        self._left = ELEMENTS
+
+    def add(self, inputs: Batch, outputs: list[np.ndarray]) -> None:
+        """Hold one batch until it is binned."""
+        if self._quantities and self._left > 0:
+            self._held.append((inputs, outputs))
+            self._rows += len(inputs[0])
+            self._elements += inputs[0].size
+            self._left -= inputs[0].size
+        else:
+            self._unwatched.inc(len(inputs[0]))
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is held that counting it begins to hold requests up."""
+        return self._rows >= FULL_ROWS or self._elements >= FULL_ELEMENTS
+
+    def bin(self) -> None:
+        """Count what is held, by bin."""
+        held, self._held, self._rows, self._elements = self._held, [], 0, 0
+        if held and self._predictions is not None:
+            self._count(held, self._predictions)
+
+    def flush(self) -> None:
+        """Bring the counters up to now."""
+        self.bin()
+        self._left = ELEMENTS
+        for quantity in self._quantities.values():
+            quantity.flush()
+        for values in self._inputs.values():
+            values.flush()
+        if self._predictions is not None:
+            self._predictions.flush()
+
+    def _count(self, held: list[tuple[Batch, list[np.ndarray]]], predictions: Predictions) -> None:
+        signature = self._model.signature
+        columns = [[np.concatenate(parts) for parts in zip(*side, strict=True)] for side in zip(*held, strict=True)]
+        inputs: Arrays = {t.name: a for t, a in zip(signature.inputs, columns[0], strict=True)}
+        outputs: Arrays = {t.name: a for t, a in zip(signature.outputs, columns[1], strict=True)}
+        predicted = self._model.predicted(outputs)
+        found = {f"input:{name}": values for name, values in self._model.watched(inputs).items()}
+        found |= {f"prediction:{name}": values for name, values in predicted.items()}
+        for name, quantity in self._quantities.items():
+            quantity.count(found[name])
+        for name, values in self._inputs.items():
+            values.count(found[name])
+        predictions.count(outputs, predicted)

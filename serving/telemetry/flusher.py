@@ -1,0 +1,45 @@
+"""When the metrics of a busy form are binned: in steps so short that no request waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+from time import thread_time
+
+import numpy as np
+
+from serving.inference.sessions import Batch
+from serving.telemetry.drift import Watch
+from serving.telemetry.metrics import Recorder
+
+
+class Binning:
+    """Sees to it that one form's recorder and watch, flushed once a second, hold no more than a step until then."""
+
+    def __init__(self, recorder: Recorder, watch: Watch) -> None:
+        self._recorder, self._watch = recorder, watch
+        self._loop = asyncio.get_running_loop()
+        self._due = False
+
+    def observe(self, inputs: Batch, outputs: list[np.ndarray]) -> None:
+        """Hold a batch, in the thread that computed it; what is full is binned once its answers are written."""
+        self._watch.add(inputs, outputs)
+        if not self._due and (self._watch.full or self._recorder.full):
+            self._due = True
+            self._loop.call_soon_threadsafe(self._step)
+
+    def _step(self) -> None:
+        """Bin one of the two: requests come before the other."""
+        started = thread_time()
+        self._due = False
+        if self._watch.full:
+            self._watch.bin()
+        else:
+            self._recorder.bin()
+        self._recorder.families.recording.inc(thread_time() - started)
+
+    def flush(self) -> None:
+        """Bring the metrics up to now."""
+        started = thread_time()
+        self._recorder.flush()
+        self._watch.flush()
+        self._recorder.families.recording.inc(thread_time() - started)

@@ -1,0 +1,193 @@
+"""What the service counts. The hot path only appends to lists; they are binned when full, and at each flush: once a
+second, and at each scrape.
+
+Everything is a counter or a histogram in base units, so that workers and replicas add up exactly. Labels are model,
+form and version (and a reason or an interface, of few words), never a path or a client's word. prometheus_client keeps
+the values in files that all workers share, so any worker can answer for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import ValueClass
+
+from serving.errors import ServingError
+from serving.telemetry.buffers import Binned
+from serving.telemetry.resources import Resources
+
+SERVED = ("model", "form", "version")
+REQUEST_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+STAGE_SECONDS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, *REQUEST_SECONDS)
+CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+ENTROPY = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+REASONS = ("bad_input", "cancelled", "engine", "not_ready", "shed", "timeout")
+# Requests that are held before they are binned: a third of a millisecond.
+FULL = 1000
+STAGES = ("queue", "preprocess", "infer", "postprocess")
+
+
+class Families:
+    """The metric families of one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._resources = CollectorRegistry()
+        self._resources.register(Resources())
+
+        def counter(name: str, doc: str, *labels: str) -> Counter:
+            return Counter(name, doc, labels, registry=registry)
+
+        def histogram(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, doc, (*SERVED, *labels), buckets=buckets, registry=registry)
+
+        def gauge(name: str, doc: str, *labels: str) -> Gauge:
+            return Gauge(name, doc, labels, registry=registry, multiprocess_mode="max")
+
+        self.request = histogram(
+            "ekiben_request_seconds",
+            "Answered requests, from the body read to the answer written",
+            REQUEST_SECONDS,
+            "interface",
+        )
+        self.stages = {
+            "queue": histogram("ekiben_queue_seconds", "Time of a request in the batch queue", STAGE_SECONDS),
+            "preprocess": histogram("ekiben_preprocess_seconds", "Body to tensors, per request", STAGE_SECONDS),
+            "infer": histogram("ekiben_infer_seconds", "Engine time, per batch", STAGE_SECONDS),
+            "postprocess": histogram("ekiben_postprocess_seconds", "Tensors to body, per request", STAGE_SECONDS),
+        }
+        self.batch = histogram("ekiben_batch_rows", "Rows of an engine call", ROWS)
+        self.depth = histogram("ekiben_queue_depth_rows", "Rows found waiting when a batch was formed", ROWS)
+        self.failures = counter("ekiben_failures_total", "Requests answered with an error", *SERVED, "reason")
+
+        self.predictions = counter("ekiben_predictions_total", "Rows by the class predicted", *SERVED, "class")
+        self.confidence = histogram(
+            "ekiben_prediction_confidence_ratio", "Probability of the class predicted, per row", CONFIDENCE
+        )
+        self.entropy = histogram(
+            "ekiben_prediction_entropy_ratio", "Doubt between the classes, per row: 0 none, 1 all alike", ENTROPY
+        )
+        self.value = histogram(
+            "ekiben_prediction_value", "Value predicted, per row, in the model's unit", (0.0,)
+        )  # boundaries: `bounded`
+        quantity, bins = ("model", "version", "quantity"), ("model", "version", "quantity", "bin")
+        self.inputs = Summary("ekiben_input_value", "Value of an input that is there", quantity, registry=registry)
+        self.out_of_range = counter(
+            "ekiben_input_out_of_range_total", "Values of an input outside what the model's page allows", *quantity
+        )
+        self.unwatched = counter(
+            "ekiben_unwatched_rows_total", "Rows answered that predictions, inputs and drift leave out", *SERVED
+        )
+        self.drift_observed = counter(
+            "ekiben_drift_observed_total", "Rows whose quantity fell into this bin of training", *bins
+        )
+        self.drift_reference = gauge("ekiben_drift_reference_ratio", "Share of training's rows in this bin", *bins)
+        self.drift_rows = gauge("ekiben_drift_reference_rows", "Rows that the reference was taken from", *quantity)
+
+        self.info = gauge("ekiben_model_info", "1 for a form that is served", *SERVED, "framework", "sha256")
+        self.created = gauge(
+            "ekiben_model_created_timestamp_seconds", "When the certificate was issued, in seconds since 1970", *SERVED
+        )
+        self.refused = gauge("ekiben_form_refused", "1 for a form whose certificate or file was refused", *SERVED)
+        self.faults = gauge("ekiben_faults", "Faults on purpose that are in force", "kind")
+        self.workers = gauge("ekiben_workers", "Worker processes that this service is set to run")
+        self.heartbeats = counter(
+            "ekiben_worker_heartbeats_total", "Seconds that a worker's event loop has turned", "worker"
+        )
+        self.recording = counter(
+            "ekiben_recording_seconds_total",
+            "CPU time of binning what these metrics are made of, as far as they can know",
+        )
+
+    def describe(self, certificate: Mapping[str, Any]) -> None:
+        """Export which form of which version is served, and when it was made."""
+        labels = [certificate[name] for name in SERVED]
+        self.info.labels(*labels, certificate["framework"], certificate["file"]["sha256"][:12]).set(1)
+        self.created.labels(*labels).set(datetime.fromisoformat(certificate["issued"]).timestamp())
+
+    def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        """(sample name, (model, form, version, further label if any)) → value, over all workers."""
+        totals: dict[tuple[str, tuple[str, ...]], float] = {}
+        for family in self._everything().collect():
+            for sample in family.samples:
+                if family.name.startswith("ekiben_") and "le" not in sample.labels:
+                    further = [sample.labels[name] for name in ("interface", "reason") if name in sample.labels]
+                    key = (sample.name, (*(sample.labels.get(name, "") for name in SERVED), *further))
+                    totals[key] = totals.get(key, 0.0) + sample.value
+        return totals
+
+    def text(self) -> bytes:
+        """Prometheus text: ours, BentoML's own, and of the processes."""
+        return generate_latest(self._everything()) + generate_latest(self._resources)
+
+    def _everything(self) -> CollectorRegistry:
+        """All workers' metrics where BentoML started a fleet, else this process's."""
+        if ValueClass.__name__ != "MmapedValue":
+            return self.registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return registry
+
+
+@dataclass
+class Recorder:
+    """The lists that one served form appends to, in seconds and rows."""
+
+    families: Families
+    labels: tuple[str, str, str]
+    v2: list[float] = field(default_factory=list)
+    native: list[float] = field(default_factory=list)
+    queue: list[float] = field(default_factory=list)
+    preprocess: list[float] = field(default_factory=list)
+    infer: list[float] = field(default_factory=list)
+    postprocess: list[float] = field(default_factory=list)
+    batch: list[float] = field(default_factory=list)
+    depth: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        families, labels = self.families, self.labels
+        # From the start: a rate misses the first value of a series.
+        self._failures = {reason: families.failures.labels(*labels, reason) for reason in REASONS}
+        self._failed = dict.fromkeys(REASONS, 0)
+        histograms = [
+            (self.v2, families.request.labels(*labels, "v2")),
+            (self.native, families.request.labels(*labels, "native")),
+            *((getattr(self, stage), families.stages[stage].labels(*labels)) for stage in STAGES),
+            (self.batch, families.batch.labels(*labels)),
+            (self.depth, families.depth.labels(*labels)),
+        ]
+        self._binned = [(values, Binned(histogram)) for values, histogram in histograms]
+
+    def failed(self, error: Exception) -> None:
+        """Count an error by its reason; one that nobody foresaw is the engine's."""
+        self._failed[error.reason if isinstance(error, ServingError) else ServingError.reason] += 1
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is held that binning it begins to hold requests up."""
+        return len(self.queue) >= FULL
+
+    def bin(self) -> None:
+        """Count what the lists hold by bucket."""
+        for values, binned in self._binned:
+            if values:
+                taken = values[:]
+                del values[: len(taken)]
+                binned.add(np.fromiter(taken, np.float64, len(taken)))
+
+    def flush(self) -> None:
+        """Bring the histograms up to now."""
+        self.bin()
+        for _, binned in self._binned:
+            binned.flush()
+        for reason, count in self._failed.items():
+            if count:
+                self._failures[reason].inc(count)
+                self._failed[reason] = 0
