@@ -7,8 +7,9 @@ import gc
 import bentoml
 
 from serving.api import interface
-from serving.http.router import Routes
+from serving.http.gateway import Routes
 from serving.inference.repository import Repository
+from serving.lifecycle import Lifecycle
 from serving.process import metrics_dir as room
 from serving.process.drain import Drain
 from serving.process.vitals import Vitals
@@ -39,8 +40,9 @@ class Ekiben:
         self.repository.load(Ekiben.own_models())  # type: ignore[attr-defined]
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
         room.hold()
-        self.vitals = Vitals(self.repository, SETTINGS.hang_s)
-        Drain(SETTINGS.drain_s).on_sigterm()
+        self.lifecycle = Lifecycle()
+        self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)
+        Drain(self.lifecycle, SETTINGS.drain_s).on_sigterm()
         # What is loaded stays: the collector need not walk it while requests wait.
         gc.collect()
         gc.freeze()
@@ -48,7 +50,7 @@ class Ekiben:
         gc.set_threshold(20_000, 20, 50)
 
     def routes(self) -> Routes:
-        return interface.routes(self.repository)
+        return interface.routes(self.repository, self.lifecycle)
 
     def __is_ready__(self) -> bool:
         return self.repository.ready

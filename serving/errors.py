@@ -66,6 +66,13 @@ class UnsupportedMedia(ServingError):
     reason = "bad_input"
 
 
+class MisdirectedRequest(ServingError):
+    """The request names a host that this service does not answer for."""
+
+    status = 421
+    reason = "bad_input"
+
+
 class TooSlow(ServingError):
     """The request did not arrive in time."""
 
@@ -75,6 +82,18 @@ class TooSlow(ServingError):
 
 class HeadTooLarge(ServingError):
     status = 431
+    reason = "bad_input"
+
+
+class NotImplementedMethod(ServingError):
+    """A method or a transfer coding that no route here knows."""
+
+    status = 501
+    reason = "bad_input"
+
+
+class UnsupportedVersion(ServingError):
+    status = 505
     reason = "bad_input"
 
 
@@ -116,7 +135,7 @@ class NotReady(ServingError):
     reason = "not_ready"
 
 
-def foreseen(error: Exception, trace: bytes) -> ServingError:
+def as_serving_error(error: Exception, trace: bytes) -> ServingError:
     """The error itself; one that nobody foresaw goes to the log, and the client is told so much."""
     if isinstance(error, ServingError):
         return error

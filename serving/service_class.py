@@ -12,19 +12,18 @@ from typing import Any
 from _bentoml_sdk.models import BentoModel
 from _bentoml_sdk.service import Service
 
-from serving.http.connection import Front, Limits, accept_directly
+from serving.http.gateway import Gateway, Limits, install_http_protocol
 from serving.http.keys import Keys
-from serving.http.listener import take_all
+from serving.http.listener import install_event_loop
 from serving.inference.store import stored_forms
 from serving.process.heartbeat import FAILED, Pulse
 from serving.settings import Settings, chosen
 
-# The files that the Swagger page asks for, and no other path to the disk.
-STATIC = tuple(
-    f"/static_content/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-light-32x32.png")
+# What BentoML's own application answers: a probe, and the files that the Swagger page asks for.
+BENTOML_PATHS = (
+    "/healthz",
+    *(f"/static_content/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-light-32x32.png")),
 )
-# The paths that BentoML's own application answers.
-THEIRS = ("/livez", "/readyz", "/healthz", *STATIC)
 
 
 class LeanService(Service):
@@ -40,13 +39,18 @@ class LeanService(Service):
             raise
         return self.instance
 
-    def to_asgi(self, is_main: bool = True) -> Front:
+    def to_asgi(self, is_main: bool = True) -> Gateway:
         settings = Settings.read()
-        accept_directly()
-        take_all(settings.workers)
-        limits = Limits(settings.connections(), settings.body_timeout_s)
-        keys = Keys(Path(settings.api_keys_file), settings.workers) if settings.api_keys_file else None
-        return Front(super().to_asgi(is_main), THEIRS, lambda: self.instance.routes(), limits, keys)
+        install_http_protocol()
+        install_event_loop(settings.workers)
+        return Gateway(
+            super().to_asgi(is_main),
+            BENTOML_PATHS,
+            lambda: self.instance,
+            Limits(settings.connections(), settings.body_timeout_s, settings.keep_alive_s),
+            Keys(Path(settings.api_keys_file), settings.workers) if settings.api_keys_file else None,
+            frozenset(host.lower() for host in chosen(settings.allowed_hosts)),
+        )
 
     @property
     def models(self) -> list[BentoModel]:

@@ -52,11 +52,19 @@ class Settings:
         25_000_000, "pixels of all pictures of one request at most; more are answered 413", least=1
     )
     body_timeout_s: float = setting(30.0, "a request that has not arrived in this time is answered 408", least=0.01)
+    keep_alive_s: float = setting(
+        75.0,
+        "seconds that a connection may be idle after an answer: more than the proxies in front keep it",
+        least=0,
+    )
     max_connections: int = setting(
         0, "open connections of one worker at most, 503 to others; 0: what its limit of open files leaves", least=0
     )
     api_keys_file: str = setting(
         "", "file of API keys, as `python -m serving.http.keys` makes them; empty: all may enter"
+    )
+    allowed_hosts: str = setting(
+        "", "names that requests may have in Host, comma-separated, 421 to others; empty: all (DNS rebinding)"
     )
     log_format: str = setting("human", "how every line of the log is written", of=("human", "json"))
     log_level: str = setting("info", "the least that is logged", of=("debug", "info", "warning", "error"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from bentos.contract import Fields, Model
-from serving.api.native import FILE_FIELD
-from serving.api.schemas import answer_schema, fields_schema
-from serving.http.router import Routes, get
+from bentos.contract import Model
+from serving.api.payloads import adapter
+from serving.api.swagger import answer_schema
+from serving.http.endpoint import get
+from serving.http.gateway import Routes
 from serving.inference.repository import Repository
+from serving.settings import Settings
 
 
 def routes(repository: Repository) -> Routes:
@@ -16,19 +18,17 @@ def routes(repository: Repository) -> Routes:
     described = {
         "name": "ekiben",
         "type": "service",
-        "routes": [_route(model) for model in best if model.payload is not None],
+        "routes": [_route(model, repository.settings) for model in best if model.payload is not None],
     }
     return {"/schema.json": get(lambda _: described)}
 
 
-def _route(model: Model) -> dict[str, Any]:
-    picture = {"type": "array", "items": {"type": "file", "format": "image"}}
-    files = {"type": "object", "required": [FILE_FIELD], "properties": {FILE_FIELD: picture}}
+def _route(model: Model, settings: Settings) -> dict[str, Any]:
     return {
         "name": f"{model.name}_{model.verb}",
         "route": f"/{model.name}/{model.verb}",
         "doc": model.doc,
         "batchable": True,
-        "input": fields_schema(model.payload) if isinstance(model.payload, Fields) else files,
+        "input": adapter(model, settings).client_schema(),
         "output": answer_schema(model),
     }

@@ -8,44 +8,45 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.api.faults import in_force
 from serving.errors import NotReady
-from serving.http.router import Receive, Routes, Scope, Send, get, send_json
+from serving.http.endpoint import Endpoint, get
+from serving.http.gateway import Routes
+from serving.http.messages import Response, json_response
+from serving.inference.faults import in_force
 from serving.inference.repository import Repository
-from serving.process.drain import Drain
-from serving.process.vitals import Vitals
+from serving.lifecycle import Lifecycle
 
 
-def routes(repository: Repository) -> Routes:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send_json(send, report(repository), 503 if unready(repository) else 200)
+def routes(repository: Repository, lifecycle: Lifecycle) -> Routes:
+    def health(_: object) -> Response:
+        return json_response(report(repository, lifecycle), 503 if unready_reason(repository, lifecycle) else 200)
 
     return {
-        "/health": {"GET": app, "HEAD": app},
-        "/livez": get(lambda _: or_refuse("alive", Vitals.sick)),
-        "/readyz": get(lambda _: or_refuse("ready", unready(repository))),
+        "/health": {"GET": Endpoint(health)},
+        "/livez": get(lambda _: ok_or_503("alive", lifecycle.sick)),
+        "/readyz": get(lambda _: ok_or_503("ready", unready_reason(repository, lifecycle))),
     }
 
 
-def unready(repository: Repository) -> str:
+def unready_reason(repository: Repository, lifecycle: Lifecycle) -> str:
     """Why requests should go elsewhere; empty while they are welcome."""
-    if Drain.begun:
+    if lifecycle.draining:
         return "this process ends; what it has accepted is answered"
-    return Vitals.sick or ("" if repository.ready else "not every model is ready; GET /health says why")
+    return lifecycle.sick or ("" if repository.ready else "not every model is ready; GET /health says why")
 
 
-def or_refuse(state: str, reason: str) -> dict[str, bool]:
-    """`{"ready": true}`, or NotReady with the reason."""
+def ok_or_503(state: str, reason: str) -> dict[str, bool]:
+    """`{"ready": true}`. NotReady with the reason, if there is one"""
     if reason:
         raise NotReady(reason)
     return {state: True}
 
 
-def report(repository: Repository) -> dict[str, Any]:
+def report(repository: Repository, lifecycle: Lifecycle) -> dict[str, Any]:
     """`status` is ok, degraded (a form is refused, each model answers), draining (it ends) or unready."""
     status = "degraded" if repository.refused else "ok"
-    if reason := unready(repository):
-        status = "draining" if Drain.begun else "unready"
+    if reason := unready_reason(repository, lifecycle):
+        status = "draining" if lifecycle.draining else "unready"
     faults = {} if repository.faults is None else {"faults": in_force(repository.faults)}
     why = {"reason": reason} if reason else {}
     return {"status": status, **why, **faults, "models": {name: _model(name, repository) for name in repository.models}}

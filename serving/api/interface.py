@@ -6,16 +6,23 @@ import asyncio
 
 from serving.api import bentoml_clients, faults, health, native, pages, swagger
 from serving.api.v2 import routes as v2
-from serving.http.router import Receive, Routes, Scope, Send, send_bytes
+from serving.http.endpoint import Endpoint
+from serving.http.gateway import Routes
+from serving.http.messages import Request, Response
+from serving.inference.dataplane import DataPlane
 from serving.inference.repository import Repository
+from serving.lifecycle import Lifecycle
+
+PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def routes(repository: Repository) -> Routes:
+def routes(repository: Repository, lifecycle: Lifecycle) -> Routes:
+    plane = DataPlane(repository.faults)
     return {
-        **v2.routes(repository),
-        **native.routes(repository),
-        **health.routes(repository),
-        **pages.routes(repository),
+        **v2.routes(repository, plane, lifecycle),
+        **native.routes(repository, plane),
+        **health.routes(repository, lifecycle),
+        **pages.routes(repository, plane),
         **swagger.routes(repository),
         **bentoml_clients.routes(repository),
         **faults.routes(repository.faults),
@@ -24,9 +31,8 @@ def routes(repository: Repository) -> Routes:
 
 
 def _metrics(repository: Repository) -> Routes:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def metrics(_: Request) -> Response:
         repository.flush()
-        text = await asyncio.get_running_loop().run_in_executor(None, repository.families.text)
-        await send_bytes(send, text, (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"))
+        return Response(await asyncio.to_thread(repository.families.text), PROMETHEUS)
 
-    return {"/metrics": {"GET": app, "HEAD": app}}
+    return {"/metrics": {"GET": Endpoint(metrics)}}

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from serving.errors import NotReady
-from serving.http.router import App, Receive, Scope, Send
+from serving.errors import NotReady, ServingError
+from serving.http.endpoint import MAX_BODY_BYTES, reject
+from serving.http.messages import Request
 from serving.inference.repository import Repository
 from serving.inference.store import StoredForm
 
 
-def unavailable(refused: StoredForm, repository: Repository) -> App:
-    failures = repository.families.failures.labels(refused.model, refused.form, refused.version, NotReady.reason)
+class Unavailable:
+    """The handler of a route whose model is refused; bodies are not read."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        failures.inc()
-        raise NotReady(refused.refusal)
+    max_body_bytes = MAX_BODY_BYTES
 
-    return app
+    def __init__(self, refused: StoredForm, repository: Repository) -> None:
+        self._reason = refused.refusal
+        labels = (refused.model, refused.form, refused.version, NotReady.reason)
+        self._failures = repository.families.failures.labels(*labels)
+
+    def check(self, request: Request) -> None:
+        self._failures.inc()
+        raise NotReady(self._reason)
+
+    def handle(self, request: Request) -> None:
+        """Never called: `check` has raised."""
+
+    def reject(self, request: Request, error: ServingError) -> None:
+        reject(request, error)

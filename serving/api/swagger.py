@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from bentos import contract
-from bentos.contract import Fields, Model
-from serving.api.faults import KINDS
-from serving.api.native import FILE_FIELD
+from bentos.contract import Model
+from serving import VERSION
 from serving.api.operations import ERROR, POST_ERRORS, get_operation, operation
-from serving.api.schemas import answer_schema, fields_schema
+from serving.api.pages.assets import SECURITY
+from serving.api.payloads import adapter
 from serving.api.v2 import openapi as v2
-from serving.http.router import Receive, Routes, Scope, Send, get, send_bytes
+from serving.http.endpoint import Endpoint, get
+from serving.http.gateway import Routes
+from serving.http.messages import HTML, Response
+from serving.inference.faults import KINDS
 from serving.inference.repository import Repository
 
-HTML = (b"content-type", b"text/html; charset=utf-8")
 # BentoML ships Swagger UI; its own page would load a tag manager from elsewhere.
 PAGE = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -29,11 +30,9 @@ Protocol, for `tritonclient`, KServe and `perf_analyzer`. Errors are `{"error": 
 
 
 def routes(repository: Repository) -> Routes:
-    async def page(scope: Scope, receive: Receive, send: Send) -> None:
-        await send_bytes(send, PAGE, HTML)
-
     document = openapi(repository)
-    return {"/": {"GET": page, "HEAD": page}, "/docs.json": get(lambda _: document)}
+    page = Response(PAGE, HTML, headers=SECURITY)
+    return {"/": {"GET": Endpoint(lambda _: page)}, "/docs.json": get(lambda _: document)}
 
 
 def openapi(repository: Repository) -> dict[str, Any]:
@@ -42,12 +41,13 @@ def openapi(repository: Repository) -> dict[str, Any]:
     for name in repository.models:
         forms = repository.forms(name)
         if forms and forms[0].model.payload is not None:
-            paths |= _native(forms[0].model, [served.form for served in forms])
+            content = adapter(forms[0].model, repository.settings).openapi_content()
+            paths |= _native(forms[0].model, [served.form for served in forms], content)
     return {
         "openapi": "3.0.3",
         "info": {
             "title": "Ekiben",
-            "version": "0.1.0",
+            "version": VERSION,
             "description": DESCRIPTION,
         },
         "servers": [{"url": "."}],
@@ -104,7 +104,7 @@ def _faults(repository: Repository) -> dict[str, Any]:
     return {"/faults": every, "/faults/sleep": {"get": slept}, **begun}
 
 
-def _native(model: Model, forms: list[str]) -> dict[str, Any]:
+def _native(model: Model, forms: list[str], content: dict[str, Any]) -> dict[str, Any]:
     form = {
         "name": "form",
         "in": "query",
@@ -125,7 +125,7 @@ def _native(model: Model, forms: list[str]) -> dict[str, Any]:
                 POST_ERRORS,
                 description=doc,
                 parameters=[form],
-                requestBody={"required": True, "content": _body(model)},
+                requestBody={"required": True, "content": content},
             )
         },
         f"/{model.name}/random": {
@@ -140,30 +140,6 @@ def _native(model: Model, forms: list[str]) -> dict[str, Any]:
     }
 
 
-def _body(model: Model) -> dict[str, Any]:
-    if not isinstance(model.payload, Fields):
-        files = {
-            "type": "array",
-            "items": {"type": "string", "format": "binary"},
-            "description": "One picture or several",
-        }
-        schema = {"type": "object", "required": [FILE_FIELD], "properties": {FILE_FIELD: files}}
-        return {
-            "multipart/form-data": {"schema": schema},
-            "image/png": {"schema": {"type": "string", "format": "binary"}},
-        }
-    one = fields_schema(model.payload)
-    examples = {f"example {i + 1}": {"value": value} for i, value in enumerate(contract.examples(model.name))}
-    if len(examples) > 1:
-        examples["several"] = {"value": contract.examples(model.name)[:2]}
-    return {
-        "application/json": {
-            "schema": {"oneOf": [one, {"type": "array", "items": one, "minItems": 1}]},
-            "examples": examples,
-        }
-    }
-
-
 def _health() -> dict[str, Any]:
     tag, report = "Health", {"schema": {"type": "object"}}
     return {
@@ -172,3 +148,15 @@ def _health() -> dict[str, Any]:
         "/readyz": get_operation(tag, "Every model is loaded, verified and warm", None, {503: "Not ready"}),
         "/metrics": get_operation(tag, "Prometheus metrics", None, {}),
     }
+
+
+def answer_schema(model: Model) -> dict[str, Any]:
+    """One answer of a native route."""
+    who = {key: {"type": "string"} for key in ("model", "form", "version")}
+    number = {"type": "number"}
+    if not model.labels:
+        value = {"type": "number", "description": model.unit}
+        return {"type": "object", "properties": {model.signature.outputs[0].name: value, **who}}
+    probabilities = {"type": "object", "properties": dict.fromkeys(model.labels, number)}
+    label = {"type": "string", "enum": list(model.labels)}
+    return {"type": "object", "properties": {"label": label, "probabilities": probabilities, **who}}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 
-from serving.http.router import Scope, header
+from serving.http.messages import Request
 from serving.http.trace import TRACEPARENT, WELL_FORMED
 
 KIND = "content-type"
@@ -38,7 +38,7 @@ class Message:
 class Call:
     """One request as a stage sees it: its trace, and until when somebody waits for the answer."""
 
-    scope: Scope
+    request: Request
     trace: str
     flags: str
     deadline: float  # on perf_counter's clock
@@ -47,15 +47,15 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scope: Scope, seconds: float) -> Call:
+    def of(cls, request: Request, seconds: float) -> Call:
         """The call of a request whose asker may have said how much time is left."""
-        said = header(scope, TRACEPARENT)
+        said = request.headers.get(TRACEPARENT)
         flags = said[-2:].decode() if said is not None and WELL_FORMED.fullmatch(said) else "01"
-        left = header(scope, TIME_LEFT.encode())
+        left = request.headers.get(TIME_LEFT.encode())
         if left is not None and left.isdigit():
             seconds = min(seconds, int(left) / 1e3)
-        headers = {name: value.decode("latin-1") for name in SAID if (value := header(scope, name.encode()))}
-        return cls(scope, scope["trace"].decode(), flags, perf_counter() + seconds, headers=headers)
+        headers = {name: value.decode("latin-1") for name in SAID if (value := request.headers.get(name.encode()))}
+        return cls(request, request.trace_id.decode(), flags, perf_counter() + seconds, headers=headers)
 
     def traceparent(self) -> str:
         """The W3C header for what this call asks of others: the same trace, a span of its own."""

@@ -6,7 +6,9 @@ import asyncio
 
 from prometheus_client import Counter, Histogram
 
-from serving.http.router import Receive, Routes, Scope, Send, send_bytes
+from serving.http.endpoint import Endpoint
+from serving.http.gateway import Routes
+from serving.http.messages import Request, Response
 from serving.telemetry.metrics import REASONS, REQUEST_SECONDS, Families
 
 LABELS = ("stage", "model")
@@ -38,8 +40,8 @@ class StageMetrics:
         self._failures.labels(*self._who, reason).inc()
 
     def routes(self) -> Routes:
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def metrics(_: Request) -> Response:
             text = await asyncio.to_thread(self.families.text)
-            await send_bytes(send, text, (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"))
+            return Response(text, b"text/plain; version=0.0.4; charset=utf-8")
 
-        return {"/metrics": {"GET": app, "HEAD": app}}
+        return {"/metrics": {"GET": Endpoint(metrics)}}

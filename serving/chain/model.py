@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import MutableMapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import bentoml
 
 from serving.api import interface
-from serving.chain.message import FORM, REPLICA, Call, Message
+from serving.chain.message import FORM, KIND, REPLICA, Call, Message
 from serving.chain.service import SETTINGS, StageService
 from serving.chain.stage import replica
-from serving.errors import EngineError
-from serving.http.router import App, Routes
+from serving.errors import ServingError
+from serving.http.gateway import Routes
+from serving.http.messages import Handler, Request, Response
 from serving.service_class import LeanService
 
 
@@ -33,35 +34,50 @@ class ModelStage(StageService):
         gc.freeze()
 
     def routes(self) -> Routes:
-        found = interface.routes(self.repository)
+        table = interface.routes(self.repository, self.lifecycle)
         for name, served in self.repository.served.items():
             path = f"/v2/models/{name}/infer"
-            found[path] = {"POST": self.route(partial(infer, found[path]["POST"], served.form))}
-        return found
+            table[path] = {"POST": self.route(partial(infer, table[path]["POST"], served.form))}
+        return table
 
     def __is_ready__(self) -> bool:
         return self.repository.ready
 
 
-async def infer(application: App, form: str, call: Call, body: bytes) -> Message:
-    """What an ASGI application answers to this body, and which replica and form did."""
-    call.replica, call.logged = replica(call.scope), True
-    reply = await answer(application, call.scope, body)
+async def infer(handler: Handler, form: str, call: Call, body: bytes) -> Message:
+    """What a handler answers to this body, and which replica and form did."""
+    call.replica, call.logged = replica(call.request), True
+    reply = await answer(handler, call.request, body)
     return replace(reply, headers={FORM: form, **reply.headers, REPLICA: call.replica})
 
 
-async def answer(application: App, scope: MutableMapping[str, Any], body: bytes) -> Message:
-    """The answer of an ASGI application that is given this body, wherever it came from. EngineError if it gives none"""
-    heard: list[MutableMapping[str, Any]] = []
+class LocalConnection:
+    """Stands for the connection of a request whose body came another way; keeps the response."""
 
-    async def receive() -> MutableMapping[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.scheme, self.server = request.scheme, request.server
+        self.response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
-    async def send(message: MutableMapping[str, Any]) -> None:
-        heard.append(message)
+    @property
+    def lost(self) -> bool:
+        return self._request.disconnected
 
-    await application(scope, receive, send)
-    if not heard:
-        raise EngineError("the model gave no answer")
-    headers = {name.decode(): value.decode("latin-1") for name, value in heard[0]["headers"]}
-    return Message(headers, b"".join(message.get("body", b"") for message in heard[1:]), heard[0]["status"])
+    def send(self, request: Request, response: Response) -> None:
+        if not self.response.done():
+            self.response.set_result(response)
+
+
+async def answer(handler: Handler, request: Request, body: bytes) -> Message:
+    """The answer of a handler to this request with another body, wherever that came from."""
+    connection = LocalConnection(request)
+    inner = Request(cast(Any, connection), request.method, request.headers)
+    inner.path, inner.body, inner.trace_id = request.path, body, request.trace_id
+    try:
+        handler.check(inner)
+        handler.handle(inner)
+    except ServingError as error:
+        handler.reject(inner, error)
+    response = await connection.response
+    headers = {name.decode(): value.decode("latin-1") for name, value in response.headers}
+    return Message({KIND: response.content_type.decode(), **headers}, response.body, response.status)

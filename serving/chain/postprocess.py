@@ -12,7 +12,7 @@ from serving.chain.message import KIND, Call, Message
 from serving.chain.service import SETTINGS, AskingService
 from serving.chain.stage import ask
 from serving.errors import BadInput
-from serving.http.router import Routes, query
+from serving.http.gateway import Routes
 from serving.service_class import LeanService
 
 
@@ -32,10 +32,10 @@ class PostprocessStage(AskingService):
 
     async def finalize(self, call: Call, body: bytes) -> Message:
         """One file's answer as an object, several files' as a list. BadInput; what asking raises"""
-        asked = query(call.scope)
-        if unknown := asked.keys() - {"form"}:
+        query = call.request.query
+        if unknown := query.keys() - {"form"}:
             raise BadInput(f"query parameter {min(unknown)!r} is unknown; there is form")
-        path = f"/preprocess?form={quote(asked['form'])}" if "form" in asked else "/preprocess"
+        path = f"/preprocess?form={quote(query['form'])}" if "form" in query else "/preprocess"
         message = Message({KIND: call.headers.get(KIND, "application/octet-stream")}, body)
         reply = await ask(self.next_stage, path, message, call, self.metrics)
         outputs, which = tensors.outputs(self.model.signature, reply)

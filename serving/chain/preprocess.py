@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import bentoml
 
-from serving.api.native import reader, rows
+from serving.api.content import media_type
+from serving.api.native import preprocess_batch
+from serving.api.payloads import adapter
 from serving.chain import tensors
 from serving.chain.message import KIND, Call, Message, apart
 from serving.chain.service import SETTINGS, AskingService
 from serving.chain.stage import ask
 from serving.errors import BadInput
-from serving.http.router import Routes, query
+from serving.http.gateway import Routes
 from serving.service_class import LeanService
 
 
@@ -22,7 +24,7 @@ class PreprocessStage(AskingService):
 
     def __init__(self) -> None:
         super().__init__()
-        self.read = reader(self.model)
+        self.adapter = adapter(self.model, SETTINGS)
         self.ask_at("model", SETTINGS.chain_model_at)
 
     def routes(self) -> Routes:
@@ -30,9 +32,10 @@ class PreprocessStage(AskingService):
 
     async def preprocess(self, call: Call, body: bytes) -> Message:
         """The model's reply to the files of a request. BadInput, UnsupportedMedia; what asking raises"""
-        files, _ = self.read(body, call.headers.get(KIND, "").encode("latin-1"))
+        content_type = call.headers.get(KIND, "").encode("latin-1")
+        files, _ = self.adapter.read(body, media_type(content_type), content_type)
         if len(files) > SETTINGS.max_request_rows:
             raise BadInput(f"{len(files)} rows in one request, the limit is {SETTINGS.max_request_rows}")
-        batch = await apart(len(body), rows, self.model, files)
-        message = tensors.request(self.model.signature, batch, query(call.scope).get("form"))
+        batch = await apart(len(body), preprocess_batch, self.model, files)
+        message = tensors.request(self.model.signature, batch, call.request.query.get("form"))
         return await ask(self.next_stage, f"/v2/models/{self.model.name}/infer", message, call, self.metrics)

@@ -9,8 +9,10 @@ from serving.chain.replicas import Replicas
 from serving.chain.settings import ChainSettings, addresses
 from serving.chain.stage import Work, health, route
 from serving.chain.transport import Receiver, opened
-from serving.http.router import App, Routes
+from serving.http.endpoint import Endpoint
+from serving.http.gateway import Routes
 from serving.inference.repository import Repository
+from serving.lifecycle import Lifecycle
 from serving.process.drain import Drain
 from serving.process.vitals import Vitals
 from serving.telemetry import logs
@@ -41,11 +43,12 @@ class StageService:
         self.receiver: Receiver | None
         self.transport, self.receiver = opened(SETTINGS)
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
-        self.vitals = Vitals(self.repository, SETTINGS.hang_s)
-        Drain(SETTINGS.drain_s).on_sigterm()
+        self.lifecycle = Lifecycle()
+        self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)
+        Drain(self.lifecycle, SETTINGS.drain_s).on_sigterm()
 
-    def route(self, work: Work) -> App:
-        """The application of what other stages ask."""
+    def route(self, work: Work) -> Endpoint:
+        """The handler of what other stages ask."""
         return route(work, self.receiver, self.metrics, SETTINGS.chain_timeout_ms / 1e3, SETTINGS.max_body_bytes)
 
     @bentoml.on_shutdown

@@ -14,9 +14,11 @@ from serving.chain.message import FORM, HEADER_LENGTH, KIND, REPLICA, SAID, Call
 from serving.chain.metrics import StageMetrics
 from serving.chain.replicas import Replicas
 from serving.chain.transport import FILE, Receiver
-from serving.errors import ServingError, foreseen
-from serving.http.router import App, Header, Receive, Routes, Scope, Send, header, read_body, send_bytes, send_json
-from serving.http.trace import TRACE, TRACEPARENT
+from serving.errors import ServingError, as_serving_error
+from serving.http.endpoint import Endpoint
+from serving.http.gateway import Routes
+from serving.http.messages import Header, Request, Response, json_response
+from serving.http.trace import TRACEPARENT
 from serving.telemetry.logs import REQUESTS
 
 log = logging.getLogger("bentoml.ekiben.request")
@@ -24,40 +26,37 @@ Work = Callable[[Call, bytes], Awaitable[Message]]
 TOLD = (HEADER_LENGTH, REPLICA, FORM)
 
 
-def replica(scope: Scope) -> str:
+def replica(request: Request) -> str:
     """What this process is called: its host, which in a container is the container, and its port."""
-    return f"{socket.gethostname()}:{scope['server'][1]}"
+    return f"{socket.gethostname()}:{request.server[1]}"
 
 
-def route(work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds: float, limit: int) -> App:
-    """The application of a stage: `work` is given each request's body, wherever it lay, and gives the reply.
+def route(work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds: float, limit: int) -> Endpoint:
+    """The handler of a stage: `work` is given each request's body, wherever it lay, and gives the reply.
 
     Without a receiver no file is read, whatever a request names: that is for the stage that strangers ask.
     """
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(request: Request) -> Response:
         started = perf_counter()
-        call = Call.of(scope, seconds)
+        call = Call.of(request, seconds)
         try:
-            body = await read_body(scope, receive, limit)
-            file = (header(scope, FILE.encode()) or b"").decode("latin-1")
+            file = request.headers.get(FILE.encode(), b"").decode("latin-1")
             if receiver is not None and file:
                 reply = await work(call, await receiver.asked(file))
                 further, wire = await receiver.answer(file, reply.body)
             else:
-                reply = await work(call, body)
+                reply = await work(call, request.body)
                 further, wire = {}, reply.body
-            kind = (KIND.encode(), reply.headers[KIND].encode("latin-1"))
-            await send_bytes(send, wire, kind, reply.status, *_traced(call), *_told(reply, further))
-            ended = perf_counter()
-            metrics.seconds.observe(ended - started)
-            _log(
-                call, {"status": reply.status, "stage": metrics.stage, "request_ms": round((ended - started) * 1e3, 3)}
-            )
         except Exception as error:
-            await _refuse(send, call, error, metrics)
+            return _refuse(call, error, metrics)
+        content_type = reply.headers[KIND].encode("latin-1")
+        ended = perf_counter()
+        metrics.seconds.observe(ended - started)
+        _log(call, {"status": reply.status, "stage": metrics.stage, "request_ms": round((ended - started) * 1e3, 3)})
+        return Response(wire, content_type, reply.status, (_traced(call), *_told(reply, further)))
 
-    return app
+    return Endpoint(respond, limit)
 
 
 def _told(reply: Message, further: dict[str, str]) -> list[Header]:
@@ -66,8 +65,8 @@ def _told(reply: Message, further: dict[str, str]) -> list[Header]:
     return [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
 
 
-def _traced(call: Call) -> list[Header]:
-    return [(TRACE, call.trace.encode()), (TRACEPARENT, call.traceparent().encode())]
+def _traced(call: Call) -> Header:
+    return (TRACEPARENT, call.traceparent().encode())
 
 
 def _log(call: Call, said: dict[str, Any]) -> None:
@@ -77,12 +76,12 @@ def _log(call: Call, said: dict[str, Any]) -> None:
         log.info(" ".join(f"{key}={value}" for key, value in fields.items()), extra={"fields": fields})
 
 
-async def _refuse(send: Send, call: Call, error: Exception, metrics: StageMetrics) -> None:
-    told = foreseen(error, call.trace.encode())
-    metrics.failed(told.reason)
+def _refuse(call: Call, error: Exception, metrics: StageMetrics) -> Response:
+    known = as_serving_error(error, call.trace.encode())
+    metrics.failed(known.reason)
     if not call.logged:
-        REQUESTS.failed(call.trace.encode(), told, stage=metrics.stage)
-    await send_json(send, {"error": str(told)}, told.status, *_traced(call), *told.headers)
+        REQUESTS.failed(call.trace.encode(), known, stage=metrics.stage)
+    return Response(known.body, status=known.status, headers=(_traced(call), *known.headers))
 
 
 class Refused(ServingError):
@@ -116,11 +115,11 @@ async def ask(next_stage: Replicas, path: str, message: Message, call: Call, met
 def health(stage: str, model: str, asked: Replicas) -> Routes:
     """`GET /health`: ok, degraded while a replica of the next stage is away, or unready and 503 while all are."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(request: Request) -> Response:
         states = await asked.states()
         up = [state == "up" for state in states.values()]
         status = "ok" if up and all(up) else "degraded" if any(up) else "unready"
-        said = {"status": status, "stage": stage, "model": model, "replica": replica(scope)}
-        await send_json(send, {**said, "asks": {asked.stage: states}}, 200 if any(up) else 503)
+        report = {"status": status, "stage": stage, "model": model, "replica": replica(request)}
+        return json_response({**report, "asks": {asked.stage: states}}, 200 if any(up) else 503)
 
-    return {"/health": {"GET": app, "HEAD": app}}
+    return {"/health": {"GET": Endpoint(respond)}}

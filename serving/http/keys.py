@@ -33,13 +33,10 @@ class Key:
 
     def __init__(self, name: str, opens: frozenset[str], digest: bytes, per_second: float) -> None:
         self.name, self.opens, self.digest, self.per_second = name, opens, digest, per_second
-        self.gone = False
         self._tokens, self._at = max(1.0, per_second), monotonic()
 
     def spend(self) -> None:
-        """One request. Unauthorized if the key is gone from the file, Overloaded over its rate"""
-        if self.gone:
-            raise Unauthorized(f"key {self.name!r} is not valid any more")
+        """One request. Overloaded over its rate"""
         if not self.per_second:
             return
         now = monotonic()
@@ -90,8 +87,6 @@ class Keys:
             return log.error("the API keys stay as they were: %s", error)
         kept = {(k.name, k.opens, k.digest, k.per_second): k for k in self._keys}
         self._keys = [kept.pop((k.name, k.opens, k.digest, k.per_second), k) for k in new]
-        for key in kept.values():
-            key.gone = True
         log.info("API keys: %s", ", ".join(key.name for key in self._keys) or "none")
 
 

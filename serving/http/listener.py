@@ -24,7 +24,7 @@ MOST_A_TURN, MOST_OF_SHARED = 64, 16
 LONG_SECONDS = 5e-4
 
 
-def take_all(workers: int) -> None:
+def install_event_loop(workers: int) -> None:
     """Have uvicorn run an event loop that does so. BentoML starts uvicorn and gives no word for it."""
     uvicorn.config.LOOP_FACTORIES["auto"] = lambda use_subprocess: partial(Loop, workers > 1)  # type: ignore[assignment]
 

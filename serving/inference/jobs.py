@@ -45,7 +45,7 @@ class Runner(Protocol):
         """Rows that wait."""
 
     @property
-    def full(self) -> Overloaded | None:
+    def overload_error(self) -> Overloaded | None:
         """Why not even one row more could be answered in time: an error that is made once, and not to be raised."""
 
     @property

@@ -27,7 +27,7 @@ FLUSH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Served:
+class LoadedForm:
     """One form that answers, and all that an interface needs to ask it."""
 
     model: Model
@@ -55,7 +55,7 @@ class Repository:
     def __init__(self, settings: Settings, families: Families) -> None:
         self.settings = settings
         self.families = families
-        self.served: dict[str, Served] = {}
+        self.served: dict[str, LoadedForm] = {}
         self.refused: dict[str, StoredForm] = {}
         self.faults = Faults() if settings.faults else None
         self._timer: asyncio.TimerHandle | None = None
@@ -82,13 +82,13 @@ class Repository:
                 "no model is served: the store has none that may be. `make models` trains, converts and stores them"
             )
 
-    def _serve(self, stored: StoredForm) -> Served:
+    def _serve(self, stored: StoredForm) -> LoadedForm:
         model = described_model(stored)
         session = open_session(model, stored.form, stored.file, self.settings.threads())
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
         binning = Binning(recorder, Watch(model, stored.certificate, self.families))
         self.families.refused.labels(*recorder.labels).set(0)
-        return Served(model, stored, self._runner(session, model.signature, recorder, binning), recorder, binning)
+        return LoadedForm(model, stored, self._runner(session, model.signature, recorder, binning), recorder, binning)
 
     def _runner(self, session: Session, signature: Signature, recorder: Recorder, binning: Binning) -> Runner:
         settings = self.settings
@@ -119,15 +119,15 @@ class Repository:
         """Whether every model answers by its plain name."""
         return bool(self.served) and all(name in self.served for name in self.models)
 
-    def forms(self, model: str) -> list[Served]:
+    def forms(self, model: str) -> list[LoadedForm]:
         """The forms of one model that answer, best first."""
         return [self.served[name] for form in FORMS if (name := f"{model}-{form}") in self.served]
 
-    def every_form(self) -> list[Served]:
+    def every_form(self) -> list[LoadedForm]:
         """Each served form once, whatever its names."""
         return [served for name, served in self.served.items() if name == served.stored.name]
 
-    def get(self, name: str, form: str | None = None) -> Served:
+    def get(self, name: str, form: str | None = None) -> LoadedForm:
         """The served form of a name, or another form of its model. NotFound names what there is."""
         served = self.served.get(name if form is None else f"{self._model(name)}-{form}")
         if served is not None:

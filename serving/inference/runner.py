@@ -110,7 +110,7 @@ class BatchingRunner:
             )
 
     @property
-    def full(self) -> Overloaded | None:
+    def overload_error(self) -> Overloaded | None:
         if self._queued >= self._max_queue_rows:
             return self._no_room
         return self._too_late if self._wait() > self._max_latency else None

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from typing import Any, ClassVar
+from typing import Any
 
-from serving.http.connection import Connection
+from serving.lifecycle import Lifecycle
 
 log = logging.getLogger("bentoml.ekiben")
 # An idle connection is closed this long after its port: RFC 9112, 9.3.1, has clients send a request again whose
@@ -24,10 +24,8 @@ LOOK_SECONDS = 0.02
 class Drain:
     """Takes SIGTERM over from the uvicorn server that runs this process, and passes it on when nobody waits."""
 
-    begun: ClassVar[bool] = False  # of the process, as the signal is
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, lifecycle: Lifecycle, seconds: float) -> None:
+        self._lifecycle, self._seconds = lifecycle, seconds
         self._server: Any = None
 
     def on_sigterm(self) -> None:
@@ -38,10 +36,9 @@ class Drain:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._begin)
 
     def _begin(self) -> None:
-        if Drain.begun:  # asked twice: now
+        if self._lifecycle.draining:  # asked twice: now
             return self._server.handle_exit(signal.SIGTERM, None)
-        Drain.begun = True
-        Connection.leaving = True
+        self._lifecycle.draining = True
         self._task = asyncio.get_running_loop().create_task(self._end())
 
     async def _end(self) -> None:

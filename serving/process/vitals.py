@@ -10,9 +10,9 @@ import asyncio
 import logging
 import os
 import signal
-from typing import ClassVar
 
 from serving.inference.repository import Repository
+from serving.lifecycle import Lifecycle
 from serving.process.heartbeat import SICK, UP, Pulse
 
 log = logging.getLogger("bentoml.ekiben")
@@ -22,10 +22,8 @@ BEAT_SECONDS = 1.0
 class Vitals:
     """Says once a second how this process is, as long as its event loop turns."""
 
-    sick: ClassVar[str] = ""  # why this process does not do its work
-
-    def __init__(self, repository: Repository, hang_seconds: float) -> None:
-        self._repository, self._hang_seconds = repository, hang_seconds
+    def __init__(self, repository: Repository, lifecycle: Lifecycle, hang_seconds: float) -> None:
+        self._repository, self._lifecycle, self._hang_seconds = repository, lifecycle, hang_seconds
         self._pulse = Pulse()
         self._timer = asyncio.get_running_loop().call_soon(self._beat)
 
@@ -34,8 +32,8 @@ class Vitals:
 
     def _beat(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
-        Vitals.sick = stuck(self._repository, self._hang_seconds)
-        if not self._pulse.say(SICK if Vitals.sick else UP, Vitals.sick):
+        self._lifecycle.sick = sick = stuck(self._repository, self._hang_seconds)
+        if not self._pulse.say(SICK if sick else UP, sick):
             log.error("the supervisor is gone: this worker ends")
             self.close()
             os.kill(os.getpid(), signal.SIGTERM)

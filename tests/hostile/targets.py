@@ -12,9 +12,9 @@ from typing import Any
 
 from bentos import contract
 from bentos.contract import PayloadError
-from serving.api.payloads import field_reader
-from serving.api.pictures import check_pictures
-from serving.api.uploads import uploaded_files
+from serving.api.payloads.checks import field_reader
+from serving.api.payloads.pictures import check_pictures
+from serving.api.payloads.uploads import uploaded_files
 from serving.api.v2.request import parse
 from serving.errors import ServingError
 from serving.inference.onnx_files import check_onnx

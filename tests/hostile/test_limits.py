@@ -7,8 +7,8 @@ import pytest
 
 from bentos import contract
 from serving.api.depth import check_depth
-from serving.api.payloads import field_reader
-from serving.api.pictures import check_pictures
+from serving.api.payloads.checks import field_reader
+from serving.api.payloads.pictures import check_pictures
 from serving.api.v2.request import parse
 from serving.errors import BadInput, TooLarge
 from tests.hostile import pictures

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from serving.api.depth import depth
-from serving.api.uploads import uploaded_files
+from serving.api.payloads.uploads import uploaded_files
 from serving.errors import ServingError
 from tests.hostile.fuzz import HOSTILE, spoiled
 from tests.hostile.requests import FLOWER, FORM, dumped, form, part

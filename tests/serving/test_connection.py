@@ -6,7 +6,7 @@ import httpx
 import pytest
 import uvicorn
 
-from serving.errors import BadInput, ClientGone, Overloaded, foreseen
+from serving.errors import BadInput, ClientGone, Overloaded, as_serving_error
 from serving.http.connection import Connection, Front, Limits
 from serving.http.direct import Direct
 from serving.http.heads import split
@@ -44,7 +44,7 @@ class Echo:
         if body == b"bad":
             peer.refuse(BadInput("bad it is"))
         elif body == b"broken":
-            peer.refuse(foreseen(RuntimeError("secret /path"), peer.trace))
+            peer.refuse(as_serving_error(RuntimeError("secret /path"), peer.trace))
         elif self.hold:
             self.held.append((peer, body))
         else:

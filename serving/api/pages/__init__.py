@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bentos import contract
-from bentos.contract import Image
-from serving.api.native import FILE_FIELD
 from serving.api.pages import assets, curls
 from serving.api.pages.answers import figure
 from serving.api.pages.controls import UNKNOWN
-from serving.api.pages.trial import FRESH, HTML, Render, Trial
-from serving.http.router import App, Receive, Routes, Scope, Send, header, send_bytes
+from serving.api.pages.trial import NO_STORE, Render, trial
+from serving.api.payloads.image import FILE_FIELD
+from serving.http.endpoint import Endpoint
+from serving.http.gateway import Routes
+from serving.http.messages import HTML, Request, Response
+from serving.inference.dataplane import DataPlane
 from serving.inference.repository import Repository
 
 
-def routes(repository: Repository) -> Routes:
+def routes(repository: Repository, plane: DataPlane) -> Routes:
     """`/ui`, `/ui/<model>` of every model that people can send something to, and the files that these need."""
     render = _renderer(repository)
-    found = assets.routes() | {"/ui": _page(lambda scope: render("index.html", scope))}
+
+    def index(request: Request) -> Response:
+        return Response(render("index.html", request), HTML, headers=(NO_STORE, *assets.SECURITY))
+
+    table = assets.routes() | {"/ui": {"GET": Endpoint(index)}}
     for name in repository.models:
-        served = next(iter(repository.forms(name)), None)
-        if served is None or served.model.payload is None:
-            continue
-        trial = Trial(name, served.model, repository, render)
-        found[f"/ui/{name}"] = {**_page(trial.opened), "POST": trial.submitted}
-        if isinstance(served.model.payload, Image):
-            found[f"/ui/{name}/seen"] = {"POST": trial.seen}
-            for place, file in enumerate(trial.examples):
-                found[f"/ui/{name}/examples/{place}"] = assets.asset(contract.BENTOS / name / file)
-    return found
+        form = next(iter(repository.forms(name)), None)
+        if form is not None and form.model.payload is not None:
+            table |= trial(name, form.model, repository, plane, render).routes()
+    return table
 
 
 def _renderer(repository: Repository) -> Render:
-    """A function (template, scope, values…) → a page's bytes; `root` leads from the page to `/`, behind any proxy."""
+    """A function (template, request, values…) → a page's bytes; `root` leads from the page to `/`, behind any proxy."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -48,20 +46,13 @@ def _renderer(repository: Repository) -> Render:
     environment.filters["figure"] = figure
     environment.globals.update(repository=repository, curls=curls, UNKNOWN=UNKNOWN, FILE_FIELD=FILE_FIELD)
 
-    def render(template: str, scope: Scope, **values: Any) -> bytes:
-        root = "../" * (scope["path"].count("/") - 1) or "./"
-        return environment.get_template(template).render(root=root, base=_base(scope), **values).encode()
+    def render(template: str, request: Request, **values: Any) -> bytes:
+        root = "../" * (request.path.count("/") - 1) or "./"
+        return environment.get_template(template).render(root=root, base=_base(request), **values).encode()
 
     return render
 
 
-def _base(scope: Scope) -> str:
-    host = (header(scope, b"host") or b"localhost:3000").decode("latin-1")
-    return f"{scope.get('scheme', 'http')}://{host}"
-
-
-def _page(render: Callable[[Scope], bytes]) -> dict[str, App]:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send_bytes(send, render(scope), HTML, 200, FRESH, *assets.SECURITY)
-
-    return {"GET": app, "HEAD": app}
+def _base(request: Request) -> str:
+    host = request.headers.get(b"host", b"localhost:3000").decode("latin-1")
+    return f"{request.scheme}://{host}"

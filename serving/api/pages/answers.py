@@ -12,6 +12,7 @@ from PIL import Image
 
 from serving.api import native
 from serving.errors import BadInput
+from serving.inference.dataplane import DataPlane
 from serving.inference.jobs import Client
 from serving.inference.repository import Repository
 
@@ -41,15 +42,15 @@ class Card:
         return self.bars.get(self.headline)
 
 
-async def ask(name: str, payload: Any, repository: Repository, client: Client | None) -> list[Card]:
+async def ask(name: str, payload: Any, repository: Repository, plane: DataPlane, client: Client) -> list[Card]:
     """Every form's answer to one checked payload, the default form's first."""
     cards = []
     for served in repository.forms(name):
-        inputs = native.rows(served.model, [payload])
+        inputs = native.preprocess_batch(served.model, [payload])
         started = perf_counter()
-        results = await served.runner.submit(inputs, 1, client)
+        outputs = await plane.infer(served, inputs, 1, client)
         took = (perf_counter() - started) * 1e3
-        (answer,) = native.answers(served, results)
+        (answer,) = native.answers(served, outputs)
         cards.append(Card(served.form, {k: v for k, v in answer.items() if k not in WHO}, took))
     return cards
 

@@ -6,7 +6,9 @@ import hashlib
 import mimetypes
 from pathlib import Path
 
-from serving.http.router import App, Header, Receive, Routes, Scope, Send, header, send_bytes
+from serving.http.endpoint import Endpoint
+from serving.http.gateway import Routes
+from serving.http.messages import Handler, Header, Request, Response
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
@@ -29,18 +31,18 @@ def routes() -> Routes:
     return {f"/ui/static/{file.name}": asset(file) for file in sorted(STATIC.iterdir()) if file.is_file()}
 
 
-def asset(file: Path) -> dict[str, App]:
+def asset(file: Path) -> dict[str, Handler]:
     """The route of one file: 304 to a browser that has it already."""
     body = file.read_bytes()
     kind = TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:16].encode()
     headers = ((b"etag", tag), (b"cache-control", b"no-cache"), *SECURITY)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if header(scope, b"if-none-match") == tag:
-            await send({"type": "http.response.start", "status": 304, "headers": list(headers)})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await send_bytes(send, body, (b"content-type", kind.encode()), 200, *headers)
+    content_type = kind.encode()
 
-    return {"GET": app, "HEAD": app}
+    def respond(request: Request) -> Response:
+        if request.headers.get(b"if-none-match") == tag:
+            return Response(b"", content_type, 304, headers)
+        return Response(body, content_type, 200, headers)
+
+    return {"GET": Endpoint(respond)}

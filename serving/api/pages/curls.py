@@ -7,18 +7,9 @@ import shlex
 from math import prod
 from typing import Any
 
-from bentos.contract import Fields, Model, Tensor
-from serving.api.native import FILE_FIELD
+from bentos.contract import Tensor
 
 INLINE_NUMBERS = 64  # a tensor with more numbers is sent in binary
-
-
-def native(model: Model, payload: Any, base: str) -> str:
-    """curl of `POST /<model>/<verb>`; a picture's payload is the name of its file."""
-    url = shlex.quote(f"{base}/{model.name}/{model.verb}")
-    if isinstance(model.payload, Fields):
-        return f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(json.dumps(payload))}"
-    return f"curl {url} \\\n  -F {shlex.quote(f'{FILE_FIELD}=@{payload}')}"
 
 
 def v2(name: str, inputs: tuple[Tensor, ...], base: str) -> str:

@@ -1,4 +1,4 @@
-"""The page on which one model is tried, with a script or, by plain forms, without one."""
+"""The page on which one model is tried, with a script or, by plain forms, without one: one class per payload kind."""
 
 from __future__ import annotations
 
@@ -11,111 +11,162 @@ from urllib.parse import parse_qsl
 
 from bentos import contract
 from bentos.contract import Fields, Model
-from serving.api import native
+from serving.api.native import preprocess_batch
 from serving.api.pages.answers import ask, picture
-from serving.api.pages.assets import SECURITY
+from serving.api.pages.assets import SECURITY, asset
 from serving.api.pages.controls import complaints_by_field, controls, defaults, submitted
-from serving.api.payloads import checked_fields
+from serving.api.payloads import adapter
+from serving.api.payloads.checks import checked_fields
+from serving.api.payloads.image import FILE_FIELD
+from serving.api.payloads.uploads import uploaded_files
 from serving.errors import BadInput, ClientGone, ServingError
-from serving.http.router import Receive, Scope, Send, client_of, header, query, read_body, send_bytes
+from serving.http.endpoint import Endpoint
+from serving.http.gateway import Routes
+from serving.http.messages import HTML, Header, Request, Response
+from serving.inference.dataplane import DataPlane
 from serving.inference.repository import Repository
 
-HTML = (b"content-type", b"text/html; charset=utf-8")
-PNG = (b"content-type", b"image/png")
-FRESH = (b"cache-control", b"no-store")
+PNG = b"image/png"
+NO_STORE: Header = (b"cache-control", b"no-store")
 FORM = b"application/x-www-form-urlencoded"
 Render = Callable[..., bytes]
 
 
-class Trial:
-    """One model's page, what it is posted and what it answers."""
+def trial(
+    name: str, model: Model, repository: Repository, plane: DataPlane, render: Render
+) -> FieldsTrial | ImageTrial:
+    """The page of a model, by the kind of its payload."""
+    page = TrialPage(name, model, repository, plane, render)
+    return FieldsTrial(page, model.payload) if isinstance(model.payload, Fields) else ImageTrial(page)
 
-    def __init__(self, name: str, model: Model, repository: Repository, render: Render) -> None:
-        self.name = name
-        self.model = model
-        self.repository = repository
-        self.examples = _examples(name)
-        self._render = render
 
-    def opened(self, scope: Scope) -> bytes:
+class TrialPage:
+    """What the pages of all kinds have in common: a model, its examples, and how its page is rendered."""
+
+    def __init__(self, name: str, model: Model, repository: Repository, plane: DataPlane, render: Render) -> None:
+        self.name, self.model, self.repository, self.plane, self._render = name, model, repository, plane, render
+        self.adapter = adapter(model, repository.settings)
+        self.max_body_bytes = repository.settings.max_body_bytes
+        try:
+            self.examples: list[Any] = contract.examples(name)
+        except FileNotFoundError:
+            self.examples = []
+
+    def respond(self, template: str, request: Request, values: Mapping[str, Any], status: int = 200) -> Response:
+        """The page with what was sent and what came of it: payload, errors, cards, seen."""
+        page: dict[str, Any] = {"trial": self, "model": self.model, "forms": self.repository.forms(self.name)}
+        page |= {"errors": {}, "cards": [], "seen": "", "controls": [], **values}
+        page["curl"] = self.adapter.curl(f"{request.scheme}://{_host(request)}", page["payload"])
+        return Response(self._render(template, request, **page), HTML, status, (NO_STORE, *SECURITY))
+
+
+class FieldsTrial:
+    """A form of the payload's fields."""
+
+    def __init__(self, page: TrialPage, payload: Fields) -> None:
+        self._page, self._payload = page, payload
+
+    def routes(self) -> Routes:
+        submit = Endpoint(self.submitted, self._page.max_body_bytes)
+        return {f"/ui/{self._page.name}": {"GET": Endpoint(self.opened), "POST": submit}}
+
+    def opened(self, request: Request) -> Response:
         """The page as a link opens it: with the defaults, with `?example=2`, or with something random."""
-        asked = query(scope)
-        if not isinstance(self.model.payload, Fields):
-            return self._shown(scope)
-        if "random" in asked:
-            return self._shown(scope, native.random_payload(self.repository.get(self.name))[1])
-        place = asked.get("example", "")
-        if place.isdecimal() and int(place) < len(self.examples):
-            return self._shown(scope, self.examples[int(place)])
-        return self._shown(scope, defaults(self.model.payload))
+        query, examples = request.query, self._page.examples
+        if "random" in query:
+            return self._shown(request, self._page.adapter.draw(self._reference())[1])
+        place = query.get("example", "")
+        if place.isdecimal() and int(place) < len(examples):
+            return self._shown(request, examples[int(place)])
+        return self._shown(request, defaults(self._payload))
 
-    async def submitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def submitted(self, request: Request) -> Response:
         """A form posted without a script: the page again, with the answer or with what is wrong."""
         values: Any = None
         shown: dict[str, Any] = {}
         status = 200
         try:
-            payload = values = await self._payload(scope, receive)
-            if isinstance(self.model.payload, Fields):
-                payload, complaints = checked_fields(values, self.model.payload)
-                shown["errors"] = complaints_by_field(complaints, self.model.payload)
-                status = 400 if complaints else 200
-            else:
-                shown["seen"] = await self._picture(payload)
+            if not request.headers.get(b"content-type", FORM).startswith(FORM):
+                raise BadInput(f"this page takes a form; JSON goes to /{self._page.name}/{self._page.model.verb}")
+            values = submitted(_parse_form(request.body), self._payload)
+            payload, complaints = checked_fields(values, self._payload)
+            shown["errors"] = complaints_by_field(complaints, self._payload)
+            status = 400 if complaints else 200
             if status == 200:
-                shown["cards"] = await ask(self.name, payload, self.repository, client_of(receive))
+                shown["cards"] = await ask(self._page.name, payload, self._page.repository, self._page.plane, request)
         except ClientGone:
             raise
         except ServingError as error:
             status = error.status
             shown["errors"] = {"": str(error) or HTTPStatus(status).phrase}
-        await send_bytes(send, self._shown(scope, values, **shown), HTML, status, FRESH, *SECURITY)
+        return self._shown(request, values, status, **shown)
 
-    async def _payload(self, scope: Scope, receive: Receive) -> Any:
-        """What the form holds: a dict of values, unchecked, or a file's bytes."""
-        body = await read_body(scope, receive, self.repository.settings.max_body_bytes)
-        kind = header(scope, b"content-type") or FORM
-        if isinstance(self.model.payload, Fields):
-            if not kind.startswith(FORM):
-                raise BadInput(f"this page takes a form; JSON goes to /{self.name}/{self.model.verb}")
-            return submitted(_form(body), self.model.payload)
-        files, _ = native.reader(self.model)(body, kind)
-        return files[0]
+    def _reference(self) -> Mapping[str, Any]:
+        reference: Mapping[str, Any] = self._page.repository.get(self._page.name).stored.certificate["reference"]
+        return reference
 
-    async def seen(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _shown(self, request: Request, values: Any, status: int = 200, **shown: Any) -> Response:
+        values = defaults(self._payload) if values is None else values
+        rows = controls(self._payload, values, shown.get("errors", {}), self._reference())
+        return self._page.respond("fields.html", request, {**shown, "payload": values, "controls": rows}, status)
+
+
+class ImageTrial:
+    """A sheet to draw on, and a file to open."""
+
+    def __init__(self, page: TrialPage) -> None:
+        self._page = page
+
+    def routes(self) -> Routes:
+        base, limit = f"/ui/{self._page.name}", self._page.max_body_bytes
+        table: Routes = {
+            base: {"GET": Endpoint(self._shown), "POST": Endpoint(self.submitted, limit)},
+            f"{base}/seen": {"POST": Endpoint(self.seen, limit)},
+        }
+        for place, file in enumerate(self._page.examples):
+            table[f"{base}/examples/{place}"] = asset(contract.BENTOS / self._page.name / file)
+        return table
+
+    async def submitted(self, request: Request) -> Response:
+        """A form posted without a script: the page again, with the answer or with what is wrong."""
+        shown: dict[str, Any] = {}
+        status = 200
+        try:
+            data = self._file(request)
+            png = await self._preprocessed(data)
+            shown["seen"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+            shown["cards"] = await ask(self._page.name, data, self._page.repository, self._page.plane, request)
+        except ClientGone:
+            raise
+        except ServingError as error:
+            status = error.status
+            shown["errors"] = {"": str(error) or HTTPStatus(status).phrase}
+        return self._shown(request, status, **shown)
+
+    async def seen(self, request: Request) -> Response:
         """The picture as the model sees it after preprocessing, as PNG."""
-        png = await self._picture(await self._payload(scope, receive))
-        await send_bytes(send, png, PNG, 200, FRESH, *SECURITY)
+        png = await self._preprocessed(self._file(request))
+        return Response(png, PNG, 200, (NO_STORE, *SECURITY))
 
-    async def _picture(self, data: bytes) -> bytes:
+    def _file(self, request: Request) -> bytes:
+        return uploaded_files(request.body, request.headers.get(b"content-type", FORM), FILE_FIELD)[0]
+
+    async def _preprocessed(self, data: bytes) -> bytes:
         def work() -> bytes:
-            return picture(native.rows(self.model, [data])[0][0])
+            self._page.adapter.recheck([data])
+            return picture(preprocess_batch(self._page.model, [data])[0][0])
 
-        return await asyncio.get_running_loop().run_in_executor(None, work)
+        return await asyncio.to_thread(work)
 
-    def _shown(self, scope: Scope, values: Any = None, **shown: Any) -> bytes:
-        """Render the page with what was sent and what came of it: errors, cards, seen."""
-        errors: Mapping[str, str] = shown.get("errors", {})
-        page = {"trial": self, "model": self.model, "forms": self.repository.forms(self.name), "errors": errors}
-        page |= {"cards": shown.get("cards", []), "seen": "", "controls": [], "payload": values}
-        if "seen" in shown:
-            page["seen"] = f"data:image/png;base64,{base64.b64encode(shown['seen']).decode()}"
-        if not isinstance(self.model.payload, Fields):
-            return self._render("image.html", scope, **page | {"payload": "picture.png"})
-        reference = self.repository.get(self.name).stored.certificate["reference"]
-        page["payload"] = values = defaults(self.model.payload) if values is None else values
-        page["controls"] = controls(self.model.payload, values, errors, reference)
-        return self._render("fields.html", scope, **page)
+    def _shown(self, request: Request, status: int = 200, **shown: Any) -> Response:
+        return self._page.respond("image.html", request, {**shown, "payload": "picture.png"}, status)
 
 
-def _examples(name: str) -> list[Any]:
-    try:
-        return contract.examples(name)
-    except FileNotFoundError:
-        return []
+def _host(request: Request) -> str:
+    return request.headers.get(b"host", b"localhost:3000").decode("latin-1")
 
 
-def _form(body: bytes) -> dict[str, str]:
+def _parse_form(body: bytes) -> dict[str, str]:
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
     except ValueError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.inference.repository import Repository, Served
+from serving.inference.repository import LoadedForm, Repository
 from serving.telemetry.metrics import REASONS
 
 _PLATFORMS = {"pytorch": "pytorch", "sklearn": "sklearn"}
 
 
-def metadata(name: str, served: Served) -> dict[str, Any]:
+def metadata(name: str, served: LoadedForm) -> dict[str, Any]:
     return {
         "name": name,
         "versions": [served.version],
@@ -19,7 +19,7 @@ def metadata(name: str, served: Served) -> dict[str, Any]:
     }
 
 
-def configuration(name: str, served: Served, repository: Repository) -> dict[str, Any]:
+def configuration(name: str, served: LoadedForm, repository: Repository) -> dict[str, Any]:
     def tensors(described: Any) -> list[dict[str, Any]]:
         return [
             {
@@ -56,7 +56,7 @@ def all_statistics(repository: Repository) -> list[dict[str, Any]]:
     return [statistics(name, served, repository) for name, served in sorted(repository.served.items())]
 
 
-def statistics(name: str, served: Served, repository: Repository) -> dict[str, Any]:
+def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[str, Any]:
     """What Triton's statistics extension counts, over all workers; durations in nanoseconds."""
     repository.flush()
     totals = repository.families.totals()

@@ -1,137 +1,122 @@
-"""POST …/infer: bytes in, bytes out, the runner in between."""
+"""POST …/infer: the codec of V2 over the data plane."""
 
 from __future__ import annotations
 
-import zlib
-from functools import partial
+import asyncio
 
 import numpy as np
 
-from serving.api.v2.envelopes import Envelopes
+from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
 from serving.api.v2.request import Asked, Request, parse
 from serving.api.v2.response import written
-from serving.errors import BadInput, TooLarge, UnsupportedMedia
-from serving.http.direct import Direct
-from serving.http.exchange import Exchange, Header, Peer, Taker, Taking, Written
-from serving.http.router import JSON, Scope
-from serving.inference.repository import Repository, Served
+from serving.errors import BadInput, ServingError, UnsupportedMedia
+from serving.http import messages
+from serving.http.messages import Response
+from serving.inference.dataplane import DataPlane, PendingRequest, send_error
+from serving.inference.repository import LoadedForm, Repository
 
-OCTETS: Header = (b"content-type", b"application/octet-stream")
+INTERFACE = "v2"
+OCTETS = b"application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"
 # curl sends -d as a form; what it holds is JSON.
-TAKEN = (b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded")
-# zlib's window bits: 15, and 16 more for gzip's header.
-WINDOWS = {b"gzip": 31, b"deflate": 15}
-
-NOTHING_FURTHER = parse(b"{}", None)  # neither id nor parameters
+MEDIA_TYPES = (b"application/json", OCTETS, b"application/x-www-form-urlencoded")
+# A larger body is decoded in a thread, so that nobody else waits for it.
+DECODE_INLINE_BYTES = 256 * 1024
 
 
-class Inference(Exchange):
-    """One inference request."""
+class V2Responder:
+    """Answers one V2 request, as JSON and, where they were asked for, raw tensors behind it."""
 
-    __slots__ = ("name", "outputs", "request")
+    __slots__ = ("_name", "_request", "decoded", "outputs")
 
-    interface = "v2"
-    name: str
-    request: Request
+    decoded: Request
     outputs: Asked
 
-    def written(self, results: list[np.ndarray]) -> Written:
-        text, raw = written(self.name, self._served, self.request, self.outputs, results)
+    def __init__(self, name: str, request: messages.Request) -> None:
+        self._name, self._request = name, request
+
+    @property
+    def trace_id(self) -> bytes:
+        return self._request.trace_id
+
+    @property
+    def disconnected(self) -> bool:
+        return self._request.disconnected
+
+    def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        text, raw = written(self._name, form, self.decoded, self.outputs, outputs)
         if raw is None:
-            return text, JSON, ()
-        return text + raw, OCTETS, ((HEADER_LENGTH, b"%d" % len(text)),)
+            self._request.respond(Response(text))
+        else:
+            self._request.respond(Response(text + raw, OCTETS, headers=((HEADER_LENGTH, b"%d" % len(text)),)))
+
+    def send_error(self, error: ServingError) -> None:
+        self._request.fail(error)
 
 
-class Infer:
+class InferHandler:
     """The requests to one served name; `parameters.form` of a request picks another form of its model."""
 
-    def __init__(self, name: str, default: Served, repository: Repository) -> None:
-        self._name, self._default, self._repository = name, default, repository
-        self._most_bytes, self._max_depth = repository.settings.max_body_bytes, repository.settings.max_json_depth
-        self._most_rows = repository.settings.max_request_rows
-        self._envelopes = Envelopes(default.signature.inputs, default.model.finite)
+    def __init__(self, name: str, default: LoadedForm, repository: Repository, plane: DataPlane) -> None:
+        self._name, self._default, self._repository, self._plane = name, default, repository, plane
+        settings = repository.settings
+        self.max_body_bytes, self._max_depth = settings.max_body_bytes, settings.max_json_depth
+        self._max_rows = settings.max_request_rows
 
-    def app(self) -> Direct:
-        return Direct(self.opened, self._default.recorder.failed, self._most_bytes)
+    def check(self, request: messages.Request) -> None:
+        content_type = request.headers.get(b"content-type")
+        if (
+            content_type is not None
+            and content_type != b"application/json"
+            and media_type(content_type) not in MEDIA_TYPES
+        ):
+            raise UnsupportedMedia(
+                f"content type {content_type[:60].decode('latin-1')!r}:"
+                " inference takes application/json or application/octet-stream"
+            )
+        self._plane.check_admission(self._default)
 
-    def opened(self, scope: Scope) -> Taker:
-        """What takes the bodies of requests with this head. UnsupportedMedia"""
-        length, encoding = _declared(scope)
-        take = partial(self._take, scope["path"], length, encoding)
-        return Taking(Inference.interface, self._default, take)
+    def reject(self, request: messages.Request, error: ServingError) -> None:
+        send_error(self._default, INTERFACE, V2Responder(self._name, request), error)
 
-    def _take(self, path: str, length: bytes | None, encoding: bytes | None, body: bytes, peer: Peer) -> None:
-        inference = Inference(peer, self._default)
+    def handle(self, request: messages.Request) -> None:
+        responder = V2Responder(self._name, request)
+        pending = PendingRequest(self._default, responder, INTERFACE, request.path)
+        headers, body = request.headers, request.body
+        length, coding = headers.get(HEADER_LENGTH), headers.get(b"content-encoding")
         try:
-            if encoding is not None:
-                body = _decompressed(body, encoding, self._most_bytes)
-            served, inputs, rows = self._read(inference, length, body)
-            if self._repository.faults is None:
-                inference.ask(served, rows, inputs)
+            if len(body) > (DECODE_INLINE_BYTES if coding is None else INFLATE_INLINE_BYTES):
+                pending.later(self._decode_in_thread(pending, responder, body, length, coding))
             else:
-                inference.later(self._repository.faults.befall(path, inputs, partial(inference.ask, served, rows)))
+                inputs, n_rows = self._decode(pending, responder, body, length, coding)
+                self._plane.submit(pending, inputs, n_rows)
         except Exception as error:
-            inference.set_exception(error)
+            pending.set_exception(error)
 
-    def _read(self, inference: Inference, length: bytes | None, body: bytes) -> tuple[Served, list[np.ndarray], int]:
-        inference.name = self._name
-        inference.request = NOTHING_FURTHER
-        served = self._default
-        known = self._envelopes.read(body) if length is None else None
-        if known is None:
-            first = None if length is None else _header_length(length, body)
-            request = inference.request = parse(body, first, self._max_depth)
-            if request.form is not None:
-                served = self._repository.get(self._name, request.form)
-            known = request.read(served, self._most_rows)
-            if length is None and request.id is None and request.form is None:
-                self._envelopes.learn(body, known[0], known[2])
-        inputs, rows, inference.outputs = known
-        return served, inputs, rows
+    async def _decode_in_thread(
+        self, pending: PendingRequest, responder: V2Responder, body: bytes, length: bytes | None, coding: bytes | None
+    ) -> None:
+        inputs, n_rows = await asyncio.to_thread(self._decode, pending, responder, body, length, coding)
+        self._plane.submit(pending, inputs, n_rows)
 
-
-def _declared(scope: Scope) -> tuple[bytes | None, bytes | None]:
-    """The length of the JSON header before binary tensor data, and the content encoding. UnsupportedMedia"""
-    length = encoding = None
-    for key, value in scope["headers"]:
-        if key == b"content-type":
-            if not value.startswith(TAKEN):
-                raise UnsupportedMedia(
-                    f"content type {value[:60].decode('latin-1')!r}:"
-                    " inference takes application/json or application/octet-stream"
-                )
-        elif key == HEADER_LENGTH:
-            length = value
-        elif key == b"content-encoding":
-            encoding = value
-    return length, encoding
+    def _decode(
+        self, pending: PendingRequest, responder: V2Responder, body: bytes, length: bytes | None, coding: bytes | None
+    ) -> tuple[list[np.ndarray], int]:
+        """(inputs in the signature's order, their rows). BadInput, NotFound, NotReady, TooLarge, UnsupportedMedia"""
+        if coding is not None:
+            body = inflate(body, coding, self.max_body_bytes)
+        header_length = None if length is None else _header_length(length, body)
+        responder.decoded = decoded = parse(body, header_length, self._max_depth)
+        if decoded.form is not None:
+            pending.form = self._repository.get(self._name, decoded.form)
+        inputs, n_rows, responder.outputs = decoded.read(pending.form, self._max_rows)
+        return inputs, n_rows
 
 
 def _header_length(length: bytes, body: bytes) -> int:
+    """The length of the JSON before binary tensor data. BadInput"""
     if not length.isdigit() or len(length) > 12 or int(length) > len(body):
         raise BadInput(
             f"Inference-Header-Content-Length is {length[:40].decode('latin-1')!r}, the body has {len(body)} bytes"
         )
     return int(length)
-
-
-def _decompressed(body: bytes, encoding: bytes, limit: int) -> bytes:
-    if encoding == b"identity":
-        return body
-    if encoding not in WINDOWS:
-        raise UnsupportedMedia(
-            f"content encoding {encoding[:40].decode('latin-1')!r}: gzip, deflate and identity are taken"
-        )
-    stream = zlib.decompressobj(WINDOWS[encoding])
-    try:
-        plain = stream.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise BadInput(f"the body is not {encoding.decode()}: {error}") from None
-    if len(plain) > limit:
-        raise TooLarge(f"the body inflates to over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
-    if not stream.eof:
-        raise BadInput(f"the {encoding.decode()} body is cut off")
-    if stream.unused_data:
-        raise BadInput(f"{len(stream.unused_data)} bytes follow the end of the {encoding.decode()} body")
-    return plain

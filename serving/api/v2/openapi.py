@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from bentos import contract
-from bentos.contract import Fields
 from serving.api.operations import POST_ERRORS, get_operation, operation
+from serving.api.payloads import adapter
 from serving.inference.repository import Repository
 
 TENSOR = {
@@ -81,15 +81,18 @@ def path_parameter(name: str, values: list[str]) -> dict[str, Any]:
 
 def _examples(repository: Repository) -> dict[str, Any]:
     """A true request for each model whose rows are small enough to show."""
-    found = {}
+    examples = {}
     for name in repository.models:
         served = repository.served.get(name)
-        if served is None or not isinstance(served.model.payload, Fields):
+        if served is None or served.model.payload is None:
             continue
-        row = served.model.rows(contract.examples(name)[0])[0]
+        payload = adapter(served.model, repository.settings).small_example()
+        if payload is None:
+            continue
+        row = served.model.rows(payload)[0]
         if np.isfinite(row).all():
             tensor = served.signature.inputs[0]
             data = [round(float(value), 4) for value in row]
             request = {"name": tensor.name, "shape": [1, len(data)], "datatype": tensor.datatype, "data": data}
-            found[name] = {"value": {"inputs": [request]}}
-    return found
+            examples[name] = {"value": {"inputs": [request]}}
+    return examples

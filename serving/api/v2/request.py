@@ -11,7 +11,7 @@ from bentos.contract import Tensor
 from serving.api.depth import MOST, check_depth
 from serving.api.v2.tensors import brief, check_finite, checked_shape, from_bytes, from_json
 from serving.errors import BadInput
-from serving.inference.repository import Served
+from serving.inference.repository import LoadedForm
 
 MEMBERS = ("name", "datatype", "shape", "data", "parameters")
 PLAIN = set(MEMBERS[:4])
@@ -44,7 +44,7 @@ class Request:
         self._parameters = _object(document["parameters"], "parameters") if "parameters" in keys else {}
         self.form = _text(self._parameters.get("form"), "parameters.form") if self._parameters else None
 
-    def read(self, served: Served, max_rows: int) -> tuple[list[np.ndarray], int, Asked]:
+    def read(self, served: LoadedForm, max_rows: int) -> tuple[list[np.ndarray], int, Asked]:
         """One array per input of the signature in its order, their number of rows, and the outputs asked for.
 
         BadInput names the tensor, what was sent and what is wanted.

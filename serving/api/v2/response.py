@@ -8,11 +8,11 @@ import numpy as np
 import orjson
 
 from serving.api.v2.request import Asked, Request
-from serving.inference.repository import Served
+from serving.inference.repository import LoadedForm
 
 
 def written(
-    name: str, served: Served, request: Request, outputs: Asked, results: list[np.ndarray]
+    name: str, served: LoadedForm, request: Request, outputs: Asked, results: list[np.ndarray]
 ) -> tuple[bytes, bytes | None]:
     """(the JSON, the bytes of raw tensors or None)"""
     described: list[dict[str, Any]] = []

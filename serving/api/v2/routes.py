@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
+from serving import VERSION
 from serving.api import health
-from serving.api.refusals import unavailable
+from serving.api.refusals import Unavailable
 from serving.api.v2 import describe
-from serving.api.v2.infer import Infer
-from serving.http.router import App, Receive, Routes, Scope, Send, get, read_body, send_json
-from serving.inference.repository import Repository, Served
+from serving.api.v2.infer import InferHandler
+from serving.http.endpoint import Endpoint, get
+from serving.http.gateway import Routes
+from serving.http.messages import Request, Response, json_response
+from serving.inference.dataplane import DataPlane
+from serving.inference.repository import LoadedForm, Repository
 from serving.inference.store import StoredForm
-from serving.process.vitals import Vitals
+from serving.lifecycle import Lifecycle
 
-VERSION = "0.1.0"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 
 
-def routes(repository: Repository) -> Routes:
-    found: Routes = {
+def routes(repository: Repository, plane: DataPlane, lifecycle: Lifecycle) -> Routes:
+    table: Routes = {
         "/v2": get(lambda _: {"name": "ekiben", "version": VERSION, "extensions": EXTENSIONS}),
-        "/v2/health/live": get(lambda _: health.or_refuse("live", Vitals.sick)),
-        "/v2/health/ready": get(lambda _: health.or_refuse("ready", health.unready(repository))),
+        "/v2/health/live": get(lambda _: health.ok_or_503("live", lifecycle.sick)),
+        "/v2/health/ready": get(lambda _: health.ok_or_503("ready", health.unready_reason(repository, lifecycle))),
         "/v2/models/stats": get(lambda _: {"model_stats": describe.all_statistics(repository)}),
         "/v2/repository/index": {"POST": _index(repository)},
     }
     for name, served in repository.served.items():
         for base in _bases(name, served.version):
-            found |= _model(base, name, served, repository)
+            table |= _model(base, name, served, repository, plane)
     for name, refused in repository.refused.items():
         for base in _bases(name, refused.version):
-            found |= _refused(base, refused, repository)
-    return found
+            table |= _refused(base, refused, repository)
+    return table
 
 
-def _model(base: str, name: str, served: Served, repository: Repository) -> Routes:
+def _model(base: str, name: str, served: LoadedForm, repository: Repository, plane: DataPlane) -> Routes:
     return {
         base: get(lambda _: describe.metadata(name, served)),
         f"{base}/ready": get(lambda _: {"name": name, "ready": True}),
         f"{base}/config": get(lambda _: describe.configuration(name, served, repository)),
         f"{base}/stats": get(lambda _: {"model_stats": [describe.statistics(name, served, repository)]}),
-        f"{base}/infer": {"POST": Infer(name, served, repository).app()},
+        f"{base}/infer": {"POST": InferHandler(name, served, repository, plane)},
     }
 
 
 def _refused(base: str, refused: StoredForm, repository: Repository) -> Routes:
     return {
-        f"{base}/ready": get(lambda _: health.or_refuse("ready", refused.refusal)),
-        f"{base}/infer": {"POST": unavailable(refused, repository)},
+        f"{base}/ready": get(lambda _: health.ok_or_503("ready", refused.refusal)),
+        f"{base}/infer": {"POST": Unavailable(refused, repository)},
     }
 
 
@@ -53,14 +56,13 @@ def _bases(name: str, version: str) -> tuple[str, str]:
     return f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"
 
 
-def _index(repository: Repository) -> App:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await read_body(scope, receive, repository.settings.max_body_bytes)
+def _index(repository: Repository) -> Endpoint:
+    def index(_: Request) -> Response:
         rows = [_state(name, s.version, "READY", "") for name, s in repository.served.items()]
         rows += [_state(name, s.version, "UNAVAILABLE", s.refusal) for name, s in repository.refused.items()]
-        await send_json(send, sorted(rows, key=lambda row: row["name"]))
+        return json_response(sorted(rows, key=lambda row: row["name"]))
 
-    return app
+    return Endpoint(index, repository.settings.max_body_bytes)
 
 
 def _state(name: str, version: str, state: str, reason: str) -> dict[str, str]:

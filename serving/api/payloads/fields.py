@@ -1,0 +1,94 @@
+"""JSON objects of named fields."""
+
+from __future__ import annotations
+
+import json
+import random
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from bentos import contract
+from bentos.contract import Field, Fields, Model
+from serving.api.payloads.checks import field_reader
+from serving.errors import UnsupportedMedia
+
+# curl sends -d as a form; what it holds is JSON.
+MEDIA_TYPES = (b"application/json", b"text/json", b"application/x-www-form-urlencoded")
+
+
+class FieldsAdapter:
+    """One object, or a list of them."""
+
+    def __init__(self, model: Model, payload: Fields, max_json_depth: int) -> None:
+        self._model, self._payload = model, payload
+        self._read = field_reader(payload, max_json_depth)
+
+    def read(self, body: bytes, media_type: bytes, content_type: bytes) -> tuple[list[Any], bool]:
+        if media_type not in MEDIA_TYPES:
+            raise UnsupportedMedia(f"content type {content_type[:60].decode('latin-1')!r}: send application/json")
+        return self._read(body)
+
+    def needs_thread(self, payloads: list[Any], body_bytes: int) -> bool:
+        return False
+
+    def recheck(self, payloads: list[Any]) -> None:
+        pass
+
+    def draw(self, reference: Mapping[str, Any]) -> tuple[Any, Any]:
+        payload = {field.name: _draw_value(field, reference) for field in self._payload.fields}
+        for lesser, greater in self._payload.at_most:
+            if payload[lesser] is not None and payload[lesser] > payload[greater]:
+                payload[lesser] = payload[greater]
+        return payload, payload
+
+    def curl(self, base: str, payload: Any) -> str:
+        url = shlex.quote(f"{base}/{self._model.name}/{self._model.verb}")
+        return f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(json.dumps(payload))}"
+
+    def openapi_content(self) -> dict[str, Any]:
+        one, payloads = fields_schema(self._payload), contract.examples(self._model.name)
+        examples = {f"example {i + 1}": {"value": value} for i, value in enumerate(payloads)}
+        if len(examples) > 1:
+            examples["several"] = {"value": payloads[:2]}
+        schema = {"oneOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+        return {"application/json": {"schema": schema, "examples": examples}}
+
+    def small_example(self) -> Any:
+        return contract.examples(self._model.name)[0]
+
+    def client_schema(self) -> dict[str, Any]:
+        return fields_schema(self._payload)
+
+
+def _draw_value(field: Field, reference: Mapping[str, Any]) -> Any:
+    """A value between the training deciles, within the field's bounds."""
+    edges = (reference.get(f"input:{field.name}") or {}).get("edges") or [field.low, field.high]
+    value = random.uniform(max(field.low, edges[0]), min(field.high, edges[-1]))  # noqa: S311
+    if field.type is bool:
+        return bool(round(value))
+    return round(value) if field.type is int else round(value, 3)
+
+
+def fields_schema(payload: Fields) -> dict[str, Any]:
+    """The JSON schema of one object."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [f.name for f in payload.fields if not f.nullable],
+        "properties": {f.name: field_schema(f) for f in payload.fields},
+    }
+
+
+def field_schema(field: Field) -> dict[str, Any]:
+    """One field, with its bounds."""
+    schema: dict[str, Any] = {"description": f"{field.doc}: {field.allowed()}"}
+    if field.type is bool:
+        schema["type"] = "boolean"
+    else:
+        schema |= {"type": "integer" if field.type is int else "number", "minimum": field.low, "maximum": field.high}
+    if field.nullable:
+        schema["nullable"] = True
+    if field.default is not None:
+        schema["example"] = field.default
+    return schema

@@ -1,0 +1,139 @@
+"""The data plane: arrays in, arrays out, whatever protocol they came by.
+
+A codec decodes what a client sent into arrays, submits them here, and encodes the outputs: admission, faults, metrics
+and log lines of all protocols are in this one place. No task, no future and no turn of the event loop lies between the
+engine's outputs and the bytes of the response: the runner hands the outputs to the pending request, which gives them
+to its responder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from time import perf_counter
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from serving.errors import ServingError, as_serving_error
+from serving.inference.faults import Faults
+from serving.inference.repository import LoadedForm
+from serving.telemetry.logs import REQUESTS
+
+
+class Responder(Protocol):
+    """Who waits for the outputs, and knows what its protocol makes of them. Called once, by one of the two."""
+
+    @property
+    def trace_id(self) -> bytes: ...
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether nobody is there to read a response."""
+
+    def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        """Encode and send. An exception counts as the request's failure."""
+
+    def send_error(self, error: ServingError) -> None: ...
+
+
+class PendingRequest:
+    """A request from its decoding to its response; to the runner, who waits for the outputs."""
+
+    __slots__ = ("_done", "_queued", "_received", "form", "interface", "responder", "route")
+
+    _tasks: ClassVar[set[asyncio.Task[None]]] = set()  # the loop itself would let them be collected
+
+    def __init__(self, form: LoadedForm, responder: Responder, interface: str, route: str) -> None:
+        """`interface` is the metrics' label: v2, native; `route` is what faults are told apart by."""
+        self.form, self.responder, self.interface, self.route = form, responder, interface, route
+        self._done = False
+        self._received = self._queued = perf_counter()
+
+    def later(self, step: Coroutine[Any, Any, None]) -> None:
+        """Go on in a task, where the way to the queue takes a while; an error in it is the response."""
+
+        async def go_on() -> None:
+            try:
+                await step
+            except Exception as error:
+                self.set_exception(error)
+
+        task = asyncio.get_running_loop().create_task(go_on())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def enqueue(self, inputs: Sequence[np.ndarray], n_rows: int) -> None:
+        """Hand the rows to the form's runner. Overloaded"""
+        self._queued = perf_counter()
+        self.form.recorder.preprocess.append(self._queued - self._received)
+        self.form.runner.enqueue(inputs, n_rows, self, self.responder)
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, outputs: list[np.ndarray], /) -> None:
+        computed = perf_counter()
+        try:
+            self.responder.send_outputs(self.form, outputs)
+        except Exception as error:
+            return self.set_exception(error)
+        self._done = True
+        ended = perf_counter()
+        recorder = self.form.recorder
+        recorder.postprocess.append(ended - computed)
+        getattr(recorder, self.interface).append(ended - self._received)
+        if REQUESTS.answers.take(ended):
+            who = (*recorder.labels, self.interface)
+            REQUESTS.answered(self.responder.trace_id, who, self._timings(computed, ended))
+
+    def set_exception(self, error: Exception, /) -> None:
+        self._done = True
+        send_error(self.form, self.interface, self.responder, error)
+
+    def _timings(self, computed: float, ended: float) -> dict[str, float]:
+        """What the log says of a response: rows, and milliseconds by stage."""
+        spans = {"preprocess": (self._received, self._queued), "postprocess": (computed, ended)}
+        fields: dict[str, float] = {}
+        if (job := self.form.runner.delivering) is not None:  # a request of several batches has no one of its own
+            fields = {"rows": job.rows, "batch_rows": job.run.rows}
+            spans["queue"] = (job.arrived, job.run.started)
+            spans["infer"] = (job.run.started, job.run.started + job.run.seconds)
+        spans["request"] = (self._received, ended)
+        return fields | {f"{stage}_ms": round((end - start) * 1e3, 3) for stage, (start, end) in spans.items()}
+
+
+class DataPlane:
+    """What all protocols submit their requests to."""
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self._faults = faults
+
+    def check_admission(self, form: LoadedForm) -> None:
+        """Raises the Overloaded that every request to this form would meet now, whatever is in it."""
+        if (error := form.runner.overload_error) is not None:
+            raise error
+
+    def submit(self, pending: PendingRequest, inputs: Sequence[np.ndarray], n_rows: int) -> None:
+        """Queue (n_rows, …) arrays, one per input of the signature, after the faults in force. Overloaded"""
+        if self._faults is not None and self._faults.any_active():
+            pending.later(self._submit_after_faults(self._faults, pending, inputs, n_rows))
+        else:
+            pending.enqueue(inputs, n_rows)
+
+    async def _submit_after_faults(
+        self, faults: Faults, pending: PendingRequest, inputs: Sequence[np.ndarray], n_rows: int
+    ) -> None:
+        pending.enqueue(await faults.inject(pending.route, inputs), n_rows)
+
+    async def infer(self, form: LoadedForm, inputs: Sequence[np.ndarray], n_rows: int, client: Any = None) -> Any:
+        """The outputs, for who can wait: pages, random payloads. Raises what runners raise."""
+        return await form.runner.submit(inputs, n_rows, client)
+
+
+def send_error(form: LoadedForm, interface: str, responder: Responder, error: Exception) -> None:
+    """Count, log and send an error of a request to this form."""
+    known = as_serving_error(error, responder.trace_id)
+    form.recorder.failed(known)
+    REQUESTS.failed(responder.trace_id, known, (*form.recorder.labels, interface))
+    responder.send_error(known)
