@@ -19,8 +19,10 @@ from serving.inference.store import stored_forms
 from serving.process.heartbeat import FAILED, Pulse
 from serving.settings import Settings, chosen
 
-# What BentoML's own application answers: a probe, and the files that the Swagger page asks for.
+# What BentoML's own application answers where we have no such route: probes, and the files of the Swagger page.
 BENTOML_PATHS = (
+    "/livez",
+    "/readyz",
     "/healthz",
     *(f"/static_content/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-light-32x32.png")),
 )

@@ -8,6 +8,7 @@ is the parser's, and what it called back.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +24,7 @@ from serving.errors import (
     TooSlow,
     UnsupportedVersion,
 )
-from serving.http.messages import Header, Request, Response, check_head, parse_target
+from serving.http.messages import METHODS, Header, Request, Response, check_head, parse_target
 
 if TYPE_CHECKING:
     from serving.http.gateway import Gateway
@@ -43,6 +44,7 @@ LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
 
+REQUEST_LINE = re.compile(rb"^([A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}) [^ ]+ HTTP/1[.][01]", re.MULTILINE)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE: Header = (b"connection", b"close")
 KEEP_ALIVE: Header = (b"connection", b"keep-alive")
@@ -168,7 +170,7 @@ class Connection(asyncio.Protocol):
             self._called = True
             self._after_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserInvalidMethodError:
-            self._break_off(NotImplementedMethod("the request's method is not known here"))
+            self._break_off(_as_method_error(bytes(data)))
         except httptools.HttpParserError as error:
             self._break_off(_as_syntax_error(error))
         if self._called or self._deaf:
@@ -475,6 +477,13 @@ class Connection(asyncio.Protocol):
 def too_large(limit: int) -> TooLarge:
     """The error for a body of more bytes than that."""
     return TooLarge(f"the body is over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
+
+
+def _as_method_error(data: bytes) -> ServingError:
+    """501 for a request whose method nobody knows, 400 for what is no request; the connection ends either way."""
+    if any(line[1].decode() not in METHODS for line in REQUEST_LINE.finditer(data)):
+        return NotImplementedMethod("the request's method is not known here")
+    return BadInput("what was sent is no HTTP/1.1 request, or one whose length can be read in two ways")
 
 
 def _as_syntax_error(error: httptools.HttpParserError) -> ServingError:

@@ -141,7 +141,8 @@ def parse_target(target: bytes) -> tuple[str, bytes, bytes | None]:
             raise BadInput("the request's target is neither a path nor a URL") from None
         if not url.schema or not url.host:
             raise BadInput("the request's target is neither a path nor a URL")
-        host = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
+        host = b"[%b]" % url.host if b":" in url.host else url.host
+        host = host if url.port is None else b"%b:%d" % (host, url.port)
         target = (url.path or b"/") + (b"?" + url.query if url.query else b"")
     if b"#" in target:
         raise BadInput("the request's target has a fragment (#), which clients keep to themselves")

@@ -214,8 +214,8 @@ def _heads() -> Iterator[Case]:
     yield _raw("garbage", b"garbage\r\n\r\n")
     yield _raw("TLS", bytes.fromhex("1603010200010001fc0303") + bytes(500))
     yield _raw("zeros", bytes(1000))
-    yield _raw("HTTP/2's preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    yield _raw("HTTP/9.9", b"GET /health HTTP/9.9\r\nhost: x\r\n\r\n")
+    yield _raw("HTTP/2's preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505)
+    yield _raw("HTTP/9.9", b"GET /health HTTP/9.9\r\nhost: x\r\n\r\n", 505)
     yield _raw("two lengths", start + b"content-length: 3\r\n" + body)
     yield _raw("a length and chunks", start + b"transfer-encoding: chunked\r\n" + body)
     yield _raw("a length of -1", start + b"content-length: -1\r\n\r\n")
@@ -236,7 +236,7 @@ def _heads() -> Iterator[Case]:
     yield _raw("a path with dots", request("GET", "/ui/../../../etc/passwd"), 404, "nothing at")
     yield _raw("an unknown model", post("/v2/models/%2e%2e/infer", dumped(DOCUMENT)), 404, "nothing at")
     yield _raw("another method", request("DELETE", NATIVE), 405, "which takes POST")
-    yield _raw("CONNECT", b"CONNECT /v2 HTTP/1.1\r\nhost: x\r\n\r\n", 405, "CONNECT is not allowed")
+    yield _raw("CONNECT", b"CONNECT /v2 HTTP/1.1\r\nhost: x\r\n\r\n", 501, "CONNECT is not known")
     yield _raw("faults that are off", post("/faults/latency?ms=9", b""), 404, "nothing at")
 
 

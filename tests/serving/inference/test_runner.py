@@ -161,11 +161,11 @@ async def test_the_queue_is_bounded_in_rows_and_recovers():
     first = served.submit(rows(1, 8), 8)
     with pytest.raises(Overloaded, match="8 rows are waiting and 3 came; 10 may wait"):
         served.submit(rows(2, 3), 3)
-    assert served.full is None
+    assert served.overload_error is None
     second = served.submit(rows(3, 2), 2)
-    assert str(served.full) == "10 rows are waiting, as many as EKIBEN_MAX_QUEUE_ROWS allows"
+    assert str(served.overload_error) == "10 rows are waiting, as many as EKIBEN_MAX_QUEUE_ROWS allows"
     await asyncio.gather(first, second)
-    assert served.full is None
+    assert served.overload_error is None
     await served.submit(rows(2, 10), 10)
 
 
@@ -220,7 +220,7 @@ async def test_a_queue_that_would_outlast_the_deadline_takes_no_more():
     taken = [served.submit(rows(i), 1) for i in range(11)]
     with pytest.raises(Overloaded, match=r"11 rows are waiting, 275 ms of work; EKIBEN_MAX_LATENCY_MS allows 250"):
         served.submit(rows(1), 1)
-    assert str(served.full) == "what waits is over 250 ms of work (EKIBEN_MAX_LATENCY_MS)"
+    assert str(served.overload_error) == "what waits is over 250 ms of work (EKIBEN_MAX_LATENCY_MS)"
     answers = await asyncio.gather(*taken, return_exceptions=True)
     assert answers[0][0][0, 0] == 0.0
     assert served.held == 0.0

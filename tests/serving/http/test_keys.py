@@ -68,14 +68,18 @@ def test_a_change_of_the_file_holds_and_a_broken_one_does_not(file, monkeypatch,
     now = 100.0
     monkeypatch.setattr(module, "monotonic", lambda: now)
     keys = Keys(file)
-    ann = keys.of("/", b"Bearer a-key")
+    assert keys.of("/", b"Bearer a-key").name == "ann"
     prom = keys.of("/metrics", b"Bearer m-key")
     file.write_text(line("prom", "m-key", "metrics") + line("new", "n-key"))
     now += 2
     assert keys.of("/", b"Bearer n-key").name == "new"
     assert keys.of("/metrics", b"Bearer m-key") is prom  # and what it has spent is not forgotten
-    with pytest.raises(Unauthorized, match="'ann' is not valid any more"):
-        ann.spend()
+    with pytest.raises(Unauthorized, match="this key is not known"):
+        keys.of("/", b"Bearer a-key")
+    file.write_text(line("ann", "a-key", "predict,metrics", 5) + line("new", "n-key"))  # back, with other rights
+    os.utime(file, (2, 2))
+    now += 2
+    assert keys.of("/metrics", b"Bearer a-key").per_second == 5
     file.write_text("nonsense")
     os.utime(file, (1, 1))
     now += 2

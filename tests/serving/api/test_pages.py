@@ -1,5 +1,6 @@
 """The pages as they leave the service, over models and engines made for the purpose."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -20,12 +21,14 @@ from serving.api import pages
 from serving.api.pages import assets, curls
 from serving.api.pages.answers import figure, picture
 from serving.api.pages.controls import Control, complaints_by_field, submitted
+from serving.api.payloads import adapter
 from serving.errors import BadInput, Overloaded
-from serving.http.router import Router
+from serving.inference.dataplane import DataPlane
 from serving.inference.repository import Repository
 from serving.inference.store import StoredForm
 from serving.settings import Settings
 from serving.telemetry.metrics import Families
+from tests.serving.http.uvicorn_server import gateway, serving
 
 FLAT = Model(
     name="flat",
@@ -117,10 +120,13 @@ def box(*served, refused=()):
     return repository
 
 
-def client(repository):
-    router = Router(None, (), None)
-    router.routes = pages.routes(repository)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(router), base_url="http://ekiben.test")
+@contextlib.asynccontextmanager
+async def client(repository):
+    async with (
+        serving(gateway(pages.routes(repository, DataPlane()))) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"host": "ekiben.test"}) as http,
+    ):
+        yield http
 
 
 @pytest.fixture(autouse=True)
@@ -366,7 +372,7 @@ def test_figures_are_short(value, words):
 
 
 def test_curls_survive_a_shell():
-    words = shlex.split(curls.native(FLAT, {"it's": 1}, "http://x").replace("\\\n", ""))
+    words = shlex.split(adapter(FLAT, Settings()).curl("http://x", {"it's": 1}).replace("\\\n", ""))
     assert words == ["curl", "http://x/flat/price", "-H", "Content-Type: application/json", "-d", '{"it\'s": 1}']
     assert shlex.split(curls.native(SHADE, "my 3.png", "http://x").replace("\\\n", ""))[-1] == "image=@my 3.png"
     inline = shlex.split(curls.v2("own", OWN.signature.inputs, "http://x").replace("\\\n", ""))
