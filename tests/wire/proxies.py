@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import socket
 import subprocess
 import time
@@ -13,6 +14,7 @@ from tests.conftest import free_port
 
 NGINX = """
 daemon off;
+user {user};
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
@@ -81,7 +83,7 @@ def proxy(name: str, upstream: int, folder: Path) -> Iterator[int]:
     command, configuration = PROXIES[name]
     port = free_port()
     file = folder / "proxy.conf"
-    file.write_text(configuration.format(folder=folder, port=port, upstream=upstream))
+    file.write_text(configuration.format(user=getpass.getuser(), folder=folder, port=port, upstream=upstream))
     with (folder / "proxy.log").open("wb") as log:
         process = subprocess.Popen([*command, str(file)], stdout=log, stderr=log)
     try:
