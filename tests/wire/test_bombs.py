@@ -1,0 +1,95 @@
+"""Small bodies that inflate or parse into much work: nobody else waits for it, and memory stays flat."""
+
+import gzip
+import threading
+import time
+import zlib
+
+import pytest
+
+from tests.wire.client import converse
+from tests.wire.conftest import resident_bytes
+from tests.wire.messages import INFER, document, get, post
+
+MIB = 2**20
+LONGEST_S = 2.0  # a generous bound of one ask for /livez
+ROUNDS = 12
+TENSOR = b'{"name":"features","shape":[1,4],"datatype":"FP32","data":[%b]}'
+
+
+def numbers(count: int) -> bytes:
+    return b'{"inputs":[' + TENSOR % (b"1," * count + b"1") + b"]}"
+
+
+PLAIN = {
+    "a list of eight million numbers": numbers(8_000_000),
+    "as many fractions": b'{"inputs":[' + TENSOR % (b"0.1," * 4_000_000 + b"1") + b"]}",
+    "eight million numbers in another member": b'{"x":[' + b"1," * 8_000_000 + b'1],"inputs":[' + TENSOR % b"1,2,3,4" + b"]}",
+    "four million outputs": b'{"inputs":[' + TENSOR % b"1,2,3,4" + b'],"outputs":[' + b"{}," * 4_000_000 + b"{}]}",
+    "outputs with the same name": b'{"inputs":['
+    + TENSOR % b"1,2,3,4"
+    + b'],"outputs":['
+    + b'{"name":"label"},' * 900_000
+    + b'{"name":"label"}]}',
+    "1.2 million parameters": b'{"parameters":{' + b'"a":0,' * 1_200_000 + b'"a":0},"inputs":[' + TENSOR % b"1,2,3,4" + b"]}",
+    "a million inputs": b'{"inputs":[' + b"{}," * 4_000_000 + b"{}]}",
+    "a million names": b'{"inputs":[' + b'{"name":"x"},' * 1_000_000 + b"{}]}",
+    "a million rows": b'{"inputs":[{"name":"features","shape":[1000000,4],"datatype":"FP32","data":['
+    + b"1,1,1,1," * 1_999_999
+    + b"1,1,1,1]}]}",
+    "a long text": b'{"id":"' + b"x" * (15 * MIB) + b'","inputs":[' + TENSOR % b"1,2,3,4" + b"]}",
+    "escapes": b'{"id":"' + b"\\u0041" * (2 * MIB) + b'","inputs":[' + TENSOR % b"1,2,3,4" + b"]}",
+    "brackets": b'{"id":' + b"[" * 60 + b"[]," * 5_000_000 + b"[]" + b"]" * 60 + b"}",
+    "blanks": b" " * (15 * MIB) + document("x"),
+}
+NATIVE = {
+    "a list of a million flowers": b"[" + b"{}," * 4_000_000 + b"{}]",
+    "a million numbers for a flower": b'{"sepal_length":[' + b"1," * 7_000_000 + b"1]}",
+    "a million fields": b"{" + b'"a":0,' * 2_000_000 + b'"a":0}',
+}
+BOMBS = {
+    **{name: post(INFER, gzip.compress(body, 6), "Content-Encoding: gzip") for name, body in PLAIN.items()},
+    **{name: post("/iris/classify", gzip.compress(body, 6), "Content-Encoding: gzip") for name, body in NATIVE.items()},
+    "twenty MiB of nothing": post(INFER, gzip.compress(b" " * 200 * MIB), "Content-Encoding: gzip"),
+    "deflated numbers": post(INFER, zlib.compress(numbers(8_000_000)), "Content-Encoding: deflate"),
+}
+
+
+class Bomber(threading.Thread):
+    """Sends a bomb so many times, one after the other."""
+
+    def __init__(self, port: int, bomb: bytes, rounds: int) -> None:
+        super().__init__(daemon=True)
+        self.port, self.bomb, self.rounds = port, bomb, rounds
+        self.statuses: list[int] = []
+
+    def run(self) -> None:
+        for _ in range(self.rounds):
+            conversation = converse(self.port, self.bomb, answers=1, seconds=20)
+            self.statuses += conversation.statuses
+
+
+def waits(port: int, bomber: Bomber) -> list[float]:
+    """Seconds of each ask for /livez while a bomber is at work."""
+    seconds = []
+    while bomber.is_alive():
+        conversation = converse(port, get(), answers=1, seconds=20)
+        assert conversation.statuses == [200]
+        seconds.append(conversation.seconds)
+        time.sleep(0.005)
+    return seconds
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_holds_nobody_up_and_leaves_nothing(plain, port, name):
+    bomb = BOMBS[name]
+    assert len(bomb) < 128 * 1024
+    converse(port, bomb, answers=1, seconds=20)
+    before = resident_bytes(plain)
+    bomber = Bomber(port, bomb, ROUNDS)
+    bomber.start()
+    seconds = waits(port, bomber)
+    assert len(bomber.statuses) == ROUNDS and set(bomber.statuses) <= {200, 400, 413, 429, 503}, bomber.statuses
+    print(f"{name}: {sorted(set(bomber.statuses))}, /livez {max(seconds):.3f} s at most of {len(seconds)}")
+    assert max(seconds) < LONGEST_S
+    assert resident_bytes(plain) - before < 96 * MIB
