@@ -48,9 +48,9 @@ class Request:
 
     __slots__ = (
         "_connection",
-        "answered",
         "body",
         "body_bytes",
+        "body_limit",
         "chunks",
         "complete",
         "error",
@@ -78,10 +78,9 @@ class Request:
         self.handler: Handler | None = None
         self.error: ServingError | None = None  # why it is rejected before its handler is called
         self.chunks: list[bytes] = []
-        self.body_bytes = 0
+        self.body_bytes = self.body_limit = 0
         self.body = b""
         self.complete = False  # its body has arrived
-        self.answered = False
 
     @property
     def disconnected(self) -> bool:

@@ -374,7 +374,11 @@ def test_figures_are_short(value, words):
 def test_curls_survive_a_shell():
     words = shlex.split(adapter(FLAT, Settings()).curl("http://x", {"it's": 1}).replace("\\\n", ""))
     assert words == ["curl", "http://x/flat/price", "-H", "Content-Type: application/json", "-d", '{"it\'s": 1}']
-    assert shlex.split(adapter(SHADE, Settings()).curl("http://x", "my 3.png").replace("\\\n", ""))[-1] == "image=@my 3.png"
+    picture_curl = adapter(SHADE, Settings()).curl("http://x", "my 3.png")
+    assert shlex.split(picture_curl.replace("\\\n", ""))[-1] == "image=@my 3.png"
+        shlex.split(adapter(SHADE, Settings()).curl("http://x", "my 3.png").replace("\\\n", ""))[-1]
+        == "image=@my 3.png"
+    )
     inline = shlex.split(curls.v2("own", OWN.signature.inputs, "http://x").replace("\\\n", ""))
     assert json.loads(inline[-1])["inputs"] == [{"name": "x", "shape": [1, 2], "datatype": "INT64", "data": [0, 0]}]
 

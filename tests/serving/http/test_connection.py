@@ -12,10 +12,11 @@ import uvicorn
 from serving.errors import BadInput, ClientGone, Overloaded, as_serving_error
 from serving.http import connection
 from serving.http import gateway as gateway_module
-from serving.http.connection import MAX_HEAD_BYTES, MAX_HEADER_LINES, Connection
+from serving.http.connection import Connection
 from serving.http.endpoint import get
 from serving.http.gateway import Limits, install_http_protocol
 from serving.http.messages import Response
+from serving.http.parser import MAX_HEAD_BYTES, MAX_HEADER_LINES
 from tests.conftest import ROOT
 from tests.serving.http.uvicorn_server import ask, gateway, post, read_responses, serving
 
