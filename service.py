@@ -10,13 +10,13 @@ from serving.api import interface
 from serving.http.gateway import Routes
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
-from serving.process import metrics_dir as room
+from serving.process import metrics_dir
 from serving.process.drain import Drain
 from serving.process.vitals import Vitals
 from serving.service_class import LeanService
 from serving.settings import Settings
 from serving.telemetry import logs
-from serving.telemetry.metrics import Families
+from serving.telemetry.metrics import Metrics
 
 SETTINGS = Settings.read()
 
@@ -36,10 +36,10 @@ class Ekiben:
     def __init__(self) -> None:
         logs.configure(SETTINGS)
         gc.disable()  # a sixth of the time that it takes to import the engines
-        self.repository = Repository(SETTINGS, Families())
+        self.repository = Repository(SETTINGS, Metrics())
         self.repository.load(Ekiben.own_models())  # type: ignore[attr-defined]
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
-        room.hold()
+        metrics_dir.preallocate()
         self.lifecycle = Lifecycle()
         self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)
         Drain(self.lifecycle, SETTINGS.drain_s).on_sigterm()

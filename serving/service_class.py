@@ -16,7 +16,7 @@ from serving.http.gateway import Gateway, Limits, install_http_protocol
 from serving.http.keys import Keys
 from serving.http.listener import install_event_loop
 from serving.inference.store import stored_forms
-from serving.process.heartbeat import FAILED, Pulse
+from serving.process.heartbeat import FAILED, HeartbeatSender
 from serving.settings import Settings, chosen
 
 # What BentoML's own application answers where we have no such route: probes, and the files of the Swagger page.
@@ -37,7 +37,7 @@ class LeanService(Service):
         try:
             self.instance = super().__call__()
         except Exception as error:
-            Pulse().say(FAILED, f"{type(error).__name__}: {error}")
+            HeartbeatSender().send(FAILED, f"{type(error).__name__}: {error}")
             raise
         return self.instance
 

@@ -9,7 +9,7 @@ from prometheus_client import Counter, Histogram
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
 from serving.http.messages import Request, Response
-from serving.telemetry.metrics import REASONS, REQUEST_SECONDS, Families
+from serving.telemetry.metrics import REASONS, REQUEST_SECONDS, Metrics
 
 LABELS = ("stage", "model")
 
@@ -17,7 +17,7 @@ LABELS = ("stage", "model")
 class StageMetrics:
     """The metrics of one stage, among the families of its process."""
 
-    def __init__(self, families: Families, stage: str, model: str) -> None:
+    def __init__(self, families: Metrics, stage: str, model: str) -> None:
         registry = families.registry
         self.families = families
         self.seconds = Histogram(

@@ -16,7 +16,7 @@ from serving.lifecycle import Lifecycle
 from serving.process.drain import Drain
 from serving.process.vitals import Vitals
 from serving.telemetry import logs
-from serving.telemetry.metrics import Families
+from serving.telemetry.metrics import Metrics
 
 SETTINGS = ChainSettings.read()
 
@@ -37,7 +37,7 @@ class StageService:
     def __init__(self) -> None:
         logs.configure(SETTINGS)
         self.model = SETTINGS.chained()
-        families = Families()
+        families = Metrics()
         self.repository = Repository(SETTINGS.of_the_model(), families)
         self.metrics = StageMetrics(families, self.stage, self.model.name)
         self.receiver: Receiver | None

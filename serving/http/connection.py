@@ -140,19 +140,23 @@ class Connection(asyncio.Protocol):
 
     def head_received(self, request: Request, target: bytes) -> None:
         """Find the handler, and let it say whether the body is wanted."""
-        length = request.headers.get(b"content-length")
         try:
             check_head(request)
             request.path, request.query_string, host = parse_target(target)
+        except ServingError as error:  # whether what follows is read as was meant is not certain
+            request.error = error
+            return self._close_after(request)
+        length = request.headers.get(b"content-length")
+        try:
             request.handler = handler = self._gateway.resolve(request, host)
             handler.check(request)
             request.body_limit = handler.max_body_bytes
             if length is not None and int(length) > request.body_limit:
                 raise too_large(request.body_limit)
         except ServingError as error:
-            request.error = error
+            request.error = error.with_traceback(None)  # it may be one that is raised again and again
             request.body_limit = DISCARD_BYTES
-            if request.method == "CONNECT" or (length is not None and int(length) > DISCARD_BYTES):
+            if length is not None and int(length) > DISCARD_BYTES:
                 return self._close_after(request)
         if b"expect" in request.headers:
             self._expect(request)

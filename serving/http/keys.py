@@ -19,6 +19,7 @@ from pathlib import Path
 from time import monotonic
 
 from serving.errors import Forbidden, Overloaded, Unauthorized
+from serving.token_bucket import TokenBucket
 
 log = logging.getLogger("bentoml.ekiben")
 LOOK_SECONDS = 1.0
@@ -29,22 +30,16 @@ FREE = ("/livez", "/readyz", "/healthz", "/v2/health/")
 
 
 class Key:
-    """One key: a token bucket that holds a second's worth of requests."""
+    """One key, which holds a second's worth of requests."""
 
     def __init__(self, name: str, opens: frozenset[str], digest: bytes, per_second: float) -> None:
         self.name, self.opens, self.digest, self.per_second = name, opens, digest, per_second
-        self._tokens, self._at = max(1.0, per_second), monotonic()
+        self._bucket = TokenBucket(per_second, per_second)
 
     def spend(self) -> None:
         """One request. Overloaded over its rate"""
-        if not self.per_second:
-            return
-        now = monotonic()
-        self._tokens = min(max(1.0, self.per_second), self._tokens + (now - self._at) * self.per_second)
-        self._at = now
-        if self._tokens < 1:
+        if self.per_second and not self._bucket.take(monotonic()):
             raise Overloaded(f"key {self.name!r} may ask {self.per_second:g} times a second")
-        self._tokens -= 1
 
 
 class Keys:

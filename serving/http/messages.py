@@ -22,8 +22,8 @@ HTML = b"text/html; charset=utf-8"
 
 # What RFC 9110, 9.1 defines, and PATCH; all else is nobody's here.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-# RFC 3986, 3.2.2: a name, an IPv4 address, or an IPv6 address in brackets; RFC 9110, 7.2: and perhaps a port.
-HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+# RFC 3986, 3.2.2: a name (no comma, which two names joined have), an IPv4 address, or an IPv6 address in brackets; RFC 9110, 7.2: and perhaps a port.
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 
 class Response(NamedTuple):
@@ -166,7 +166,7 @@ def check_head(request: Request) -> None:
         raise BadInput("the Host header is malformed, or there are several")
     coding = headers.get(b"transfer-encoding")
     if coding is not None:
-        _check_coding(coding.lower(), request.version)
+        _check_coding(coding.strip().lower(), request.version)
 
 
 def _check_coding(coding: bytes, version: str) -> None:

@@ -135,10 +135,13 @@ class RequestParser:
         self._head_bytes = n_bytes = self._head_bytes + len(name) + len(value) + 4
         if n_bytes > MAX_HEAD_BYTES or self._header_lines > MAX_HEADER_LINES:
             self._count_head(0)
-        elif self._in_head:  # else it is a trailer: counted and dropped
+        elif self._in_head:
             name = name.lower()
             headers = self._headers
             headers[name] = value if name not in headers else b"%b, %b" % (headers[name], value)
+        elif name.lower() == b"connection":  # llhttp would obey it
+            self._fail(BadInput("a Connection field stands in the trailer, where it says nothing"))
+        # All other trailers are counted and dropped.
 
     def _count_head(self, n_bytes: int) -> None:
         self._head_bytes += n_bytes

@@ -18,9 +18,9 @@ from serving.inference.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE,
 from serving.inference.sessions import Session, open_session, warm_up
 from serving.inference.store import StoredForm, stored_forms
 from serving.settings import Settings, chosen
-from serving.telemetry.drift import Watch
-from serving.telemetry.flusher import Binning
-from serving.telemetry.metrics import Families, Recorder
+from serving.telemetry.drift import DriftMonitor
+from serving.telemetry.flusher import MetricsFlusher
+from serving.telemetry.metrics import Metrics, Recorder
 
 log = logging.getLogger("bentoml.ekiben")
 FLUSH_SECONDS = 1.0
@@ -34,7 +34,7 @@ class LoadedForm:
     stored: StoredForm
     runner: Runner
     recorder: Recorder
-    binning: Binning
+    binning: MetricsFlusher
 
     @property
     def form(self) -> str:
@@ -52,7 +52,7 @@ class LoadedForm:
 class Repository:
     """Every served form by name: `digits-int8` is a form, `digits` the model's best certified one."""
 
-    def __init__(self, settings: Settings, families: Families) -> None:
+    def __init__(self, settings: Settings, families: Metrics) -> None:
         self.settings = settings
         self.families = families
         self.served: dict[str, LoadedForm] = {}
@@ -86,11 +86,11 @@ class Repository:
         model = described_model(stored)
         session = open_session(model, stored.form, stored.file, self.settings.threads())
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
-        binning = Binning(recorder, Watch(model, stored.certificate, self.families))
+        binning = MetricsFlusher(recorder, DriftMonitor(model, stored.certificate, self.families))
         self.families.refused.labels(*recorder.labels).set(0)
         return LoadedForm(model, stored, self._runner(session, model.signature, recorder, binning), recorder, binning)
 
-    def _runner(self, session: Session, signature: Signature, recorder: Recorder, binning: Binning) -> Runner:
+    def _runner(self, session: Session, signature: Signature, recorder: Recorder, binning: MetricsFlusher) -> Runner:
         settings = self.settings
         limits: dict[str, Any] = {
             "max_batch_size": settings.max_batch_size,

@@ -12,23 +12,23 @@ from collections.abc import Mapping
 FD = "EKIBEN_PULSE_FD"
 UP, SICK, FAILED = "up", "sick", "failed"
 # One write of so many bytes arrives in one piece, whoever writes beside it (POSIX: PIPE_BUF is 512 at least).
-LONGEST = 500
-Said = tuple[int, str, str]  # process id, state, reason
+MAX_LINE_BYTES = 500
+Heartbeat = tuple[int, str, str]  # process id, state, reason
 
 
-class Pulse:
-    """A worker's end. `say` never waits; it is silent where nobody supervises."""
+class HeartbeatSender:
+    """A worker's end. `send` never waits; it is silent where nobody supervises."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._fd = int(environment.get(FD, -1))
 
-    def say(self, state: str, reason: str = "") -> bool:
+    def send(self, state: str, reason: str = "") -> bool:
         """Tell the supervisor; False if it is gone."""
         if self._fd < 0:
             return True
         words = " ".join(f"{os.getpid()} {state} {reason}".split())
         try:
-            os.write(self._fd, words.encode()[:LONGEST] + b"\n")
+            os.write(self._fd, words.encode()[:MAX_LINE_BYTES] + b"\n")
         except BlockingIOError:  # it has not listened for thousands of pulses
             return True
         except OSError:
@@ -36,7 +36,7 @@ class Pulse:
         return True
 
 
-class Ear:
+class HeartbeatReceiver:
     """The supervisor's end; `fd` is what the workers inherit."""
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ class Ear:
         os.set_inheritable(self.fd, True)
         self._rest = b""
 
-    def heard(self) -> list[Said]:
-        """What was said since the last time."""
+    def receive(self) -> list[Heartbeat]:
+        """The heartbeats since the last time."""
         try:
-            said = self._rest + os.read(self._read, 2**20)
+            data = self._rest + os.read(self._read, 2**20)
         except BlockingIOError:
             return []
-        *lines, self._rest = said.split(b"\n")
+        *lines, self._rest = data.split(b"\n")
         return [_read(line) for line in lines]
 
     def close(self) -> None:
@@ -60,6 +60,6 @@ class Ear:
         os.close(self.fd)
 
 
-def _read(line: bytes) -> Said:
+def _read(line: bytes) -> Heartbeat:
     pid, state, reason = (*line.decode(errors="replace").split(" ", 2), "")[:3]
     return int(pid), state, reason

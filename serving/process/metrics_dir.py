@@ -13,24 +13,24 @@ NEEDED = 64 * 2**20
 MEMORY = Path("/dev/shm")  # noqa: S108 (a folder is made in it, of a name that nobody can guess)
 
 
-class NoRoom(Exception):
+class NoSpace(Exception):
     """Neither the folder nor its stand-ins have room; the message names them."""
 
 
-def roomy(folder: Path) -> Path:
-    """The folder, or where its disk is full one in memory or among the temporary files. NoRoom"""
-    if left(folder) >= NEEDED:
+def choose(folder: Path) -> Path:
+    """The folder, or where its disk is full one in memory or among the temporary files. NoSpace"""
+    if free_bytes(folder) >= NEEDED:
         return folder
-    stand_ins = [parent for parent in (MEMORY, Path(tempfile.gettempdir())) if left(parent) >= NEEDED]
+    stand_ins = [parent for parent in (MEMORY, Path(tempfile.gettempdir())) if free_bytes(parent) >= NEEDED]
     for parent in stand_ins:
         with contextlib.suppress(OSError):
             return Path(tempfile.mkdtemp(prefix="ekiben-metrics-", dir=parent))
-    raise NoRoom(
+    raise NoSpace(
         f"no room for metrics: {folder}, {MEMORY} and {tempfile.gettempdir()} have less than {NEEDED >> 20} MiB left"
     )
 
 
-def left(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Bytes that may still be written; 0 where there is no such folder."""
     try:
         return shutil.disk_usage(folder).free
@@ -38,7 +38,7 @@ def left(folder: Path) -> int:
         return 0
 
 
-def hold() -> None:
+def preallocate() -> None:
     """Have the disk set aside what this process's metrics take, so that it may fill up later. OSError"""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None or not hasattr(os, "posix_fallocate"):

@@ -19,8 +19,8 @@ from typing import Any
 from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLException
 
-from serving.process.heartbeat import FAILED, FD, SICK, UP, Ear
-from serving.process.metrics_dir import NoRoom, roomy
+from serving.process.heartbeat import FAILED, FD, SICK, UP, HeartbeatReceiver
+from serving.process.metrics_dir import NoSpace, choose
 
 log = logging.getLogger("bentoml.ekiben")
 LOOK_SECONDS = 0.25
@@ -65,7 +65,7 @@ class Supervisor(circus.Arbiter):
 
     def __init__(self, watchers: list[Any], *arguments: Any, **options: Any) -> None:
         super().__init__(watchers, *arguments, **options | OWN_WAY)
-        self._ear = Ear()
+        self._heartbeats = HeartbeatReceiver()
         self._workers: dict[int, Worker] = {}
         self._old: list[int] = []
         self._failures = 0
@@ -76,15 +76,15 @@ class Supervisor(circus.Arbiter):
             watcher.respawn = True  # in a container BentoML says False
             watcher.graceful_timeout = self.end  # BentoML's is a day
             # Waiting threads of OpenMP spin by default, and take the cores that the others need to finish.
-            watcher.env = {"OMP_WAIT_POLICY": "passive", **watcher.env, FD: str(self._ear.fd)}
+            watcher.env = {"OMP_WAIT_POLICY": "passive", **watcher.env, FD: str(self._heartbeats.fd)}
             watcher.hooks["after_reap"] = self._ended
 
     def _metrics_folder(self) -> str:
         """Where the workers keep their metrics, which BentoML has chosen without a look at how full it is."""
         chosen = Path(next(watcher.env[METRICS] for watcher in self.watchers if METRICS in (watcher.env or {})))
         try:
-            folder = roomy(chosen)
-        except NoRoom as error:
+            folder = choose(chosen)
+        except NoSpace as error:
             raise BentoMLException(str(error)) from None
         if folder != chosen:
             log.error("the disk of %s is full: metrics are kept in %s", chosen, folder)
@@ -126,7 +126,7 @@ class Supervisor(circus.Arbiter):
     def _hear(self) -> None:
         for worker in self._workers.values():
             worker.silent += LOOK_SECONDS
-        for pid, state, reason in self._ear.heard():
+        for pid, state, reason in self._heartbeats.receive():
             if pid not in self._workers:
                 continue
             worker = self._workers[pid]

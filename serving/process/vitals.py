@@ -13,7 +13,7 @@ import signal
 
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
-from serving.process.heartbeat import SICK, UP, Pulse
+from serving.process.heartbeat import SICK, UP, HeartbeatSender
 
 log = logging.getLogger("bentoml.ekiben")
 BEAT_SECONDS = 1.0
@@ -24,7 +24,7 @@ class Vitals:
 
     def __init__(self, repository: Repository, lifecycle: Lifecycle, hang_seconds: float) -> None:
         self._repository, self._lifecycle, self._hang_seconds = repository, lifecycle, hang_seconds
-        self._pulse = Pulse()
+        self._heartbeat = HeartbeatSender()
         self._timer = asyncio.get_running_loop().call_soon(self._beat)
 
     def close(self) -> None:
@@ -33,7 +33,7 @@ class Vitals:
     def _beat(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
         self._lifecycle.sick = sick = stuck(self._repository, self._hang_seconds)
-        if not self._pulse.say(SICK if sick else UP, sick):
+        if not self._heartbeat.send(SICK if sick else UP, sick):
             log.error("the supervisor is gone: this worker ends")
             self.close()
             os.kill(os.getpid(), signal.SIGTERM)

@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client import Counter, Histogram
 
 
-class Binned:
+class HistogramBuffer:
     """Values by the bucket of a histogram."""
 
     def __init__(self, histogram: Histogram) -> None:
@@ -42,7 +42,7 @@ class Binned:
         self._counts[:], self._sum = 0, 0.0
 
 
-class Counted:
+class CounterBuffer:
     """Rows by place, each with a counter of its own."""
 
     def __init__(self, counters: Sequence[Counter]) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 
 from bentos.contract import Arrays, Fields, Model
 from serving.inference.sessions import Batch
-from serving.telemetry.buffers import Counted
-from serving.telemetry.metrics import SERVED, Families
+from serving.telemetry.buffers import CounterBuffer
+from serving.telemetry.metrics import SERVED, Metrics
 from serving.telemetry.predictions import Predictions
 
 ELEMENTS = 2**21  # less than a hundredth of a core
@@ -27,14 +27,14 @@ MISSING = "missing"
 class Quantity:
     """One quantity's bins and their counters. A class is its own bin; a number falls between deciles."""
 
-    def __init__(self, reference: Mapping[str, Any], families: Families, labels: tuple[str, str, str]) -> None:
+    def __init__(self, reference: Mapping[str, Any], families: Metrics, labels: tuple[str, str, str]) -> None:
         self._edges = None if "classes" in reference else np.array(reference["edges"], np.float64)
         missing = reference.get("missing", 0.0)
         shares = {f"{i:02d}": share * (1 - missing) for i, share in enumerate(reference["shares"])} | {MISSING: missing}
         for name, share in shares.items():
             families.drift_reference.labels(*labels, name).set(share)
         self._bins = len(shares) - 1  # beside the one for what is missing
-        self._counted = Counted([families.drift_observed.labels(*labels, name) for name in shares])
+        self._counted = CounterBuffer([families.drift_observed.labels(*labels, name) for name in shares])
 
     def count(self, values: np.ndarray) -> None:
         """Add (n,) values to their bins."""
@@ -53,7 +53,7 @@ class Quantity:
 class Input:
     """One input's values: how many, their sum, and how many a caller of the native route could not have sent."""
 
-    def __init__(self, bounds: tuple[float, float], families: Families, labels: tuple[str, str, str]) -> None:
+    def __init__(self, bounds: tuple[float, float], families: Metrics, labels: tuple[str, str, str]) -> None:
         self._low, self._high = bounds
         self._bounded = bounds != (-np.inf, np.inf)
         self._summary = families.inputs.labels(*labels)
@@ -77,10 +77,10 @@ class Input:
         self._rows, self._sum, self._outside = 0, 0.0, 0
 
 
-class Watch:
+class DriftMonitor:
     """What comes into one served form, and what it predicts."""
 
-    def __init__(self, model: Model, certificate: Mapping[str, Any], families: Families) -> None:
+    def __init__(self, model: Model, certificate: Mapping[str, Any], families: Metrics) -> None:
         self._model = model
         version, references = certificate["version"], certificate["reference"]
         self._quantities = {

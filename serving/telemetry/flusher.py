@@ -8,14 +8,14 @@ from time import thread_time
 import numpy as np
 
 from serving.inference.sessions import Batch
-from serving.telemetry.drift import Watch
+from serving.telemetry.drift import DriftMonitor
 from serving.telemetry.metrics import Recorder
 
 
-class Binning:
+class MetricsFlusher:
     """Sees to it that one form's recorder and watch, flushed once a second, hold no more than a step until then."""
 
-    def __init__(self, recorder: Recorder, watch: Watch) -> None:
+    def __init__(self, recorder: Recorder, watch: DriftMonitor) -> None:
         self._recorder, self._watch = recorder, watch
         self._loop = asyncio.get_running_loop()
         self._due = False

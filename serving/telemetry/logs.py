@@ -6,6 +6,7 @@ EKIBEN_LOG_FORMAT and EKIBEN_LOG_LEVEL say how and which; EKIBEN_LOG_REQUESTS_PE
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -14,71 +15,68 @@ import orjson
 
 from serving.errors import ServingError
 from serving.settings import Settings
+from serving.token_bucket import TokenBucket
 
 log = logging.getLogger("bentoml.ekiben.request")
-# Failures have their own room, so that no flood of answers hides them, nor they each other for long.
+# Failures have their own budget, so that no flood of answers hides them, nor they each other for long.
 FAILURES_PER_SECOND = 100
+PLAIN = re.compile(r"[!#-\[\]-~]+")  # no blank, quote, backslash or control character
 # What BentoML's logging configuration gives handlers to.
 LOGGERS = ("", "bentoml", "circus", "uvicorn.error")
 
 
-class Room:
-    """So many lines a second, spread over it: a second's worth at once would hold requests up by milliseconds.
-
-    A token bucket that holds a tenth of a second's lines. `left_out` counts the rest.
-    """
+class LineBudget:
+    """So many lines a second, a tenth of a second's at once: more would hold requests up by milliseconds."""
 
     def __init__(self, per_second: int) -> None:
-        self.per_second = per_second
-        self.left_out = 0
-        self._tokens, self._at = 1.0, 0.0
+        self.left_out = 0  # lines since the last one that was written
+        self.set_rate(per_second)
+
+    def set_rate(self, per_second: int) -> None:
+        self._bucket = TokenBucket(per_second, per_second / 10)
 
     def take(self, now: float) -> bool:
-        """Whether there is room for a line at `now`, in seconds of a monotonic clock."""
-        most = max(1.0, self.per_second / 10)
-        self._tokens = min(most, self._tokens + (now - self._at) * self.per_second)
-        self._at = now
-        if self._tokens >= 1 and self.per_second:
-            self._tokens -= 1
+        """Whether a line may be written at `now`, in seconds of a monotonic clock."""
+        if self._bucket.take(now):
             return True
         self.left_out += 1
         return False
 
 
 class RequestLog:
-    """One line for each request, while there is room."""
+    """One line for each request, as far as the budgets reach."""
 
     def __init__(self) -> None:
-        self.answers = Room(0)
-        self._failures = Room(FAILURES_PER_SECOND)
+        self.answers = LineBudget(0)
+        self._failures = LineBudget(FAILURES_PER_SECOND)
 
-    def answered(self, trace: bytes, who: tuple[str, str, str, str], said: dict[str, float]) -> None:
-        """`who` is model, form, version and interface; `said` holds rows, batch_rows and durations in ms."""
-        self._write(logging.INFO, self.answers, trace, 200, who, said)
+    def answered(self, trace: bytes, who: tuple[str, str, str, str], fields: dict[str, float]) -> None:
+        """`who` is model, form, version and interface; `fields` hold rows, batch_rows and durations in ms."""
+        self._write(logging.INFO, self.answers, trace, 200, who, fields)
 
     def failed(
-        self, trace: bytes, error: ServingError, who: tuple[str, str, str, str] | None = None, **said: Any
+        self, trace: bytes, error: ServingError, who: tuple[str, str, str, str] | None = None, **further: Any
     ) -> None:
-        """Where no model is known, method and path are said."""
+        """Where no model is known, `further` tells method and path."""
         if self._failures.take(perf_counter()):
             level = logging.WARNING if error.status >= 500 else logging.INFO
-            said |= {"reason": error.reason, "error": str(error)}
-            self._write(level, self._failures, trace, error.status, who, said)
+            further |= {"reason": error.reason, "error": str(error)}
+            self._write(level, self._failures, trace, error.status, who, further)
 
     def _write(
         self,
         level: int,
-        room: Room,
+        budget: LineBudget,
         trace: bytes,
         status: int,
         who: tuple[str, str, str, str] | None,
-        said: dict[str, Any],
+        further: dict[str, Any],
     ) -> None:
         fields: dict[str, Any] = {"status": status, "trace": trace.decode()}
         fields |= zip(("model", "form", "version", "interface"), who or (), strict=False)
-        fields |= said
-        if room.left_out:
-            fields["left_out_before"], room.left_out = room.left_out, 0
+        fields |= further
+        if budget.left_out:
+            fields["left_out_before"], budget.left_out = budget.left_out, 0
         words = " ".join(f"{key}={_shown(value)}" for key, value in fields.items())
         log.log(level, "%s", words, extra={"fields": fields})
 
@@ -104,7 +102,7 @@ class AsJson(logging.Formatter):
 
 def configure(settings: Settings) -> None:
     """Have this process's log so, on whatever handlers BentoML has set up."""
-    REQUESTS.answers.per_second = settings.log_requests_per_second
+    REQUESTS.answers.set_rate(settings.log_requests_per_second)
     logging.getLogger("bentoml").setLevel(settings.log_level.upper())
     if settings.log_format == "json":
         for name in LOGGERS:
@@ -115,4 +113,6 @@ def configure(settings: Settings) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f'"{value}"' if isinstance(value, str) and " " in value else str(value)
+    if isinstance(value, str) and PLAIN.fullmatch(value) is None:
+        return orjson.dumps(value).decode().replace("\x7f", "\\u007f")  # quoted and escaped: no client forges a line
+    return str(value)

@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import ValueClass
 
 from serving.errors import ServingError
-from serving.telemetry.buffers import Binned
+from serving.telemetry.buffers import HistogramBuffer
 from serving.telemetry.resources import Resources
 
 SERVED = ("model", "form", "version")
@@ -34,7 +34,7 @@ FULL = 1000
 STAGES = ("queue", "preprocess", "infer", "postprocess")
 
 
-class Families:
+class Metrics:
     """The metric families of one process."""
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class Families:
 class Recorder:
     """The lists that one served form appends to, in seconds and rows."""
 
-    families: Families
+    families: Metrics
     labels: tuple[str, str, str]
     v2: list[float] = field(default_factory=list)
     native: list[float] = field(default_factory=list)
@@ -163,7 +163,7 @@ class Recorder:
             (self.batch, families.batch.labels(*labels)),
             (self.depth, families.depth.labels(*labels)),
         ]
-        self._binned = [(values, Binned(histogram)) for values, histogram in histograms]
+        self._binned = [(values, HistogramBuffer(histogram)) for values, histogram in histograms]
 
     def failed(self, error: Exception) -> None:
         """Count an error by its reason; one that nobody foresaw is the engine's."""

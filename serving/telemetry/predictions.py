@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bentos.contract import Arrays, Model, class_probabilities
-from serving.telemetry.buffers import Binned, Counted, bounded
-from serving.telemetry.metrics import Families
+from serving.telemetry.buffers import CounterBuffer, HistogramBuffer, bounded
+from serving.telemetry.metrics import Metrics
 
 # Classes that are counted by name. A model with more would mint as many series: the rest is counted as OTHER.
 CLASSES = 100
@@ -20,18 +20,18 @@ STEPS = 8  # boundaries of a value, between the first and the last decile of tra
 class Predictions:
     """The predictions of one served form."""
 
-    def __init__(self, model: Model, certificate: Mapping[str, Any], families: Families) -> None:
+    def __init__(self, model: Model, certificate: Mapping[str, Any], families: Metrics) -> None:
         self._labels = model.labels
         served = (certificate["model"], certificate["form"], certificate["version"])
         if model.labels:
             names = [*model.labels[:CLASSES], *[OTHER] * (len(model.labels) - CLASSES)]
-            self._classes = Counted([families.predictions.labels(*served, name) for name in names])
-            self._confidence = Binned(families.confidence.labels(*served))
-            self._entropy = Binned(families.entropy.labels(*served))
-            self._tallies: list[Binned | Counted] = [self._classes, self._confidence, self._entropy]
+            self._classes = CounterBuffer([families.predictions.labels(*served, name) for name in names])
+            self._confidence = HistogramBuffer(families.confidence.labels(*served))
+            self._entropy = HistogramBuffer(families.entropy.labels(*served))
+            self._tallies: list[HistogramBuffer | CounterBuffer] = [self._classes, self._confidence, self._entropy]
         else:
             edges = certificate["reference"]["prediction:value"]["edges"]
-            self._value = Binned(bounded(families.value, served, boundaries(edges)))
+            self._value = HistogramBuffer(bounded(families.value, served, boundaries(edges)))
             self._tallies = [self._value]
 
     def count(self, outputs: Arrays, predicted: Arrays) -> None:

@@ -59,7 +59,7 @@ class Load:
 
     `pause`: seconds that a client waits between an answer and its next request.
 
-    `with Load(url, 4) as load:` runs until the block ends. Counted: statuses; `wrong` answers; `reset`, a connection
+    `with Load(url, 4) as load:` runs until the block ends. CounterBuffer: statuses; `wrong` answers; `reset`, a connection
     that was closed under a request although it had answered before (RFC 9112, 9.3.1: to be sent again); `refused`, the
     connection; `lost`, any other request without an answer.
     """

@@ -44,12 +44,12 @@ def test_a_full_disk_moves_the_metrics_elsewhere(serve, store, small_disk):
 
 def test_no_room_anywhere_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(room.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-    with pytest.raises(room.NoRoom, match=f"no room for metrics: {tmp_path}, /dev/shm and .* less than 64 MiB left"):
-        room.roomy(tmp_path)
+    with pytest.raises(room.NoSpace, match=f"no room for metrics: {tmp_path}, /dev/shm and .* less than 64 MiB left"):
+        room.choose(tmp_path)
 
 
 def test_where_there_is_room_the_folder_is_kept(tmp_path):
-    assert room.roomy(tmp_path) == tmp_path
+    assert room.choose(tmp_path) == tmp_path
 
 
 def test_the_disk_sets_aside_what_the_metrics_take(monkeypatch, tmp_path):
@@ -58,5 +58,5 @@ def test_the_disk_sets_aside_what_the_metrics_take(monkeypatch, tmp_path):
     with sparse.open("wb") as file:
         file.truncate(2**16)
     assert sparse.stat().st_blocks == 0
-    room.hold()
+    room.preallocate()
     assert sparse.stat().st_blocks * 512 == sparse.stat().st_size == 2**16

@@ -13,7 +13,7 @@ from bentos.contract import Signature, Tensor
 from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded
 from serving.inference.engine_time import EngineTime
 from serving.inference.runner import BatchingRunner
-from serving.telemetry.metrics import Families, Recorder
+from serving.telemetry.metrics import Metrics, Recorder
 
 SIGNATURE = Signature((Tensor("x", "FP32", (-1, 2)),), (Tensor("y", "FP32", (-1, 2)),))
 
@@ -47,7 +47,7 @@ def rows(value, n=1):
 
 def runner(engine, kind=BatchingRunner, **options):
     limits = {"max_batch_size": 32, "max_latency": 5.0, "max_queue_rows": 1000} | options
-    return kind(engine, SIGNATURE, Recorder(Families(), ("m", "onnx", "v")), **limits)
+    return kind(engine, SIGNATURE, Recorder(Metrics(), ("m", "onnx", "v")), **limits)
 
 
 SLOW = [(1, 0.005), (32, 0.005)]  # timings that send an engine's calls to its thread
@@ -192,7 +192,7 @@ async def test_an_engine_that_breaks_its_signature_is_an_error():
 
 
 async def test_what_was_measured_is_recorded():
-    families = Families()
+    families = Metrics()
     recorder = Recorder(families, ("m", "onnx", "v"))
     served = BatchingRunner(Doubling(), SIGNATURE, recorder, max_batch_size=4, max_latency=1, max_queue_rows=100)
     await asyncio.gather(*(served.submit(rows(i), 1) for i in range(6)))

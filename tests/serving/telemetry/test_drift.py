@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bentos.contract import Field, Fields, Model, Signature, Tensor
-from serving.telemetry.drift import ELEMENTS, Watch
-from serving.telemetry.metrics import Families
+from serving.telemetry.drift import ELEMENTS, DriftMonitor
+from serving.telemetry.metrics import Metrics
 
 MODEL = Model(
     name="m",
@@ -35,7 +35,7 @@ CERTIFICATE = {
 
 @pytest.fixture
 def families():
-    return Families()
+    return Metrics()
 
 
 def value(families, metric, quantity, name):
@@ -48,7 +48,7 @@ def value(families, metric, quantity, name):
 
 
 def test_values_are_counted_into_the_bins_of_training(families):
-    watch = Watch(MODEL, CERTIFICATE, families)
+    watch = DriftMonitor(MODEL, CERTIFICATE, families)
     x = np.array([[1.0, 5.0], [1.5, np.nan], [2.5, 9.0], [100, np.nan]], np.float32)
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.4, 0.6]], np.float32)
     watch.add([x[:3]], [probabilities[:3]])
@@ -66,20 +66,20 @@ def test_values_are_counted_into_the_bins_of_training(families):
 
 
 def test_the_reference_is_exported_beside_them_and_sums_to_one(families):
-    Watch(MODEL, CERTIFICATE, families)
+    DriftMonitor(MODEL, CERTIFICATE, families)
     shares = [value(families, "ekiben_drift_reference_ratio", "input:b", name) for name in ("00", "01", "missing")]
     assert shares == pytest.approx([0.4, 0.4, 0.2])
 
 
 def test_predictions_are_referred_to_the_rows_held_out_of_training(families):
-    Watch(MODEL, CERTIFICATE, families)
+    DriftMonitor(MODEL, CERTIFICATE, families)
     (family,) = (f for f in families.registry.collect() if f.name == "ekiben_drift_reference_rows")
     rows = {sample.labels["quantity"]: sample.value for sample in family.samples}
     assert rows == {"input:a": 40, "input:b": 40, "prediction:class": 10, "prediction:confidence": 10}
 
 
 def test_what_is_held_is_bounded(families):
-    watch = Watch(MODEL, CERTIFICATE, families)
+    watch = DriftMonitor(MODEL, CERTIFICATE, families)
     batch = np.ones((ELEMENTS // 4, 2), np.float32)
     for _ in range(5):
         watch.add([batch], [batch])
@@ -88,7 +88,7 @@ def test_what_is_held_is_bounded(families):
 
 
 def test_a_model_without_a_reference_is_not_watched(families):
-    watch = Watch(MODEL, {**CERTIFICATE, "reference": {}}, families)
+    watch = DriftMonitor(MODEL, {**CERTIFICATE, "reference": {}}, families)
     watch.add([np.ones((1, 2))], [np.ones((1, 2))])
     watch.flush()
     assert not watch._held

@@ -1,4 +1,4 @@
-"""Log lines: one per request while there is room, with the trace that the client saw; JSON where it is asked for."""
+"""Log lines: one per request while there is budget, with the trace that the client saw; JSON where it is asked for."""
 
 import json
 import logging
@@ -7,34 +7,34 @@ import httpx
 import pytest
 
 from serving.errors import BadInput
-from serving.telemetry.logs import AsJson, RequestLog, Room
+from serving.telemetry.logs import AsJson, LineBudget, RequestLog
 
 WHO = ("m", "onnx", "1", "v2")
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_there_is_room_for_so_many_lines_a_second():
-    room = Room(20)  # two at once, and another every 50 ms
+    budget = LineBudget(20)  # two at once, and another every 50 ms
     moments = (10.0, 10.0, 10.0, 10.02, 10.06, 10.07, 12.0, 12.0, 12.0)
-    assert [room.take(now) for now in moments] == [1, 1, 0, 0, 1, 0, 1, 1, 0]
-    assert room.left_out == 4
+    assert [budget.take(now) for now in moments] == [1, 1, 0, 0, 1, 0, 1, 1, 0]
+    assert budget.left_out == 4
 
 
 def test_a_busy_second_has_no_more_than_its_lines():
-    room = Room(100)
-    assert sum(room.take(5 + i / 10_000) for i in range(20_000)) == pytest.approx(200 + 10, abs=2)
+    budget = LineBudget(100)
+    assert sum(budget.take(5 + i / 10_000) for i in range(20_000)) == pytest.approx(200 + 10, abs=2)
 
 
 def test_no_room_at_all_counts_what_is_left_out():
-    room = Room(0)
-    assert not room.take(5.0)
-    assert room.left_out == 1
+    budget = LineBudget(0)
+    assert not budget.take(5.0)
+    assert budget.left_out == 1
 
 
 def test_what_was_left_out_is_said_once(caplog):
     caplog.set_level(logging.INFO, "bentoml.ekiben.request")
     requests = RequestLog()
-    requests.answers.per_second = 1
+    requests.answers.set_rate(1)
     assert requests.answers.take(1.0)
     assert not requests.answers.take(1.1)
     assert requests.answers.take(2.1)

@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.contract import Field, Fields, Model, Signature, Tensor
-from serving.telemetry.buffers import Binned, bounded
-from serving.telemetry.drift import ELEMENTS, FULL_ELEMENTS, FULL_ROWS, Watch
-from serving.telemetry.flusher import Binning
-from serving.telemetry.metrics import FULL, Families, Recorder
+from serving.telemetry.buffers import HistogramBuffer, bounded
+from serving.telemetry.drift import ELEMENTS, FULL_ELEMENTS, FULL_ROWS, DriftMonitor
+from serving.telemetry.flusher import MetricsFlusher
+from serving.telemetry.metrics import FULL, Metrics, Recorder
 from serving.telemetry.predictions import CLASSES, OTHER, boundaries, entropy
 from serving.telemetry.resources import Resources
 
@@ -63,8 +63,8 @@ def samples(families):
 
 
 def watched(model, certificate, inputs, outputs):
-    families = Families()
-    watch = Watch(model, certificate, families)
+    families = Metrics()
+    watch = DriftMonitor(model, certificate, families)
     watch.add([np.array(inputs, np.float32)], [np.array(outputs, np.float32)])
     watch.flush()
     return samples(families)
@@ -116,7 +116,7 @@ def test_two_models_of_one_histogram_have_each_their_own_boundaries():
     registry = CollectorRegistry()
     histogram = Histogram("value", "", ["model"], buckets=(0.0,), registry=registry)
     for model, buckets in {"a": [1.0, 2.0], "b": [1e6, 2e6]}.items():
-        binned = Binned(bounded(histogram, (model,), buckets))
+        binned = HistogramBuffer(bounded(histogram, (model,), buckets))
         binned.add(np.array([1.5, 1.5e6]))
         binned.flush()
     assert registry.get_sample_value("value_bucket", {"model": "a", "le": "2.0"}) == 1
@@ -128,7 +128,7 @@ def test_two_models_of_one_histogram_have_each_their_own_boundaries():
 def test_observing_many_is_observing_each():
     values = np.random.default_rng(0).choice([0.5, 1.0, 1.5, 2.0, 7.0], 100)
     families = [Histogram("h", "", buckets=(1.0, 2.0), registry=CollectorRegistry()) for _ in range(2)]
-    binned = Binned(families[0])
+    binned = HistogramBuffer(families[0])
     binned.add(values[:30])
     binned.add(values[30:])
     binned.flush()
@@ -155,8 +155,8 @@ def test_inputs_are_summed_and_what_no_page_would_take_is_counted():
 
 
 def test_rows_that_are_left_out_are_said():
-    families = Families()
-    watch = Watch(CLASSIFIER, CERTIFICATE, families)
+    families = Metrics()
+    watch = DriftMonitor(CLASSIFIER, CERTIFICATE, families)
     for _ in range(4):
         watch.add([np.ones((ELEMENTS // 4, 2), np.float32)], [np.ones((ELEMENTS // 4, 2), np.float32)])
     watch.flush()
@@ -165,11 +165,11 @@ def test_rows_that_are_left_out_are_said():
 
 @pytest.mark.parametrize("rows, columns", [(FULL_ROWS // 4, 2), (4, FULL_ELEMENTS // 16)])
 def test_what_is_full_is_binned_between_two_turns_of_the_loop_and_counted_once(rows, columns):
-    families = Families()
-    watch = Watch(CLASSIFIER, CERTIFICATE, families)
+    families = Metrics()
+    watch = DriftMonitor(CLASSIFIER, CERTIFICATE, families)
 
     async def observed():
-        binning = Binning(Recorder(families, ("m", "onnx", "1")), watch)
+        binning = MetricsFlusher(Recorder(families, ("m", "onnx", "1")), watch)
         seen = []
         for _ in range(5):
             binning.observe([np.ones((rows, columns), np.float32)], [np.ones((rows, 2), np.float32)])
@@ -185,9 +185,9 @@ def test_what_is_full_is_binned_between_two_turns_of_the_loop_and_counted_once(r
 
 def test_a_full_recorder_and_a_full_watch_are_binned_in_turns_of_their_own():
     async def observed():
-        families = Families()
-        recorder, watch = Recorder(families, ("m", "onnx", "1")), Watch(CLASSIFIER, CERTIFICATE, families)
-        binning = Binning(recorder, watch)
+        families = Metrics()
+        recorder, watch = Recorder(families, ("m", "onnx", "1")), DriftMonitor(CLASSIFIER, CERTIFICATE, families)
+        binning = MetricsFlusher(recorder, watch)
         recorder.queue.extend([1e-3] * FULL)
         seen = []
         for rows in (FULL_ROWS, 1):
@@ -202,19 +202,21 @@ def test_a_full_recorder_and_a_full_watch_are_binned_in_turns_of_their_own():
 
 
 def test_which_form_is_served_and_since_when():
-    families = Families()
-    Watch(CLASSIFIER, CERTIFICATE, families)
+    families = Metrics()
+    DriftMonitor(CLASSIFIER, CERTIFICATE, families)
     found = samples(families)
     assert found["ekiben_model_info", "framework=sklearn sha256=0123456789ab"] == 1
     assert found["ekiben_model_created_timestamp_seconds", ""] == 1767225600
 
 
 def test_the_cost_of_recording_is_recorded():
-    families = Families()
+    families = Metrics()
     before = samples(families)["ekiben_recording_seconds_total", ""]
 
     async def observed():
-        binning = Binning(Recorder(families, ("m", "onnx", "1")), Watch(CLASSIFIER, CERTIFICATE, families))
+        binning = MetricsFlusher(
+            Recorder(families, ("m", "onnx", "1")), DriftMonitor(CLASSIFIER, CERTIFICATE, families)
+        )
         binning.observe([np.ones((10_000, 2), np.float32)], [np.ones((10_000, 2), np.float32)])
         binning.flush()
 
@@ -269,7 +271,7 @@ def test_the_running_service_exports_them_all_and_no_client_mints_a_series(servi
         after = client.get("/metrics").text
     assert series(after) == series(before)
     exported = {name.partition("{")[0] for name in series(after)}
-    for family in Families().registry.collect():
+    for family in Metrics().registry.collect():
         assert family.name == "ekiben_faults" or any(name.startswith(family.name) for name in exported), family.name
     if promtool := shutil.which("promtool"):
         done = subprocess.run([promtool, "check", "metrics"], input=after, text=True, capture_output=True)
