@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.wire.client import converse
-from tests.wire.conftest import KeysFile, MAX_BODY_BYTES, assert_answers, port_of
+from tests.wire.conftest import MAX_BODY_BYTES, KeysFile, assert_answers, port_of
 from tests.wire.messages import INFER, JSON, document, infer, message, post
 from tests.wire.proxies import PROXIES, proxy
 from tests.wire.senders import SENDERS
@@ -132,8 +132,12 @@ def test_an_endless_body_ends_after_its_refusal(guarded_port, keys, name, coding
     fields = [keys.bearer(each) for each in key]
     length = f"Content-Length: {2**40}" if coding == "length" else "Transfer-Encoding: chunked"
     piece = b"%x\r\n%b\r\n" % (MIB, b" " * MIB) if coding == "chunked" else b" " * MIB
-    conversation = converse(guarded_port, message(f"POST {path} HTTP/1.1", kind, length, *fields), *[piece] * 2000, seconds=20)
-    assert len(conversation.statuses) == 1 and conversation.statuses[0] in (status if isinstance(status, tuple) else (status,))
+    conversation = converse(
+        guarded_port, message(f"POST {path} HTTP/1.1", kind, length, *fields), *[piece] * 2000, seconds=20
+    )
+    assert len(conversation.statuses) == 1 and conversation.statuses[0] in (
+        status if isinstance(status, tuple) else (status,)
+    )
     assert conversation.end in ("closed", "reset"), str(conversation)
     assert conversation.sent < 200 * MIB, str(conversation)
 

@@ -1,4 +1,4 @@
-"""How a connection ends: half-closed by the client, after an answer, after a time without requests, for being one too many."""
+"""How a connection ends: half-closed, after an answer, after a time without requests, for being one too many."""
 
 import socket
 import time
