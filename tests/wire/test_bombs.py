@@ -58,7 +58,7 @@ NATIVE = {
 BOMBS = {
     **{name: post(INFER, gzip.compress(body, 6), "Content-Encoding: gzip") for name, body in PLAIN.items()},
     **{name: post("/iris/classify", gzip.compress(body, 6), "Content-Encoding: gzip") for name, body in NATIVE.items()},
-    "twenty MiB of nothing": post(INFER, gzip.compress(b" " * 200 * MIB), "Content-Encoding: gzip"),
+    "a hundred MiB of nothing": post(INFER, gzip.compress(b" " * 100 * MIB), "Content-Encoding: gzip"),
     "deflated numbers": post(INFER, zlib.compress(numbers(8_000_000)), "Content-Encoding: deflate"),
 }
 

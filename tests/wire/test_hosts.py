@@ -38,14 +38,12 @@ WRONG = [
     "a/b",
     "a:b:c",
     "a:b",
-    "a,b",
     "a\\b",
     "a?b",
     "a#b",
     "http://a",
     "[::1",
     "::1]",
-    "a:99999999",
     '"a"',
 ]
 WRONG += ["<a>", "a:-1", "[a b]", "a|b", "a^b", "a`b", "{a}"]
@@ -76,6 +74,7 @@ def assert_400(port, request):
         "example.com",
         "EXAMPLE.com.",
         "a-b.c_d",
+        "a,b;c=d!",
         "xn--bcher-kva.example",
         "a%41",
         "a:",
@@ -83,9 +82,9 @@ def assert_400(port, request):
     ],
 )
 def test_right_hosts(port, host):
-    """An empty one is right where the target has no authority (RFC 9110, 7.2)."""
+    """RFC 3986, 3.2.2; an empty one is right too. Escapes and delimiters are right, but nobody's: they may be refused."""
     conversation = converse(port, asking("GET", host), answers=1)
-    assert conversation.statuses == [200] or (host in ("a%41", "a-b.c_d") and conversation.statuses == [400])
+    assert conversation.statuses == [200] or (host in ("a%41", "a,b;c=d!") and conversation.statuses == [400])
 
 
 def test_http_1_0_needs_no_host(port):

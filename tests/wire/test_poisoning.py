@@ -12,7 +12,7 @@ LINE = f"POST {INFER} HTTP/1.1"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"traceparent: 00-{TRACE}-b7ad6b7169203331-01"
 LENGTH = len(TRACEPARENT) - len("traceparent: ")
-ROUNDS = 60
+ROUNDS = 25
 
 
 def hiding(line: str) -> str:
