@@ -82,7 +82,7 @@ def assert_400(port, request):
     ],
 )
 def test_right_hosts(port, host):
-    """RFC 3986, 3.2.2; an empty one is right too. Escapes and delimiters are right, but nobody's: they may be refused."""
+    """RFC 3986, 3.2.2; an empty one too. Escapes and delimiters are nobody's: they may be refused."""
     conversation = converse(port, asking("GET", host), answers=1)
     assert conversation.statuses == [200] or (host in ("a%41", "a,b;c=d!") and conversation.statuses == [400])
 

@@ -77,11 +77,11 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize("path", ALLOWED)
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+@pytest.mark.parametrize(("path", "method"), [(p, m) for p in ALLOWED for m in METHODS if m not in ALLOWED[p]])
 def test_a_wrong_method_is_told_the_right_ones(port, path, method):
-    if method in ALLOWED[path]:
-        return
     conversation = converse(port, post(path, b"{}").replace(b"POST", method.encode(), 1) + infer("next"), answers=2)
     assert conversation.statuses[:1] == [405], str(conversation)
     refusal = conversation.responses[0]
