@@ -19,7 +19,10 @@ Piece = bytes | float | Callable[[], None]  # what is sent, seconds of silence, 
 SHUT_WR = float("inf")  # as a piece: the client sends no more, and says so (FIN)
 MAX_LINE_BYTES = 64 * 1024
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
-FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?[ \t]*")
+_VISIBLE = rb"\x21-\x7e\x80-\xff"
+FIELD_LINE = re.compile(
+    rb"([!#$%%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([%b](?:[\t\x20%b]*[%b])?)?[ \t]*" % (_VISIBLE, _VISIBLE, _VISIBLE)
+)
 NO_BODY = {204, 304}
 
 
@@ -56,7 +59,7 @@ class Response:
 
 
 class ResponseParser:
-    """Bytes → responses. `methods` are the methods of the requests in their order: HEAD has an answer without a body."""
+    """Bytes → responses. `methods` are those of the requests in their order: HEAD has an answer without a body."""
 
     def __init__(self, methods: Iterable[str] = ()) -> None:
         self.messages: list[Response] = []  # interim ones (1xx) too

@@ -4,7 +4,6 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -85,7 +84,7 @@ def strict(serve: Serve) -> Iterator[Server]:
         "EKIBEN_ALLOWED_HOSTS": "example.com,localhost,127.0.0.1",
         "EKIBEN_KEEP_ALIVE_S": str(KEEP_ALIVE_S),
         "EKIBEN_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
-        "EKIBEN_BODY_TIMEOUT_S": str(BODY_TIMEOUT_S),
+        "EKIBEN_BODY_TIMEOUT_S": str(2 * BODY_TIMEOUT_S),  # a full service stays so for a while
         "EKIBEN_FAULTS": "1",
     }
     with serve(**settings, **MODELS) as server:

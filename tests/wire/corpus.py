@@ -98,7 +98,7 @@ def singles(paths: list[str]) -> Iterator[Stream]:
 
 def pipelines(paths: list[str], seed: int, count: int) -> Iterator[Stream]:
     """Mixed pipelines of 2 to 50."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311
     for number in range(count):
         names = rng.choices([*REQUESTS], k=rng.choice([2, 3, 5, 10, 50]))
         requests = [REQUESTS[name](rng.choice(paths), f"p{number}-{i}") for i, name in enumerate(names)]
@@ -113,7 +113,7 @@ def cuts(data: bytes, seed: int, at_every: int = 0) -> Iterator[tuple[str, list[
     for size in (1448, 211, 64, 1):
         if len(data) <= 2000 * size:
             yield f"in pieces of {size}", [*cut(data, size)]
-    rng, pieces, rest = random.Random(seed), [], data
+    rng, pieces, rest = random.Random(seed), [], data  # noqa: S311
     while rest:
         n = rng.choice([1, 3, 20, 100, 700, 1448])
         pieces += [rest[:n], rng.choice([0.0, 0.0, 0.0005])]

@@ -52,7 +52,9 @@ def chunked(chunks: Iterable[bytes], trailer: bytes = b"", extension: bytes = b"
     return b"".join(b"%x%b\r\n%b\r\n" % (len(c), extension, c) for c in chunks) + b"0\r\n" + trailer + b"\r\n"
 
 
-def infer_chunked(tag: str, *fields: str | bytes, size: int = 20, trailer: bytes = b"", coding: str = "chunked") -> bytes:
+def infer_chunked(
+    tag: str, *fields: str | bytes, size: int = 20, trailer: bytes = b"", coding: str = "chunked"
+) -> bytes:
     body = document(tag)
     parts = [body[start : start + size] for start in range(0, len(body), size)]
     return message(
@@ -65,7 +67,9 @@ def is_answer(response: Response, tag: str) -> bool:
     return response.status == 200 and response.id == tag
 
 
-def form(*parts: bytes, boundary: bytes = b"cut", preamble: bytes = b"", epilogue: bytes = b"", blank: bytes = b"") -> bytes:
+def form(
+    *parts: bytes, boundary: bytes = b"cut", preamble: bytes = b"", epilogue: bytes = b"", blank: bytes = b""
+) -> bytes:
     """A multipart body of parts that bring their own heads; `blank` stands after each boundary."""
     text = b"".join(b"--" + boundary + blank + b"\r\n" + part + b"\r\n" for part in parts)
     return preamble + text + b"--" + boundary + b"--" + blank + b"\r\n" + epilogue

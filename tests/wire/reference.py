@@ -1,4 +1,4 @@
-"""A reference: uvicorn's own protocol with h11, another parser than ours, over an application that answers what it was sent."""
+"""A reference: uvicorn with a protocol of its own over an application that answers what it was sent."""
 
 from __future__ import annotations
 

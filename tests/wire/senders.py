@@ -108,7 +108,9 @@ def by_curl(url: str, body: bytes, fields: Fields, times: int, method: str) -> A
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)
         file.flush()
-        headers = [word for name, value in {**fields, "Expect": ""}.items() for word in ("-H", f"{name}: {value}".strip())]
+        headers = [
+            word for name, value in {**fields, "Expect": ""}.items() for word in ("-H", f"{name}: {value}".strip())
+        ]
         command = ["curl", "-sS", "-X", method, "--max-time", "60", "-w", "\n%{http_code}\n", *headers]
         done = subprocess.run(
             [*command, "--data-binary", f"@{file.name}", *[url] * times], capture_output=True, text=True, timeout=120

@@ -48,7 +48,10 @@ ANSWERS = {
     "501": message("FOO /livez HTTP/1.1"),
     "501 of a coding": message(f"POST {INFER} HTTP/1.1", "Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
     "505 or 400": message("GET /livez HTTP/2.0"),
-    **{f"GET {path}": get(path) for path in (*PAGES, "/static_content/swagger-ui.css", "/docs.json", "/metrics", "/livez")},
+    **{
+        f"GET {path}": get(path)
+        for path in (*PAGES, "/static_content/swagger-ui.css", "/docs.json", "/metrics", "/livez")
+    },
     **{f"HEAD {path}": get(path, method="HEAD") for path in ("/", "/ui", "/static_content/swagger-ui.css", "/metrics")},
     "304": get("/static_content/swagger-ui.css", "If-None-Match: {etag}"),
     "206": get("/static_content/swagger-ui.css", "Range: bytes=0-9"),
@@ -101,7 +104,7 @@ FORGERIES = {
     "a carriage return": "/nope%0d%20forged=yes",
     "both": "/nope%0d%0aforged=yes",
     "an escape": "/nope%1b[31m%20forged=yes%1b[0m",
-    "a quote": '/nope%22%20forged=yes%20x=%22y',
+    "a quote": "/nope%22%20forged=yes%20x=%22y",
     "a raw quote": '/nope"%20forged=yes%20x="y',
     "a quote and a backslash": "/nope%5c%22%20forged=yes%20x=%22y",
     "a blank": "/nope%20forged=yes",
@@ -123,11 +126,15 @@ WORDS = {
     "a method": lambda trace: message("GET /nope HTTP/1.1", trace).replace(b"GET", b'FOO"X', 1),
     "an encoding": lambda trace: post(INFER, b"{}", trace, 'Content-Encoding: x" forged=yes x="y'),
     "a type": lambda trace: post(INFER, b"{}", trace, kind='Content-Type: x" forged=yes y="z'),
-    "a tensor's name": lambda trace: post(INFER, document("r0").replace(b"features", b'x\\" forged=yes\\n\\u001b[31m\\nforged=yes'), trace),
-    "a form's name": lambda trace: post(INFER, document("r0", parameters={"form": 'x" forged=yes\nforged=yes\x1b[1m'}), trace),
-    "a query": lambda trace: post('/iris/classify?form=x%22%20forged=yes%0aforged=yes', b"{}", trace),
+    "a tensor's name": lambda trace: post(
+        INFER, document("r0").replace(b"features", b'x\\" forged=yes\\n\\u001b[31m\\nforged=yes'), trace
+    ),
+    "a form's name": lambda trace: post(
+        INFER, document("r0", parameters={"form": 'x" forged=yes\nforged=yes\x1b[1m'}), trace
+    ),
+    "a query": lambda trace: post("/iris/classify?form=x%22%20forged=yes%0aforged=yes", b"{}", trace),
     "a field of a payload": lambda trace: post("/iris/classify", b'{"x\\" forged=yes\\nforged=yes":1}', trace),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WORDS)

@@ -1,4 +1,4 @@
-"""How a connection ends: half-closed by the client, after an answer, after a time without requests, for being one too many."""
+"""How a connection ends: half-closed, after an answer, after a time without requests, for being one too many."""
 
 import socket
 import time
@@ -8,6 +8,7 @@ import pytest
 from tests.wire.client import SHUT_WR, converse
 from tests.wire.conftest import KEEP_ALIVE_S, MAX_CONNECTIONS, assert_answers, port_of
 from tests.wire.messages import INFER, get, infer, infer_chunked, post
+from tests.wire.senders import SENDERS
 
 # Half-close: a client that sends no more may still read.
 
@@ -149,7 +150,7 @@ def test_a_request_that_began_in_time_is_waited_for(strict_port):
 
 
 def test_by_default_an_idle_connection_stays(port):
-    conversation = converse(port, get(), seconds=7)
+    conversation = converse(port, get(), seconds=6)
     assert conversation.end == "timeout" and conversation.statuses == [200]
 
 
@@ -177,6 +178,14 @@ def test_one_connection_too_many_is_told_so_also_with_a_long_body(full, read_whi
         assert conversation.statuses == [503], str(conversation)
         assert "retry-after" in conversation.last.headers and conversation.last.closes
         assert conversation.end in ("closed", "reset")
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_one_connection_too_many_is_told_so_to_other_peoples_clients(full, sender):
+    fields = {"Content-Type": "application/json", "Host": "localhost"}
+    answers = SENDERS[sender](f"http://127.0.0.1:{full}{INFER}", b" " * 2**21, fields, 3, "POST")
+    assert [status for status, _ in answers] == [503] * 3, answers
+    assert all("EKIBEN_MAX_CONNECTIONS" in words for _, words in answers)
 
 
 def test_a_place_that_is_free_again_is_taken(strict, strict_port):

@@ -86,7 +86,9 @@ def test_curl_asking_for_http_2_is_answered_by_http_1(port):
     for extra in ([], ["--data-binary", BODY.decode(), "--header", JSON]):
         command = ["curl", "-sS", "--max-time", "5", "--http2", "-w", "\n%{http_code} %{http_version}", *extra]
         for _ in range(3):
-            done = subprocess.run([*command, f"http://127.0.0.1:{port}{INFER if extra else '/livez'}"], capture_output=True)
+            done = subprocess.run(
+                [*command, f"http://127.0.0.1:{port}{INFER if extra else '/livez'}"], capture_output=True
+            )
             assert done.stdout.split()[-2:] == [b"200", b"1.1"], done
 
 
@@ -172,7 +174,9 @@ def test_a_post_without_a_length_has_no_body(port):
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "PUT", "PATCH"])
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 def test_a_body_of_any_method_is_no_request(port, method, coding):
-    fields, body = ((f"Content-Length: {len(SMUGGLED)}",), SMUGGLED) if coding == "length" else ((CHUNKED,), chunked([SMUGGLED]))
+    fields, body = (
+        ((f"Content-Length: {len(SMUGGLED)}",), SMUGGLED) if coding == "length" else ((CHUNKED,), chunked([SMUGGLED]))
+    )
     request = message(f"{method} /livez HTTP/1.1", *fields, body=body)
     for pieces in ((request + NEXT,), (request, 0.02, NEXT)):
         conversation = converse(port, *pieces, answers=2, seconds=3, methods=[method])

@@ -32,7 +32,20 @@ def test_more_than_one_host_is_refused(port, kind, hosts):
     assert_400(port, asking(kind, *hosts))
 
 
-WRONG = ["a b", "x@y", "a/b", "a:b:c", "a:b", "a,b", "a\\b", "a?b", "a#b", "http://a", "[::1", "::1]", "a:99999999", '"a"']
+WRONG = [
+    "a b",
+    "x@y",
+    "a/b",
+    "a:b:c",
+    "a:b",
+    "a\\b",
+    "a?b",
+    "a#b",
+    "http://a",
+    "[::1",
+    "::1]",
+    '"a"',
+]
 WRONG += ["<a>", "a:-1", "[a b]", "a|b", "a^b", "a`b", "{a}"]
 
 
@@ -51,12 +64,27 @@ def assert_400(port, request):
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "localhost:3000", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:3000", "example.com", "EXAMPLE.com.", "a-b.c_d", "xn--bcher-kva.example", "a%41", "a:", ""],
-)  # fmt: skip
+    [
+        "localhost",
+        "localhost:3000",
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "[::1]",
+        "[::1]:3000",
+        "example.com",
+        "EXAMPLE.com.",
+        "a-b.c_d",
+        "a,b;c=d!",
+        "xn--bcher-kva.example",
+        "a%41",
+        "a:",
+        "",
+    ],
+)
 def test_right_hosts(port, host):
-    """An empty one is right where the target has no authority (RFC 9110, 7.2)."""
+    """RFC 3986, 3.2.2; an empty one too. Escapes and delimiters are nobody's: they may be refused."""
     conversation = converse(port, asking("GET", host), answers=1)
-    assert conversation.statuses == [200] or (host in ("a%41", "a-b.c_d") and conversation.statuses == [400])
+    assert conversation.statuses == [200] or (host in ("a%41", "a,b;c=d!") and conversation.statuses == [400])
 
 
 def test_http_1_0_needs_no_host(port):
@@ -68,13 +96,27 @@ def test_http_1_0_needs_no_host(port):
 
 
 @pytest.mark.parametrize("kind", LINES)
-@pytest.mark.parametrize("host", ["elsewhere.com", "example.com.elsewhere.com", "notexample.com", "a.example.com", "10.0.0.1", "[::1]", "", "example.co"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "elsewhere.com",
+        "example.com.elsewhere.com",
+        "notexample.com",
+        "a.example.com",
+        "10.0.0.1",
+        "[::1]",
+        "",
+        "example.co",
+    ],
+)
 def test_another_host_is_misdirected(strict_port, kind, host):
     conversation = converse(strict_port, asking(kind, host), answers=1)
     assert conversation.statuses and conversation.statuses[0] in MISDIRECTED, str(conversation)
 
 
-@pytest.mark.parametrize("host", ["example.com", "example.com:3000", "Example.COM", "EXAMPLE.COM:80", "localhost", "LOCALHOST:1"])
+@pytest.mark.parametrize(
+    "host", ["example.com", "example.com:3000", "Example.COM", "EXAMPLE.COM:80", "localhost", "LOCALHOST:1"]
+)
 def test_a_listed_host_is_answered(strict_port, host):
     conversation = converse(strict_port, asking("GET", host) + asking("POST", host), answers=2)
     assert conversation.statuses == [200, 200] and is_answer(conversation.last, "r0"), str(conversation)
@@ -95,7 +137,9 @@ def test_the_host_of_an_absolute_target_counts(strict_port):
 
 def test_a_misdirected_request_is_one_request(strict_port):
     """The good ones around it are answered, or the connection ends with it."""
-    conversation = converse(strict_port, infer("a") + asking("POST", "elsewhere.com") + infer("b"), answers=3, seconds=3)
+    conversation = converse(
+        strict_port, infer("a") + asking("POST", "elsewhere.com") + infer("b"), answers=3, seconds=3
+    )
     assert conversation.ids[0] == "a" and conversation.statuses[1] in MISDIRECTED, str(conversation)
     assert conversation.ids[2:] == ["b"] or conversation.responses[1].closes
 

@@ -1,4 +1,4 @@
-"""Keys whose file changes while connections are open: what is written holds within about a second, without a restart."""
+"""Keys whose file changes while connections are open: it holds within about a second, without a restart."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Heads and trailer sections are bounded, to the byte and however they are cut; a trailer says nothing about its request."""
+"""Heads and trailers are bounded, to the byte and however they are cut; a trailer says nothing of its request."""
 
 import functools
 
@@ -119,9 +119,14 @@ def test_a_small_trailer_is_dropped(port):
 @pytest.mark.parametrize("size", [10**9, 1448])
 @pytest.mark.parametrize(
     "trailer",
-    [b"X: " + b"y" * 100_000 + b"\r\n", b"X: y\r\n" * 17_000, b"X-%s: y\r\n" % (b"n" * 100_000), b"X: %s\r\n" % (b"y" * 40_000) * 3],
+    [
+        b"X: " + b"y" * 100_000 + b"\r\n",
+        b"X: y\r\n" * 17_000,
+        b"X-%s: y\r\n" % (b"n" * 100_000),
+        b"X: %s\r\n" % (b"y" * 40_000) * 3,
+    ],
     ids=["a long value", "many fields", "a long name", "three of 40,000"],
-)  # fmt: skip
+)
 def test_a_trailer_over_64_kib_is_refused(port, trailer, size):
     conversation = converse(port, *cut(infer_chunked("r0", trailer=trailer) + NEXT, size), seconds=5)
     assert conversation.statuses == [431], str(conversation)
@@ -135,7 +140,9 @@ def test_an_endless_trailer_ends_and_takes_no_memory(plain, port, piece):
     before = resident_bytes(plain)
     for _ in range(5):
         conversation = converse(port, head, *[piece] * 1000, seconds=5)
-        assert conversation.statuses == [431] or (conversation.statuses == [400] and piece[:1] == b"y"), str(conversation)
+        assert conversation.statuses == [431] or (conversation.statuses == [400] and piece[:1] == b"y"), str(
+            conversation
+        )
         assert conversation.end in ("closed", "reset"), str(conversation)
     assert resident_bytes(plain) - before < 16 * MIB
 

@@ -5,7 +5,16 @@ import pytest
 from tests.wire.client import converse
 from tests.wire.messages import INFER, document, get, infer, is_answer, message, post
 
-GETS = ["/livez", "/readyz", "/healthz", "/health", "/v2", "/v2/models/iris", "/v2/health/live", "/v2/models/iris/config"]
+GETS = [
+    "/livez",
+    "/readyz",
+    "/healthz",
+    "/health",
+    "/v2",
+    "/v2/models/iris",
+    "/v2/health/live",
+    "/v2/models/iris/config",
+]
 GETS += ["/v2/models/iris/stats", "/v2/models/stats", "/metrics", "/", "/docs.json", "/static_content/swagger-ui.css"]
 GETS += ["/ui", "/ui/iris", "/iris/random", "/nope"]
 VARIES = {"/metrics", "/iris/random", "/v2/models/iris/stats", "/v2/models/stats"}  # from one ask to the next
@@ -39,7 +48,9 @@ def test_head_where_there_is_only_post(port, path):
     assert conversation.statuses == [405, 200] and conversation.ids[1] == "next", str(conversation)
 
 
-@pytest.mark.parametrize("method", ["FOO", "PROPFIND", "MKCOL", "LOCK", "REPORT", "SOURCE", "M-SEARCH", "get", "Post", "BREW"])
+@pytest.mark.parametrize(
+    "method", ["FOO", "PROPFIND", "MKCOL", "LOCK", "REPORT", "SOURCE", "M-SEARCH", "get", "Post", "BREW"]
+)
 @pytest.mark.parametrize("path", ["/livez", INFER, "/nope", "/static_content/swagger-ui.css", "/"])
 def test_an_unknown_method_is_not_implemented(port, path, method):
     conversation = converse(port, message(f"{method} {path} HTTP/1.1"), answers=1, seconds=3)
@@ -66,11 +77,11 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize("path", ALLOWED)
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+@pytest.mark.parametrize(("path", "method"), [(p, m) for p in ALLOWED for m in METHODS if m not in ALLOWED[p]])
 def test_a_wrong_method_is_told_the_right_ones(port, path, method):
-    if method in ALLOWED[path]:
-        return
     conversation = converse(port, post(path, b"{}").replace(b"POST", method.encode(), 1) + infer("next"), answers=2)
     assert conversation.statuses[:1] == [405], str(conversation)
     refusal = conversation.responses[0]
@@ -96,7 +107,17 @@ def test_trace_tells_nothing(port, target):
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "example.com", "127.0.0.1:3000"])
-@pytest.mark.parametrize(("target", "path"), [("", "/"), ("/", "/"), ("/livez", "/livez"), ("/v2/models/iris?x=1", "/v2/models/iris?x=1"), ("/nope", "/nope"), ("?x=1", "/?x=1")])
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("", "/"),
+        ("/", "/"),
+        ("/livez", "/livez"),
+        ("/v2/models/iris?x=1", "/v2/models/iris?x=1"),
+        ("/nope", "/nope"),
+        ("?x=1", "/?x=1"),
+    ],
+)
 @pytest.mark.parametrize("scheme", ["http", "HTTP"])
 def test_an_absolute_target_is_its_path(port, scheme, host, target, path):
     whole = converse(port, get(path), answers=1).last
@@ -111,14 +132,45 @@ def test_an_inference_by_an_absolute_target(port):
     assert is_answer(converse(port, request, answers=1).last, "r0")
 
 
-@pytest.mark.parametrize("target", ["livez", "*", "localhost:80", "//livez", "?x=1", "#livez", "%", "/%", "/%zz", "/livez%00", "/../livez", "/./livez", "/%2e%2e/livez", "/v2//models/iris", "/static_content/../livez", "/static_content/%2e%2e/%2e%2e/service.py", "/static_content/..%2f..%2fservice.py", "/\\livez"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "livez",
+        "*",
+        "localhost:80",
+        "//livez",
+        "?x=1",
+        "#livez",
+        "%",
+        "/%",
+        "/%zz",
+        "/livez%00",
+        "/../livez",
+        "/./livez",
+        "/%2e%2e/livez",
+        "/v2//models/iris",
+        "/static_content/../livez",
+        "/static_content/%2e%2e/%2e%2e/service.py",
+        "/static_content/..%2f..%2fservice.py",
+        "/\\livez",
+    ],
+)
 def test_odd_targets_are_refused_or_nowhere(port, target):
     conversation = converse(port, message(f"GET {target} HTTP/1.1") + infer("next"), answers=2, seconds=3)
     assert conversation.statuses[0] in (400, 404, 405), str(conversation)
     assert conversation.responses[0].closes or conversation.ids[1] == "next"
 
 
-@pytest.mark.parametrize(("target", "path"), [("/%6civez", "/livez"), ("/v2/models/%69ris", "/v2/models/iris"), ("/livez?", "/livez"), ("/livez?a=%00&b", "/livez"), ("/livez/", "/livez")])
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/%6civez", "/livez"),
+        ("/v2/models/%69ris", "/v2/models/iris"),
+        ("/livez?", "/livez"),
+        ("/livez?a=%00&b", "/livez"),
+        ("/livez/", "/livez"),
+    ],
+)
 def test_an_escaped_target_is_the_same(port, target, path):
     assert converse(port, get(target), answers=1).last.body == converse(port, get(path), answers=1).last.body
 
@@ -126,7 +178,30 @@ def test_an_escaped_target_is_the_same(port, target, path):
 # Versions
 
 
-@pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/3.0", "HTTP/0.9", "HTTP/9.9", "HTTP/2", "HTTP/1", "HTTP/1.", "HTTP/.1", "HTTP/1.11", "HTTP/01.1", "HTTP/1.1.1", "http/1.1", "HTTPS/1.1", "HTP/1.1", "ICE/1.0", "HTTP 1.1", "HTTP/1,1", "HTTP/-1.1", "HTTP/1.1x"])
+@pytest.mark.parametrize(
+    "version",
+    [
+        "HTTP/2.0",
+        "HTTP/3.0",
+        "HTTP/0.9",
+        "HTTP/9.9",
+        "HTTP/2",
+        "HTTP/1",
+        "HTTP/1.",
+        "HTTP/.1",
+        "HTTP/1.11",
+        "HTTP/01.1",
+        "HTTP/1.1.1",
+        "http/1.1",
+        "HTTPS/1.1",
+        "HTP/1.1",
+        "ICE/1.0",
+        "HTTP 1.1",
+        "HTTP/1,1",
+        "HTTP/-1.1",
+        "HTTP/1.1x",
+    ],
+)
 @pytest.mark.parametrize("make", [lambda v: get(version=v), lambda v: infer("r0", version=v)])
 def test_another_version_is_refused(port, version, make):
     conversation = converse(port, make(version) + infer("smuggled"), seconds=3)
@@ -134,7 +209,9 @@ def test_another_version_is_refused(port, version, make):
     assert conversation.end in ("closed", "reset") and conversation.last.closes
 
 
-@pytest.mark.parametrize("request_", [b"GET /livez\r\n", b"GET /livez\r\n\r\n", b"GET /\r\n\r\n", b"GET\r\n\r\n", b"GET /livez \r\n\r\n"])
+@pytest.mark.parametrize(
+    "request_", [b"GET /livez\r\n", b"GET /livez\r\n\r\n", b"GET /\r\n\r\n", b"GET\r\n\r\n", b"GET /livez \r\n\r\n"]
+)
 def test_no_version_is_refused(port, request_):
     conversation = converse(port, request_, 0.02, infer("smuggled"), seconds=3)
     assert len(conversation.statuses) == 1 and conversation.statuses[0] in (400, 505), str(conversation)

@@ -8,10 +8,23 @@ import numpy as np
 import pytest
 
 from tests.wire.client import converse
-from tests.wire.messages import FLOWER, INFER, SEVEN, chunked, document, form, get, infer, is_answer, message, picture, post
+from tests.wire.messages import (
+    FLOWER,
+    INFER,
+    SEVEN,
+    chunked,
+    document,
+    form,
+    get,
+    infer,
+    is_answer,
+    message,
+    picture,
+    post,
+)
 
 TYPES = ["application/json", "Application/JSON", "APPLICATION/JSON", "application/json; charset=utf-8"]
-TYPES += ["application/json;charset=UTF-8", "application/json ;charset=utf-8", "Application/Json; Charset=\"UTF-8\""]
+TYPES += ["application/json;charset=UTF-8", "application/json ;charset=utf-8", 'Application/Json; Charset="UTF-8"']
 ROUTES = {INFER: document("r0"), "/iris/classify": json.dumps(FLOWER).encode()}
 
 
@@ -31,8 +44,17 @@ def test_a_media_type_has_no_case(port, path, kind, name):
 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize(
-    "kind", ["application/jsonx", "application/json-seq", "application/octet-streams", "text/json", "text/html", "application/json2; charset=utf-8", "application"]
-)  # fmt: skip
+    "kind",
+    [
+        "application/jsonx",
+        "application/json-seq",
+        "application/octet-streams",
+        "text/json",
+        "text/html",
+        "application/json2; charset=utf-8",
+        "application",
+    ],
+)
 def test_what_only_begins_like_a_media_type_is_another(port, path, kind):
     assert status_of(port, post(path, ROUTES[path], kind=f"Content-Type: {kind}")) == 415
 
@@ -46,7 +68,9 @@ def test_multipart_in_any_case(port, kind, parameter):
 
 
 def test_names_of_a_parts_fields_have_no_case(port):
-    part = b'CONTENT-DISPOSITION: Form-Data; NAME="image"; FILENAME="seven.png"\r\ncontent-TYPE: Image/PNG\r\n\r\n' + SEVEN
+    part = (
+        b'CONTENT-DISPOSITION: Form-Data; NAME="image"; FILENAME="seven.png"\r\ncontent-TYPE: Image/PNG\r\n\r\n' + SEVEN
+    )
     request = post("/digits/classify", form(part), kind="Content-Type: multipart/form-data; boundary=cut")
     assert status_of(port, request) == 200
 
@@ -94,13 +118,17 @@ def binary(*lengths: str, name: str = "Inference-Header-Content-Length") -> byte
     return post(INFER, text + raw, *fields, kind="Content-Type: application/octet-stream")
 
 
-@pytest.mark.parametrize("name", ["Inference-Header-Content-Length", "inference-header-content-length", "INFERENCE-HEADER-CONTENT-LENGTH"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["Inference-Header-Content-Length", "inference-header-content-length", "INFERENCE-HEADER-CONTENT-LENGTH"]
+)
 def test_the_length_of_a_json_part_in_any_case(port, name):
     conversation = converse(port, binary("{}", name=name), answers=1)
     assert is_answer(conversation.last, "r0"), conversation.last
 
 
-@pytest.mark.parametrize("lengths", [("{}", "{}"), ("{}", "3"), ("3", "{}"), ("{}, {}",), ("+{}",), ("{} {}",), ("0x{}",), ("",)])
+@pytest.mark.parametrize(
+    "lengths", [("{}", "{}"), ("{}", "3"), ("3", "{}"), ("{}, {}",), ("+{}",), ("{} {}",), ("0x{}",), ("",)]
+)
 def test_the_length_of_a_json_part_twice_or_malformed_is_refused(port, lengths):
     assert status_of(port, binary(*lengths)) == 400
 
@@ -120,9 +148,11 @@ def test_connection_options_have_no_case(port, value):
 @pytest.mark.parametrize("coding", ["chunked", "Chunked", "CHUNKED"])
 def test_a_transfer_coding_has_no_case_on_native_routes(port, coding):
     request = message(
-        "POST /iris/classify HTTP/1.1", "CONTENT-TYPE: Application/JSON", f"TRANSFER-ENCODING: {coding}",
+        "POST /iris/classify HTTP/1.1",
+        "CONTENT-TYPE: Application/JSON",
+        f"TRANSFER-ENCODING: {coding}",
         body=chunked([ROUTES["/iris/classify"]]),
-    )  # fmt: skip
+    )
     assert status_of(port, request) == 200
 
 

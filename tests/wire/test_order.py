@@ -1,4 +1,4 @@
-"""Pipelined requests: every one is answered, in the order of the requests, however the bytes are cut (RFC 9112, 9.3.2)."""
+"""Pipelined requests (RFC 9112, 9.3.2): every one is answered, in their order, however the bytes are cut."""
 
 import random
 import time
@@ -25,7 +25,7 @@ def tagged(count, *fields):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_in_packets_of_one_to_four_requests(port, seed):
-    rng, requests = random.Random(seed), tagged(MANY)
+    rng, requests = random.Random(seed), tagged(MANY)  # noqa: S311
     pieces, start = [], 0
     while start < MANY:
         n = rng.randint(1, 4)
@@ -43,7 +43,7 @@ def test_in_pieces_of_one_size(port, count, size, alike):
 
 
 def test_in_pieces_of_any_size_with_pauses(port):
-    rng, data, pieces = random.Random(3), b"".join(tagged(200)), []
+    rng, data, pieces = random.Random(3), b"".join(tagged(200)), []  # noqa: S311
     while data:
         n = rng.choice([1, 2, 5, 60, 400, 1448, 5000])
         pieces += [data[:n], rng.choice([0.0, 0.0, 0.001])]
@@ -108,17 +108,29 @@ def test_a_thousand_refusals_in_one_write(port, statuses, size):
 def test_refusals_for_want_of_a_key_in_one_write(guarded_port, keys: KeysFile):
     expected = [(401, 200, 404)[i % 3] for i in range(1000)]
     data = b"".join(
-        infer(f"r{i}", *distinct(i)) if status == 401
-        else infer(f"r{i}", keys.bearer(), *distinct(i)) if status == 200
+        infer(f"r{i}", *distinct(i))
+        if status == 401
+        else infer(f"r{i}", keys.bearer(), *distinct(i))
+        if status == 200
         else post("/nope", b"{}", keys.bearer(), *distinct(i))
         for i, status in enumerate(expected)
-    )  # fmt: skip
+    )
     assert_statuses_in_order(converse(guarded_port, data, answers=1000, seconds=15), expected)
 
 
 def test_other_routes_among_inferences(port):
     """What takes another way through the server (pages, BentoML's own, metrics) waits for its turn as well."""
-    paths = ["/livez", "/v2", "/static_content/swagger-ui.css", "/docs.json", "/metrics", "/", "/ui", "/health", "/nope"]
+    paths = [
+        "/livez",
+        "/v2",
+        "/static_content/swagger-ui.css",
+        "/docs.json",
+        "/metrics",
+        "/",
+        "/ui",
+        "/health",
+        "/nope",
+    ]
     requests = [infer(f"r{i}") if i % 2 else get(paths[i // 2 % len(paths)]) for i in range(54)]
     conversation = converse(port, b"".join(requests), answers=54, seconds=15)
     assert conversation.end == "answered", str(conversation)
@@ -154,7 +166,9 @@ def test_an_expectation_in_any_case(port, name, value):
 @pytest.mark.parametrize("chunks", [True, False])
 def test_no_100_before_the_answers_to_earlier_requests(port, before, chunks):
     requests = b"".join(tagged(before))
-    last = infer_chunked(f"r{before}", "Expect: 100-continue") if chunks else infer(f"r{before}", "Expect: 100-continue")
+    last = (
+        infer_chunked(f"r{before}", "Expect: 100-continue") if chunks else infer(f"r{before}", "Expect: 100-continue")
+    )
     head, _, body = last.partition(b"\r\n\r\n")
     conversation = converse(port, requests + head + b"\r\n\r\n", 0.2, body, answers=before + 1)
     assert [m.status for m in conversation.messages] in ([200] * before + [100, 200], [200] * (before + 1))
@@ -191,7 +205,10 @@ WRONG = {
     "malformed": (b"GET /livez HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", 400),
     "no request line": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 30 + b"\r\n\r\n", 400),
     "over-long head": (get("/livez", "X: " + "y" * 70_000), 431),
-    "wrong chunk": (message(f"POST {INFER} HTTP/1.1", "Transfer-Encoding: chunked", body=b"zz\r\n{}\r\n0\r\n\r\n"), 400),
+    "wrong chunk": (
+        message(f"POST {INFER} HTTP/1.1", "Transfer-Encoding: chunked", body=b"zz\r\n{}\r\n0\r\n\r\n"),
+        400,
+    ),
 }
 
 

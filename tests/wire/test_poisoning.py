@@ -1,4 +1,4 @@
-"""What one client sends never changes what another gets: nothing that is remembered of a head may be a hostile one's."""
+"""What one client sends never changes what another gets: what is remembered of a head is never a hostile one's."""
 
 import threading
 from collections.abc import Callable
@@ -12,7 +12,7 @@ LINE = f"POST {INFER} HTTP/1.1"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"traceparent: 00-{TRACE}-b7ad6b7169203331-01"
 LENGTH = len(TRACEPARENT) - len("traceparent: ")
-ROUNDS = 60
+ROUNDS = 25
 
 
 def hiding(line: str) -> str:
@@ -42,25 +42,35 @@ HOSTILE: dict[str, bytes] = {
         for line in HIDDEN
     },
     "traceparent hides a request": message(
-        LINE, JSON, f"Content-Length: {len(BODY)}", "traceparent: 00\r\n\r\nGET /livez HTTP/1.1\r\nHost: y\r\nfiller: yyyyyyy", body=BODY
+        LINE,
+        JSON,
+        f"Content-Length: {len(BODY)}",
+        "traceparent: 00\r\n\r\nGET /livez HTTP/1.1\r\nHost: y\r\nfiller: yyyyyyy",
+        body=BODY,
     ),
     "bare LF in traceparent": message(
-        LINE, JSON, f"Content-Length: {len(BODY)}", hiding("Transfer-Encoding: chunked").replace("\r\n", "\n"), body=BODY
+        LINE,
+        JSON,
+        f"Content-Length: {len(BODY)}",
+        hiding("Transfer-Encoding: chunked").replace("\r\n", "\n"),
+        body=BODY,
     ),
     "traceparent twice": infer("hostile", TRACEPARENT, TRACEPARENT),
     "traceparent of zeros": infer("hostile", "traceparent: 00-" + "0" * 32 + "-b7ad6b7169203331-01"),
     "traceparent in capitals": infer("hostile", TRACEPARENT.upper()),
     "traceparent with bytes of others": infer("hostile", b"traceparent: " + b"\xff" * LENGTH),
-    "chunked over the same fields": message(LINE, JSON, "Transfer-Encoding: chunked", TRACEPARENT, body=chunked([BODY])),
+    "chunked over the same fields": message(
+        LINE, JSON, "Transfer-Encoding: chunked", TRACEPARENT, body=chunked([BODY])
+    ),
     "a length of zero": message(LINE, JSON, "Content-Length: 0", TRACEPARENT),
     "a length too short": message(LINE, JSON, f"Content-Length: {len(BODY) - 3}", TRACEPARENT, body=BODY),
     "a length of another shape": message(LINE, JSON, f"Content-Length:   000{len(BODY)}", TRACEPARENT, body=BODY),
     "a body that is no JSON": message(LINE, JSON, f"Content-Length: {len(BODY)}", TRACEPARENT, body=b"}" * len(BODY)),
     "gzip that is none": infer("hostile", "Content-Encoding: gzip", TRACEPARENT),
     "an envelope with other members": message(
-        LINE, JSON, f"Content-Length: {len(BODY)}", TRACEPARENT, body=BODY.replace(b"features", b"fea\\\"res")
+        LINE, JSON, f"Content-Length: {len(BODY)}", TRACEPARENT, body=BODY.replace(b"features", b'fea\\"res')
     ),
-}  # fmt: skip
+}
 
 
 class Hostile(threading.Thread):

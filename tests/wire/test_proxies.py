@@ -1,4 +1,4 @@
-"""Behind nginx and HAProxy, whose connections to the service carry many clients' requests in turn: each gets its own answer."""
+"""Behind nginx and HAProxy, whose connections carry many clients' requests in turn: each gets its own answer."""
 
 import random
 import threading
@@ -51,7 +51,7 @@ class Client(threading.Thread):
         self.answered = 0
 
     def run(self) -> None:
-        rng = random.Random(self.client)
+        rng = random.Random(self.client)  # noqa: S311
         for start in range(0, self.count, self.at_once):
             number = rng.randrange(10**6)
             wanted = [request_of(f"{self.client}-{start + i}", number + i, rng) for i in range(self.at_once)]
