@@ -81,7 +81,9 @@ import builtins, importlib, pathlib, sys
 import prometheus_client
 before = set(prometheus_client.REGISTRY._collector_to_names)
 def refuse(*arguments, **_): raise AssertionError(f"opened {arguments}")
-import bentoml, onnxruntime, uvicorn, numpy, simdjson, orjson, msgspec, PIL.Image, jinja2, python_multipart.multipart
+import bentoml, onnxruntime, uvicorn, numpy, orjson, msgspec, PIL.Image, jinja2, python_multipart.multipart
+import contextlib
+with contextlib.suppress(ImportError): import simdjson
 import _bentoml_sdk.service, _bentoml_sdk.models, prometheus_client.multiprocess
 import uvicorn.protocols.http.httptools_impl, starlette.responses, asyncio, urllib.request
 pathlib.Path.open = pathlib.Path.read_text = pathlib.Path.read_bytes = builtins.open = refuse

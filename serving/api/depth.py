@@ -11,6 +11,7 @@ _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")] = 1
 _STEPS[list(b"]}")] = -1
 _OTHERS = bytes(set(range(256)) - set(b'[]{}"'))
+_PIECE_BYTES = 64 * 1024  # what is looked at at once: it stays in the cache, and other threads get their turn between
 
 
 def check_depth(text: bytes, most: int = MOST) -> None:
@@ -23,8 +24,17 @@ def check_depth(text: bytes, most: int = MOST) -> None:
 def depth(text: bytes) -> int:
     """The deepest nesting of well-formed JSON; brackets within strings are none."""
     plain = text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
-    marks = np.frombuffer(plain.translate(None, _OTHERS), np.uint8)
-    steps = _STEPS[marks]
-    if (quotes := marks == ord('"')).any():
-        steps[np.logical_xor.accumulate(quotes)] = 0
-    return int(steps.cumsum(dtype=np.int32).max(initial=0))
+    marks = plain.translate(None, _OTHERS)
+    deepest = level = 0
+    quoted = False
+    for start in range(0, len(marks), _PIECE_BYTES):
+        piece = np.frombuffer(marks, np.uint8, min(_PIECE_BYTES, len(marks) - start), start)
+        steps = _STEPS[piece]
+        if quoted or (piece == ord('"')).any():
+            inside = np.logical_xor.accumulate(piece == ord('"')) ^ quoted
+            steps[inside] = 0
+            quoted = bool(inside[-1])
+        levels = steps.cumsum(dtype=np.int32)
+        deepest = max(deepest, level + int(levels.max()))
+        level += int(levels[-1])
+    return deepest

@@ -22,7 +22,8 @@ HTML = b"text/html; charset=utf-8"
 
 # What RFC 9110, 9.1 defines, and PATCH; all else is nobody's here.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-# RFC 3986, 3.2.2: a name (no comma, which two names joined have), an IPv4 address, or an IPv6 address in brackets; RFC 9110, 7.2: and perhaps a port.
+# RFC 3986, 3.2.2: a name (without a comma, which two names joined have), an IPv4 address, or an IPv6 address in
+# brackets; RFC 9110, 7.2: and perhaps a port.
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 

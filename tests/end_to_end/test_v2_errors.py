@@ -46,7 +46,8 @@ CASES = {
     "words in data": (wrong(data=[1, 2, "3", 4]), "data must be numbers that fit FP32"),
     "null in data": (wrong(data=[1, 2, None, 4]), "data must be numbers that fit FP32"),
     "true in data": (wrong(data=[1, 2, True, 4]), "data must be numbers that fit FP32"),
-    "huge integer in data": (wrong(data=[1, 2, 10**30, 4]), "Big integer value"),
+    "integer over FP32": (wrong(data=[1, 2, 10**39, 4]), "value 2 is inf; this model takes finite numbers only"),
+    "integer of 400 digits": (wrong(data=[1, 2, 10**400, 4]), "data must be numbers that fit FP32"),
     "ragged data": (wrong(shape=[2, 4], data=[[1, 2, 3, 4], [5, 6, 7]]), "nested otherwise than its shape [2, 4]"),
     "nested otherwise": (wrong(data=[[1, 2], [3, 4]]), "data is nested otherwise than its shape [1, 4]"),
     "nested in part": (wrong(data=[1, [2, 3], 4]), "data is nested in part, expected shape [1, 4]"),
@@ -65,6 +66,19 @@ CASES = {
     "classification": (
         {**wrong(), "outputs": [{"name": "label", "parameters": {"classification": 3}}]},
         "classification extension is not supported",
+    ),
+    "shared memory": (wrong(parameters={"shared_memory_region": "x"}), "shared memory is not served"),
+    "output to shared memory": (
+        {**wrong(), "outputs": [{"name": "label", "parameters": {"shared_memory_region": "x"}}]},
+        "output 'label': shared memory is not served",
+    ),
+    "binary data of words": (
+        {**wrong(), "outputs": [{"name": "label", "parameters": {"binary_data": "false"}}]},
+        "output 'label': binary_data must be true or false, not 'false'",
+    ),
+    "binary output of words": (
+        {**wrong(), "parameters": {"binary_data_output": 1}},
+        "binary_data_output must be true or false, not 1",
     ),
     "binary size of words": (
         wrong(parameters={"binary_data_size": "16"}),
@@ -119,7 +133,7 @@ def test_a_gzip_bomb_is_too_large(http):
     bomb = gzip.compress(b" " * 2**26)
     answer = http.post("/v2/models/iris/infer", content=bomb, headers={"content-encoding": "gzip"})
     assert answer.status_code == 413
-    assert "inflates to over 16777216 bytes" in answer.json()["error"]
+    assert "inflates to over 200 times its" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from bentos import contract
@@ -15,7 +14,7 @@ from bentos.contract import PayloadError
 from serving.api.payloads.checks import field_reader
 from serving.api.payloads.pictures import check_pictures
 from serving.api.payloads.uploads import uploaded_files
-from serving.api.v2.request import parse
+from serving.api.v2.decode import decode
 from serving.errors import ServingError
 from serving.inference.onnx_files import check_onnx
 from tests.conftest import ROOT
@@ -41,12 +40,6 @@ class Target:
 
 
 @cache
-def _served(model: str) -> Any:
-    found = contract.model(model)
-    return SimpleNamespace(model=found, signature=found.signature)
-
-
-@cache
 def _reader() -> Callable[[bytes], Any]:
     payload = contract.model("iris").payload
     assert isinstance(payload, contract.Fields)
@@ -57,7 +50,8 @@ def _tensors(data: bytes) -> None:
     """The first two bytes say how long the JSON before the binary data is; none if they are 0xffff."""
     length = int.from_bytes(data[:2], "big")
     body = data[2:]
-    parse(body, None if length == 0xFFFF else min(length, len(body))).read(_served("iris"), 1024)
+    iris = contract.model("iris")
+    decode(body, None if length == 0xFFFF else min(length, len(body))).bind(iris.signature, iris.finite, 1024)
 
 
 def _picture(data: bytes) -> None:

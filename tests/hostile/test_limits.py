@@ -9,7 +9,7 @@ from bentos import contract
 from serving.api.depth import check_depth
 from serving.api.payloads.checks import field_reader
 from serving.api.payloads.pictures import check_pictures
-from serving.api.v2.request import parse
+from serving.api.v2.decode import decode
 from serving.errors import BadInput, TooLarge
 from tests.hostile import pictures
 from tests.hostile.case import Case, judged
@@ -34,7 +34,7 @@ def test_the_limit_of_depth_holds_on_both_interfaces():
     with pytest.raises(BadInput, match="nested 5 deep, the limit is 4"):
         field_reader(contract.model("iris").payload, 4)(dumped(payload))
     with pytest.raises(BadInput, match="nested 5 deep, the limit is 3"):
-        parse(dumped({**DOCUMENT, "inputs": [{**TENSOR, "data": [[1]]}]}), None, 3)
+        decode(dumped({**DOCUMENT, "inputs": [{**TENSOR, "data": [[1]]}]}), None, 3)
 
 
 def test_pixels_are_counted_over_all_files_of_a_request():

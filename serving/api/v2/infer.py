@@ -7,11 +7,10 @@ import asyncio
 import numpy as np
 
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
-from serving.api.v2.request import Asked, Request, parse
-from serving.api.v2.response import written
-from serving.errors import BadInput, ServingError, UnsupportedMedia
-from serving.http import messages
-from serving.http.messages import Response
+from serving.api.v2.decode import LARGE_BODY_BYTES, V2Request, Wanted, decode, header_length
+from serving.api.v2.encode import encode
+from serving.errors import ServingError, UnsupportedMedia
+from serving.http.messages import Request, Response
 from serving.inference.dataplane import DataPlane, PendingRequest, send_error
 from serving.inference.repository import LoadedForm, Repository
 
@@ -20,8 +19,6 @@ OCTETS = b"application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"
 # curl sends -d as a form; what it holds is JSON.
 MEDIA_TYPES = (b"application/json", OCTETS, b"application/x-www-form-urlencoded")
-# A larger body is decoded in a thread, so that nobody else waits for it.
-DECODE_INLINE_BYTES = 256 * 1024
 
 
 class V2Responder:
@@ -29,10 +26,10 @@ class V2Responder:
 
     __slots__ = ("_name", "_request", "decoded", "outputs")
 
-    decoded: Request
-    outputs: Asked
+    decoded: V2Request
+    outputs: Wanted
 
-    def __init__(self, name: str, request: messages.Request) -> None:
+    def __init__(self, name: str, request: Request) -> None:
         self._name, self._request = name, request
 
     @property
@@ -44,7 +41,10 @@ class V2Responder:
         return self._request.disconnected
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
-        text, raw = written(self._name, form, self.decoded, self.outputs, outputs)
+        decoded = self.decoded
+        form_name = None if decoded.form is None else form.form
+        tensors = form.signature.outputs
+        text, raw = encode(self._name, form.version, tensors, outputs, self.outputs, decoded.id, form_name)
         if raw is None:
             self._request.respond(Response(text))
         else:
@@ -63,7 +63,7 @@ class InferHandler:
         self.max_body_bytes, self._max_depth = settings.max_body_bytes, settings.max_json_depth
         self._max_rows = settings.max_request_rows
 
-    def check(self, request: messages.Request) -> None:
+    def check(self, request: Request) -> None:
         content_type = request.headers.get(b"content-type")
         if (
             content_type is not None
@@ -76,16 +76,16 @@ class InferHandler:
             )
         self._plane.check_admission(self._default)
 
-    def reject(self, request: messages.Request, error: ServingError) -> None:
+    def reject(self, request: Request, error: ServingError) -> None:
         send_error(self._default, INTERFACE, V2Responder(self._name, request), error)
 
-    def handle(self, request: messages.Request) -> None:
+    def handle(self, request: Request) -> None:
         responder = V2Responder(self._name, request)
         pending = PendingRequest(self._default, responder, INTERFACE, request.path)
         headers, body = request.headers, request.body
         length, coding = headers.get(HEADER_LENGTH), headers.get(b"content-encoding")
         try:
-            if len(body) > (DECODE_INLINE_BYTES if coding is None else INFLATE_INLINE_BYTES):
+            if len(body) > (LARGE_BODY_BYTES if coding is None else INFLATE_INLINE_BYTES):
                 pending.later(self._decode_in_thread(pending, responder, body, length, coding))
             else:
                 inputs, n_rows = self._decode(pending, responder, body, length, coding)
@@ -105,18 +105,10 @@ class InferHandler:
         """(inputs in the signature's order, their rows). BadInput, NotFound, NotReady, TooLarge, UnsupportedMedia"""
         if coding is not None:
             body = inflate(body, coding, self.max_body_bytes)
-        header_length = None if length is None else _header_length(length, body)
-        responder.decoded = decoded = parse(body, header_length, self._max_depth)
+        n_json = None if length is None else header_length(length, body)
+        responder.decoded = decoded = decode(body, n_json, self._max_depth)
         if decoded.form is not None:
             pending.form = self._repository.get(self._name, decoded.form)
-        inputs, n_rows, responder.outputs = decoded.read(pending.form, self._max_rows)
+        form = pending.form
+        inputs, n_rows, responder.outputs = decoded.bind(form.signature, form.model.finite, self._max_rows)
         return inputs, n_rows
-
-
-def _header_length(length: bytes, body: bytes) -> int:
-    """The length of the JSON before binary tensor data. BadInput"""
-    if not length.isdigit() or len(length) > 12 or int(length) > len(body):
-        raise BadInput(
-            f"Inference-Header-Content-Length is {length[:40].decode('latin-1')!r}, the body has {len(body)} bytes"
-        )
-    return int(length)

@@ -1,0 +1,33 @@
+"""The JSON around the numbers of a long request, and the numbers apart from it: each is read by what reads it best."""
+
+from __future__ import annotations
+
+import re
+
+MAX_PIECES = 1024  # of one request; what stands behind them stays where it is
+_DATA = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
+
+
+def split(text: bytes, most: int = MAX_PIECES) -> tuple[list[bytes], list[bytes]]:
+    """(the text between the lists behind `"data":`, one more than there are lists; those lists)
+
+    A list here goes from its `[` to the last `]` before the next quote or closing brace: all of a list of numbers,
+    flat or nested. One of anything else is left in the text. Of JSON, what is taken out is always a whole value: a
+    quote that opens no string closes one, and no colon comes behind a string that is no key. Of what is not JSON, the
+    text or a list is none either.
+    """
+    gaps: list[bytes] = []
+    lists: list[bytes] = []
+    begin = at = 0
+    while len(lists) < most and (key := _DATA.search(text, at)) is not None:
+        at = start = key.end()
+        if (brace := text.find(b"}", start)) < 0:
+            brace = len(text)
+        quote = text.find(b'"', start, brace)
+        end = text.rfind(b"]", start, brace if quote < 0 else quote) + 1
+        if end > 0:
+            gaps.append(text[begin:start])
+            lists.append(text[start:end])
+            begin = at = end
+    gaps.append(text[begin:])
+    return gaps, lists

@@ -1,0 +1,118 @@
+"""Whether the tensors of a request are those of a signature, whichever way they came: names, datatypes, shapes, values.
+
+Every function takes what a client sent and a description (`bentos.contract.Tensor`), and raises BadInput with what was
+sent and what is wanted. None knows JSON.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from reprlib import Repr
+from typing import Any
+
+import numpy as np
+
+from bentos.contract import Tensor
+from serving.errors import BadInput
+
+MAX_DIMENSIONS = 16
+warnings.filterwarnings("ignore", "overflow encountered in dot", RuntimeWarning)  # of FP16, which check_finite expects
+_SHORT = Repr()  # stops at a few levels and items, where repr() of deep lists ends in a RecursionError
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+
+
+def input_place(name: Any, tensors: Sequence[Tensor]) -> int:
+    """The place in the signature of the input of this name."""
+    for place, tensor in enumerate(tensors):
+        if tensor.name == name:
+            return place
+    raise BadInput(f"input {brief(name)} is unknown; the inputs are {names(tensors)}")
+
+
+def output_place(name: Any, tensors: Sequence[Tensor]) -> int:
+    """The place in the signature of the output of this name."""
+    for place, tensor in enumerate(tensors):
+        if tensor.name == name:
+            return place
+    raise BadInput(f"output {brief(name)} is unknown; the outputs are {names(tensors)}")
+
+
+def check_datatype(datatype: Any, tensor: Tensor) -> None:
+    if datatype != tensor.datatype:
+        raise BadInput(f"input {tensor.name!r}: datatype is {brief(datatype)}, expected {tensor.datatype!r}")
+
+
+def check_shape(shape: Any, tensor: Tensor, max_rows: int) -> tuple[int, ...]:
+    """The shape as a tuple, each size of which fits its dimension: −1 takes 1 to `max_rows`."""
+    if type(shape) is tuple and _fits(shape, tensor, max_rows):
+        return shape
+    sizes = _sizes(shape, tensor)
+    if _fits(sizes, tensor, max_rows):
+        return sizes
+    if _fits(sizes, tensor, sys.maxsize):
+        n_rows = max(size for size, dimension in zip(sizes, tensor.shape, strict=True) if dimension == -1)
+        raise BadInput(f"input {tensor.name!r}: {n_rows} rows in one request, the limit is {max_rows}")
+    words = ", ".join(brief(size) for size in sizes)
+    raise BadInput(f"input {tensor.name!r}: shape is [{words}], expected {list(tensor.shape)}")
+
+
+def _fits(sizes: tuple[int, ...], tensor: Tensor, most: int) -> bool:
+    if len(sizes) != len(tensor.shape):
+        return False
+    for size, dimension in zip(sizes, tensor.shape):  # noqa: B905, an argument more is a third of its cost
+        if not 0 < size <= most if dimension == -1 else size != dimension:
+            return False
+    return True
+
+
+def _sizes(shape: Any, tensor: Tensor) -> tuple[int, ...]:
+    words = f"input {tensor.name!r}: shape must be a list of whole numbers"
+    if not isinstance(shape, list | tuple):
+        raise BadInput(f"{words}, not {brief(shape)}")
+    if len(shape) > MAX_DIMENSIONS:
+        raise BadInput(f"{words}, not a list of more than {MAX_DIMENSIONS}")
+    for size in shape:
+        if type(size) is not int:
+            raise BadInput(f"{words}, and {brief(size)} is none")
+    return tuple(shape)
+
+
+def in_order(arrays: Mapping[int, np.ndarray], tensors: Sequence[Tensor]) -> tuple[list[np.ndarray], int]:
+    """Arrays by their place → the arrays in the signature's order, and their number of rows, which must be one."""
+    if len(arrays) != len(tensors):
+        missing = [tensor for place, tensor in enumerate(tensors) if place not in arrays]
+        raise BadInput(f"input {names(missing)} is missing")
+    n_rows = len(arrays[0])
+    if len(arrays) == 1:
+        return [arrays[0]], n_rows
+    ordered = [arrays[place] for place in range(len(tensors))]
+    for array in ordered:
+        if len(array) != n_rows:
+            rows = ", ".join(f"{t.name} {len(a)}" for t, a in zip(tensors, ordered, strict=True))
+            raise BadInput(f"inputs differ in rows: {rows}")
+    return ordered, n_rows
+
+
+def check_finite(flat: np.ndarray, tensor: Tensor) -> None:
+    """BadInput for NaN or infinity, with its place. flat: one dimension"""
+    # A dot product is the cheapest pass over all values; it overflows for huge finite ones, which the rest settles.
+    if flat.dtype.kind != "f" or isfinite(flat.dot(flat)):
+        return
+    if not (finite := np.isfinite(flat)).all():
+        at = int(finite.argmin())
+        raise BadInput(f"input {tensor.name!r}: value {at} is {flat[at]}; this model takes finite numbers only")
+
+
+def names(tensors: Sequence[Tensor]) -> str:
+    return ", ".join(repr(tensor.name) for tensor in tensors)
+
+
+def brief(value: Any) -> str:
+    """A client's value for an error message, never long."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    words = _SHORT.repr(value)
+    return words if len(words) <= 60 else words[:59] + "…"
