@@ -23,10 +23,10 @@ INTERVAL = "30s"
 
 
 def rate(slo: Slo, series: str, objective: Objective | None = None, **labels: str) -> str:
-    """`rate(series{labels}[5m])`; of the objective's model, if it is one model's."""
-    labels = ({"model": objective.model} if objective and objective.model else {}) | labels
+    """`rate(series{labels}[5m])` of the service's job; of the objective's model, if it is one model's."""
+    labels = {"job": slo.job} | ({"model": objective.model} if objective and objective.model else {}) | labels
     matchers = ",".join(f'{name}{"=~" if "|" in value else "="}"{value}"' for name, value in labels.items())
-    return f"rate({series}{f'{{{matchers}}}' if matchers else ''}[{slo.span('5m')}])"
+    return f"rate({series}{{{matchers}}}[{slo.span('5m')}])"
 
 
 def answered(slo: Slo, objective: Objective | None = None) -> str:

@@ -27,7 +27,7 @@ def service_down(slo: Slo) -> Alert:
     return Alert(
         name="ServiceDown",
         severity="page",
-        expr=f'absent(up{{job="{slo.service}"}} == 1)',
+        expr=f'absent(up{{job="{slo.job}"}} == 1)',
         summary=f"{slo.service} is down",
         description="No replica has answered for a minute, or none is known.",
         hold="1m",
@@ -38,7 +38,7 @@ def replica_down(slo: Slo) -> Alert:
     return Alert(
         name="ReplicaDown",
         severity="ticket",
-        expr=f'up{{job="{slo.service}"}} == 0',
+        expr=f'up{{job="{slo.job}"}} == 0',
         summary=f"{slo.service}: replica {{{{ $labels.instance }}}} is down",
         description="It has not answered for 5 minutes; others do.",
         hold="5m",

@@ -14,7 +14,9 @@ HERE = Path(__file__).parent
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # A tier that needs a larger share of errors is lowered to this one: few outages fail every single request.
 CEILING = 0.8
-KEYS = {"service", "window", "runbook", "objectives", "models", "capacity", "drift"}
+KEYS = {"service", "job", "window", "runbook", "objectives", "models", "capacity", "drift"}
+OPTIONAL = {"job", "runbook", "models", "capacity"}
+RUNBOOK = "deploy/runbook.md"
 
 
 class SloError(ValueError):
@@ -75,8 +77,9 @@ class Slo:
     """The whole of slo.yaml. `scale` divides every duration of the rules, so that a test sees an hour in seconds."""
 
     service: str
+    job: str  # of the scrape whose requests count
     window: str
-    runbook: str
+    runbook: str  # an address, or the path of the file
     objectives: tuple[Objective, ...]
     capacity: float | None
     drift: Drift
@@ -96,7 +99,7 @@ def read(file: Path = HERE / "slo.yaml", scale: float = 1.0) -> Slo:
     """slo.yaml, checked, with the tiers of windows.yaml fitted to each objective."""
     written = yaml.safe_load(file.read_text())
     only(written, KEYS, "slo.yaml")
-    if missing := KEYS - {"models", "capacity"} - set(written):
+    if missing := KEYS - OPTIONAL - set(written):
         raise SloError(f"slo.yaml: {', '.join(sorted(missing))} is missing")
     told = yaml.safe_load((HERE / "windows.yaml").read_text())
     window, tiers = written["window"], told["tiers"]
@@ -106,8 +109,9 @@ def read(file: Path = HERE / "slo.yaml", scale: float = 1.0) -> Slo:
     single = (o for model, of_model in (written.get("models") or {}).items() for o in objectives(of_model, model))
     return Slo(
         service=written["service"],
+        job=written.get("job") or written["service"],
         window=window,
-        runbook=written["runbook"],
+        runbook=written.get("runbook") or RUNBOOK,
         objectives=tuple(replace(o, tiers=tiers_of(o, tiers, window)) for o in (*wide, *single)),
         capacity=None if written.get("capacity") is None else positive("capacity", written["capacity"]),
         drift=drift(written["drift"]),

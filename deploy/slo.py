@@ -13,12 +13,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy import boundaries, burn, burn_cases, cause_cases, causes, drift, drift_cases, telegram
+from deploy import (
+    alerting,
+    alerting_cases,
+    boundaries,
+    burn,
+    burn_cases,
+    cause_cases,
+    causes,
+    drift,
+    drift_cases,
+    telegram,
+    tier_cases,
+)
 from deploy.alerts import HEADER, document
 from deploy.objectives import HERE, Slo, SloError, read
 from deploy.promtests import file
 
-RULES = {"slo.yml": (burn, burn_cases), "drift.yml": (drift, drift_cases), "causes.yml": (causes, cause_cases)}
+RULES = {
+    "slo.yml": (burn, burn_cases),
+    "drift.yml": (drift, drift_cases),
+    "causes.yml": (causes, cause_cases),
+    "alerting.yml": (alerting, alerting_cases),
+}
+EVERY = {"drift.yml": "1m"}  # how often a test evaluates rules that look back over an hour
 DIFF_LINES = 20  # of a stale file are shown
 
 
@@ -29,7 +47,9 @@ def files(slo: Slo) -> dict[str, str]:
         comments = burn.lowered(slo) if rules is burn else ()
         groups.append(rules.rules(slo))
         made[f"prometheus/rules/{name}"] = document({"groups": groups[-1:]}, comments)
-        made[f"prometheus/tests/{name}"] = document(file(slo, name, cases.cases(slo)))
+        made[f"prometheus/tests/{name}"] = document(file(slo, name, cases.cases(slo), EVERY.get(name, "30s")))
+    for name, every, cases_ in tier_cases.files(slo):
+        made[f"prometheus/tests/{name}"] = document(file(slo, "slo.yml", cases_, every))
     made["kubernetes/monitoring/prometheusrule.yaml"] = document(prometheus_rule(slo.service, groups))
     made["thresholds.json"] = json.dumps(thresholds(slo), indent=2) + "\n"
     made["alertmanager/telegram.tmpl"] = telegram.template(slo)

@@ -64,7 +64,7 @@ def health(slo: Slo) -> list[Any]:
             "Alerts firing",
             "Alerts that Prometheus sends to Alertmanager at this moment; their names and texts are at Prometheus, "
             "under Alerts.",
-            'count(ALERTS{alertstate="firing"}) or vector(0)',
+            'count(ALERTS{alertstate="firing",alertname!="Watchdog"}) or vector(0)',
             "none",
             ANY,
             6,
@@ -73,7 +73,7 @@ def health(slo: Slo) -> list[Any]:
         tile(
             "Replicas up",
             "Replicas that answered Prometheus's last scrape.",
-            f'sum(up{{job="{slo.service}"}})',
+            f'sum(up{{job="{slo.job}"}})',
             "none",
             ((None, RED), (1.0, GREEN)),
             6,

@@ -53,7 +53,7 @@ INSTANCE = Choice("instance", "ekiben_workers")
 def page(
     name: str, title: str, answers: str, rows: Mapping[str, Sequence[Any]], choices: Sequence[Choice], runbook: str
 ) -> Dashboard:
-    """The dashboard `ekiben-<name>`; `answers` are the questions that it answers."""
+    """The dashboard `ekiben-<name>`; `answers` are the questions that it answers. A runbook's path is no link."""
     made = (
         Dashboard(f"Ekiben · {title}")
         .uid(f"{TAG}-{name}")
@@ -64,8 +64,9 @@ def page(
         .time("now-1h", "now")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .link(DashboardLink("Ekiben").type(DashboardLinkType.DASHBOARDS).tags([TAG]).keep_time(True).include_vars(True))
-        .link(DashboardLink("Runbook").type(DashboardLinkType.LINK).url(runbook).target_blank(True))
     )
+    if "://" in runbook:
+        made.link(DashboardLink("Runbook").type(DashboardLinkType.LINK).url(runbook).target_blank(True))
     for choice in choices:
         made.with_variable(choice.variable())
     for heading, panels in rows.items():

@@ -27,7 +27,7 @@ Queries = Sequence[tuple[str, str]]  # PromQL, and the legend of its series
 def tile(
     title: str, description: str, expr: str, unit: str, steps: Steps = ((None, GREEN),), width: int = 4, link: str = ""
 ) -> Any:
-    """One number, now, in the colour of what it means; `link` is the runbook's section."""
+    """One number, now, in the colour of what it means; `link` is the runbook's section, if it has an address."""
     panel = (
         stat.Panel()
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
@@ -35,7 +35,7 @@ def tile(
         .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .thresholds(thresholds(steps))
     )
-    if link:
+    if "://" in link:
         panel.links([DashboardLink("Runbook").type(DashboardLinkType.LINK).url(link).target_blank(True)])
     return finished(panel, title, description, [target(expr, "", "A")], unit, width, 4)
 

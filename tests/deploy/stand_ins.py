@@ -69,11 +69,14 @@ class Telegram:
     """What a chat would show: each message as (bot token, settings), and a way to wait for one."""
 
     messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    refuses: bool = False  # every message, as it does with a token that is no longer valid
     arrived: Condition = field(default_factory=Condition)
 
     def reply(self, path: str, body: bytes) -> tuple[int, str, bytes]:
         token, method = path.removeprefix("/bot").split("/")
         assert method == "sendMessage"
+        if self.refuses:
+            return 401, "application/json", b'{"ok":false,"error_code":401,"description":"Unauthorized"}'
         with self.arrived:
             self.messages.append((token, json.loads(body)))
             self.arrived.notify_all()

@@ -14,11 +14,11 @@ from tritonclient import http as triton
 from bentos import contract
 from deploy.objectives import read
 from tests.conftest import ROOT, Serve, Server
-from tests.deploy.stack import Stack, watching
+from tests.deploy.stack import RUNBOOK, Stack, watching
 
 pytestmark = pytest.mark.long
 
-BATCH = 50  # rows of a request; each comes over a connection of its own, so that both workers take part
+BATCH = 5  # rows of a request; each comes over a connection of its own, so that both workers take part
 DRIFT = read().drift
 
 
@@ -88,7 +88,7 @@ def test_a_stream_that_moved_is_told_and_one_that_did_not_is_not(streams: Stream
     streams.send("wine", trained_on("wine", few) * 2)
     streams.send("iris", flowers)
     message = stack.telegram.wait("🎫", ">InputDrift</a>", "<b>ekiben iris: ", "PSI", seconds=40)
-    assert f'href="{read().runbook}#inputdrift"' in message["text"] and message["disable_notification"] == "true"
+    assert f'href="{RUNBOOK}#inputdrift"' in message["text"] and message["disable_notification"] == "true"
     stack.inhibited("PredictionDrift")
     told = stack.query('count by (model) (ALERTS{alertname=~".*Drift"})')
     assert set(told) == {"model=iris"}

@@ -13,13 +13,11 @@ import psutil
 import pytest
 from tritonclient import http as triton
 
-from deploy.objectives import read
 from tests.conftest import Serve, Server, copied_home, end
-from tests.deploy.stack import Stack, watching
+from tests.deploy.stack import RUNBOOK, Stack, watching
 
 pytestmark = pytest.mark.long
 
-SLO = read()
 # A hung worker is left alone, so that somebody has to be told; a queue that a few callers can fill.
 SETTINGS = {"EKIBEN_FAULTS": "1", "EKIBEN_WORKERS": "2", "EKIBEN_HANG_S": "600", "EKIBEN_MAX_QUEUE_ROWS": "128"}
 
@@ -98,7 +96,7 @@ def test_faults_wake_once_and_are_over_when_they_end(stack: Stack, service: Serv
         httpx.post(f"{service.url}/faults/{kind}", params=asked).raise_for_status()
     message = stack.telegram.wait("🔥", "<b>ekiben: too many requests fail</b>", seconds=60)
     assert re.search(r"Over the last (1h|6h), [\d.]+% of requests fail; the objective allows 0.1%", message["text"])
-    assert f'href="{SLO.runbook}#availabilitybudgetburn"' in message["text"]
+    assert f'href="{RUNBOOK}#availabilitybudgetburn"' in message["text"]
     assert message["parse_mode"] == "HTML" and not message.get("disable_notification")
     stack.inhibited("LatencyBudgetBurn")
     assert stack.query("ekiben_faults == 1")
@@ -134,7 +132,7 @@ def test_a_service_that_is_gone_wakes_once_and_comes_back_repaired(
     before = len(stack.telegram.messages)
     end(service.process)
     message = stack.telegram.wait("🔥", "<b>ekiben is down</b>", seconds=60, after=before)
-    assert f'href="{SLO.runbook}#servicedown"' in message["text"]
+    assert f'href="{RUNBOOK}#servicedown"' in message["text"]
     stack.inhibited("ReplicaDown")
     assert len(pages(stack, "", before)) == 1
     (file,) = (home / "models" / "digits-int8").rglob("*.onnx")

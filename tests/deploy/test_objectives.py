@@ -83,7 +83,7 @@ def test_errors_name_the_key_and_the_value(tmp_path: Path, changed: dict[str, ob
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "slo.yaml").write_text("service: ekiben\n")
-    with pytest.raises(SloError, match=r"slo\.yaml: drift, objectives, runbook, window is missing"):
+    with pytest.raises(SloError, match=r"slo\.yaml: drift, objectives, window is missing"):
         read(tmp_path / "slo.yaml")
 
 
