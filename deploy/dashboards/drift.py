@@ -32,8 +32,8 @@ def moved(slo: Slo) -> list[Any]:
     return [
         tile(
             "Quantities above the limit",
-            "Inputs and predictions whose PSI is above what the alert allows; the alert itself waits 5 minutes.",
-            f"count(ekiben:drift_psi{{{OF}}} > ekiben:drift_limit:psi) or vector(0)",
+            "Inputs and predictions that have moved far, and surely: what the alert tells after 5 minutes.",
+            f'count(ekiben:drift_alarm:bool{{{OF},by="effect"}} == 1) or vector(0)',
             "none",
             ((None, GREEN), (1.0, RED)),
             6,
@@ -42,7 +42,7 @@ def moved(slo: Slo) -> list[Any]:
         tile(
             "Largest PSI over its limit",
             "100 % is the limit. PSI is the population stability index: 0 is no difference; the limit is "
-            f"{slo.drift.psi:g}, or what chance alone may make of few rows.",
+            f"{slo.drift.psi:g}, or what chance alone may make of few rows or requests.",
             f"max(ekiben:drift_psi{{{OF}}} / ekiben:drift_limit:psi)",
             "percentunit",
             ((None, GREEN), (1.0, RED)),
@@ -75,6 +75,16 @@ def distances() -> list[Any]:
             "100 % is the line. Inputs that move explain predictions that do.",
             [(f"ekiben:drift_psi{{{OF}}} / ekiben:drift_limit:psi", "{{quantity}}")],
             "percentunit",
+            8,
+            limit=1.0,
+        ),
+        lines(
+            "χ² over its quantile",
+            "Whether it has moved at all: chance passes 100 % once in 100,000 looks. With many rows small "
+            "shifts are beyond doubt, and no reason to get up: the alert asks for PSI, too.",
+            [(f"ekiben:drift_chi_square{{{OF}}} / ekiben:drift_chi_square:quantile", "{{quantity}}")],
+            "percentunit",
+            8,
             limit=1.0,
         ),
         lines(
@@ -83,6 +93,7 @@ def distances() -> list[Any]:
             "0.1 is a tenth of all rows on another side of some decile. Classes have no order, so no KS.",
             [(f"ekiben:drift_ks{{{OF}}}", "{{quantity}}")],
             "none",
+            8,
         ),
     ]
 
