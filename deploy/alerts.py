@@ -24,11 +24,11 @@ class Alert:
     expr: str
     summary: str
     description: str  # the value in words
-    hold: str = ""  # how long the expression must stand
+    pending: str = ""  # how long the expression must stand
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def rule(self, slo: Slo) -> dict[str, Any]:
-        held = {"for": slo.span(self.hold)} if self.hold else {}
+        held = {"for": slo.span(self.pending)} if self.pending else {}
         annotations = {"summary": self.summary, "description": self.description, "runbook_url": self.runbook(slo)}
         labels = {"severity": self.severity, **self.labels}
         return {"alert": self.name, "expr": self.expr, **held, "labels": labels, "annotations": annotations}

@@ -45,10 +45,10 @@ def of_service(histogram: str, url: str) -> tuple[float, ...]:
     """The boundaries that a running service exports at its /metrics."""
     with urlopen(url, timeout=10) as answer:  # noqa: S310 - the operator's own address
         text = answer.read().decode()
-    found = re.findall(rf'^{histogram}_bucket{{[^}}]*le="([^"]+)"', text, re.MULTILINE)
-    if not found:
+    exported = re.findall(rf'^{histogram}_bucket{{[^}}]*le="([^"]+)"', text, re.MULTILINE)
+    if not exported:
         raise SloError(f"{url} exports no {histogram}_bucket")
-    return tuple(sorted({float(le) for le in found} - {float("inf")}))
+    return tuple(sorted({float(le) for le in exported} - {float("inf")}))
 
 
 def check(objectives: Iterable[Objective], boundaries: tuple[float, ...]) -> None:

@@ -153,7 +153,7 @@ def others(slo: Slo, objective: Objective) -> Case:
 def night(slo: Slo, objective: Objective) -> Iterable[Case]:
     """Requests that come alone, and are bad: a burn out of all measure, told once there are enough of them."""
     burns = f'count(ekiben:slo_error:ratio{{slo="{objective.name}"}} == 1)'
-    told = f'count(ALERTS{{slo="{objective.name}",alertstate="firing"}}) > bool 0'
+    firing_now = f'count(ALERTS{{slo="{objective.name}",alertstate="firing"}}) > bool 0'
     for apart, after in ((1, 0), (5, 5)):  # minutes; those that come close together are told at once
         alone = (Phase(1, 1, 1), Phase(apart - 1, 0, 0)) * slo.failures
         name = f"{objective.name}: each request is bad, {apart} min apart"
@@ -161,7 +161,7 @@ def night(slo: Slo, objective: Objective) -> Iterable[Case]:
         for bad in (1, slo.failures - 1, slo.failures):
             minute = 7 + (bad - 1) * apart + after
             case.gives(minute - after, burns, ("{}", len(slo.windows)))
-            case.gives(minute, told, *([("{}", 1)] if bad == slo.failures else []))
+            case.gives(minute, firing_now, *([("{}", 1)] if bad == slo.failures else []))
         yield case
 
 

@@ -30,7 +30,7 @@ def service_down(slo: Slo) -> Alert:
         expr=f'absent(up{{job="{slo.job}"}} == 1)',
         summary=f"{slo.service} is down",
         description="No replica has answered for a minute, or none is known.",
-        hold="1m",
+        pending="1m",
     )
 
 
@@ -41,7 +41,7 @@ def replica_down(slo: Slo) -> Alert:
         expr=f'up{{job="{slo.job}"}} == 0',
         summary=f"{slo.service}: replica {{{{ $labels.instance }}}} is down",
         description="It has not answered for 5 minutes; others do.",
-        hold="5m",
+        pending="5m",
     )
 
 
@@ -54,7 +54,7 @@ def worker_lost(slo: Slo) -> Alert:
         expr=f"ekiben_workers\n  - on (job, instance) ({alive} or on (job, instance) 0 * ekiben_workers)\n> 0",
         summary=f"{slo.service}: {{{{ $labels.instance }}}} has lost a worker",
         description="Workers without a sign of life for 5 minutes: {{ $value }}.",
-        hold="1m",
+        pending="1m",
     )
 
 
@@ -76,7 +76,7 @@ def shedding(slo: Slo) -> Alert:
         expr=f"sum by ({FORM}) ({shed})\n  / sum by ({FORM}) ({answered(slo)} or {failed(slo)})\n> {SHED:g}",
         summary=f"{slo.service} {{{{ $labels.model }}}}: {{{{ $labels.form }}}} sheds load",
         description=f"{PERCENT} of its requests find the queue full and are turned away.",
-        hold="5m",
+        pending="5m",
     )
 
 
@@ -93,7 +93,7 @@ def queue(slo: Slo) -> Alert:
         expr=f"1 - sum by ({FORM}) ({soon})\n  / (sum by ({FORM}) ({all_}) > 0)\n> {latency.budget:g}",
         summary=f"{slo.service} {{{{ $labels.model }}}}: requests queue for {{{{ $labels.form }}}}",
         description=f"{PERCENT} of its requests wait longer than {wait:g} s before their batch starts.",
-        hold="5m",
+        pending="5m",
     )
 
 
@@ -106,6 +106,6 @@ def capacity(slo: Slo) -> Alert:
         description=(
             f'{{{{ $value | printf "%.0f" }}}} requests/s of the {slo.capacity:g} that the load test found it can take.'
         ),
-        hold="5m",
+        pending="5m",
         labels={"slo": "", "sli": ""},
     )

@@ -137,5 +137,5 @@ def alert(slo: Slo, side: str, happens: str) -> Alert:
             f"and those of training, version {{{{ $labels.version }}}}; above {slo.drift.psi:g} is drift, "
             "more where training had few rows, or requests were few."
         ),
-        hold="5m",
+        pending="5m",
     )

@@ -149,11 +149,11 @@ def moved(slo: Slo) -> Iterable[Case]:
     # p is .02 in the lower half and .18 in the upper, q is .1:
     # PSI = 5 (.02 − .1) ln .2 + 5 (.18 − .1) ln 1.8 = .4 ln 9 = .8789; KS = 5 × .08 = .4.
     up = Stream(slo, INPUT, [2] * 5 + [18] * 5)
-    told = came_in.fired(slo, up.labels, "0.88")
-    shifted = up.case("values that moved up").fires(up.at, came_in.name, told).fires(up.at, predicted.name)
+    expected = came_in.fired(slo, up.labels, "0.88")
+    shifted = up.case("values that moved up").fires(up.at, came_in.name, expected).fires(up.at, predicted.name)
     # 100 rows a minute: enough after 5 minutes, told when that has stood for 5 more.
     enough = slo.drift.samples / 100
-    yield shifted.silent(enough + 4, came_in).fires(enough + 6, came_in.name, told)
+    yield shifted.silent(enough + 4, came_in).fires(enough + 6, came_in.name, expected)
     # p is .08 and .12: PSI = 5 (−.02) ln .8 + 5 (.02) ln 1.2 = .1 ln 1.5 = .0405, KS = .1: sure, but not far.
     slight = Stream(slo, INPUT, [8] * 5 + [12] * 5)
     yield slight.case("a slight shift").silent(slight.at, came_in, predicted)
@@ -183,8 +183,8 @@ def scattered(slo: Slo) -> Iterable[Case]:
     empty = Stream(slo, INPUT, [0, 0, *[12.5] * 8], trained=20_000, requests=0.8)
     yield empty.case("bins that are empty of few requests").silent(empty.at, came_in)
     unseen = Stream(slo, INPUT, shares, trained=20_000, requests=200)
-    told = came_in.fired(slo, unseen.labels, "0.22")
-    yield unseen.case("more requests than rows that were looked at").fires(unseen.at, came_in.name, told)
+    expected = came_in.fired(slo, unseen.labels, "0.22")
+    yield unseen.case("more requests than rows that were looked at").fires(unseen.at, came_in.name, expected)
 
 
 def volume(slo: Slo) -> Iterable[Case]:
@@ -209,12 +209,12 @@ def bins(slo: Slo) -> Iterable[Case]:
     # Half is missing, where training (q = 0, taken as .0001) missed none. PSI = 10 (.05 − .1) ln .5
     # + (.5 − .0001) ln 5000 = .3466 + 4.2577 = 4.6043; KS: nine bins lack .05 each, and the last .05 too: .5.
     missing = Stream(slo, INPUT, [5] * 10, missing=50)
-    told = came_in.fired(slo, missing.labels, "4.60")
-    yield missing.case("values that are missing").fires(missing.at, came_in.name, told)
+    expected = came_in.fired(slo, missing.labels, "4.60")
+    yield missing.case("values that are missing").fires(missing.at, came_in.name, expected)
     # An empty bin counts as .0001. PSI = (.0001 − .1) ln .001 + (.2 − .1) ln 2 = .6901 + .0693 = .7594.
     empty = Stream(slo, INPUT, [0, 20] + [10] * 8)
-    told = came_in.fired(slo, empty.labels, "0.76")
-    yield empty.case("a bin that nothing falls into").fires(empty.at, came_in.name, told)
+    expected = came_in.fired(slo, empty.labels, "0.76")
+    yield empty.case("a bin that nothing falls into").fires(empty.at, came_in.name, expected)
     slope = Stream(slo, INPUT, range(1, 11))
     cumulative = slope.case("each bin has another share")
     for upto, gap in enumerate(slope.gaps):

@@ -101,8 +101,8 @@ def read(file: Path = HERE / "slo.yaml", scale: float = 1.0) -> Slo:
     only(written, KEYS, "slo.yaml")
     if missing := KEYS - OPTIONAL - set(written):
         raise SloError(f"slo.yaml: {', '.join(sorted(missing))} is missing")
-    told = yaml.safe_load((HERE / "windows.yaml").read_text())
-    window, tiers = written["window"], told["tiers"]
+    policy = yaml.safe_load((HERE / "windows.yaml").read_text())
+    window, tiers = written["window"], policy["tiers"]
     wide = tuple(objectives(written["objectives"], ""))
     if missing := {"availability", "latency"} - {o.sli for o in wide}:
         raise SloError(f"objectives: {', '.join(sorted(missing))} is missing; the service promises both")
@@ -115,7 +115,7 @@ def read(file: Path = HERE / "slo.yaml", scale: float = 1.0) -> Slo:
         objectives=tuple(replace(o, tiers=tiers_of(o, tiers, window)) for o in (*wide, *single)),
         capacity=None if written.get("capacity") is None else positive("capacity", written["capacity"]),
         drift=drift(written["drift"]),
-        failures=told["failures"],
+        failures=policy["failures"],
         windows=tuple(sorted({window, *(t[key] for t in tiers for key in ("long", "short"))}, key=seconds)),
         scale=scale,
     )

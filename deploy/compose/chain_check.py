@@ -49,8 +49,8 @@ class ChainCheck(unittest.TestCase):
         for stage in STAGES:
             status, health, _ = ask(stage, "/health")
             self.assertEqual((status, health["status"]), (200, "ok"), stage)
-        asked = ask("preprocess", "/health")[1]["asks"]["model"]
-        self.assertEqual(list(asked.values()), ["up"] * REPLICAS)
+        replicas = ask("preprocess", "/health")[1]["asks"]["model"]
+        self.assertEqual(list(replicas.values()), ["up"] * REPLICAS)
 
     def test_the_answer_is_the_services_own_and_says_which_replica_computed_it(self) -> None:
         (route,) = (route["route"] for route in ask("model", "/schema.json")[1]["routes"])

@@ -54,7 +54,7 @@ def page(
     name: str, title: str, answers: str, rows: Mapping[str, Sequence[Any]], choices: Sequence[Choice], runbook: str
 ) -> Dashboard:
     """The dashboard `ekiben-<name>`; `answers` are the questions that it answers. A runbook's path is no link."""
-    made = (
+    dashboard = (
         Dashboard(f"Ekiben · {title}")
         .uid(f"{TAG}-{name}")
         .description(answers)
@@ -66,11 +66,11 @@ def page(
         .link(DashboardLink("Ekiben").type(DashboardLinkType.DASHBOARDS).tags([TAG]).keep_time(True).include_vars(True))
     )
     if "://" in runbook:
-        made.link(DashboardLink("Runbook").type(DashboardLinkType.LINK).url(runbook).target_blank(True))
+        dashboard.link(DashboardLink("Runbook").type(DashboardLinkType.LINK).url(runbook).target_blank(True))
     for choice in choices:
-        made.with_variable(choice.variable())
+        dashboard.with_variable(choice.variable())
     for heading, panels in rows.items():
-        made.with_row(Row(heading))
+        dashboard.with_row(Row(heading))
         for panel in panels:
-            made.with_panel(panel.datasource(SOURCE))
-    return made
+            dashboard.with_panel(panel.datasource(SOURCE))
+    return dashboard

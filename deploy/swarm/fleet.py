@@ -97,8 +97,10 @@ class Fleet:
 
     def update(self) -> tuple[str, str]:
         """When the last rollout began, and its state."""
-        said = json.loads(docker("service", "inspect", "--format={{json .UpdateStatus}}", f"{self.name}_ekiben")) or {}
-        return said.get("StartedAt", ""), said.get("State", "")
+        status = (
+            json.loads(docker("service", "inspect", "--format={{json .UpdateStatus}}", f"{self.name}_ekiben")) or {}
+        )
+        return status.get("StartedAt", ""), status.get("State", "")
 
     def image(self) -> str:
         return docker(

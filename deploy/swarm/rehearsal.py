@@ -71,14 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--image", default="ekiben:slim", help="the service's (%(default)s); make image BOX=slim")
     parser.add_argument("--front", default="haproxy:2.6", help="HAProxy's (%(default)s)")
     parser.add_argument("--port", type=int, default=3000, help="of the front (%(default)s), on every address")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     print("takes about a minute and a half", file=sys.stderr)
     try:
         with (
-            releases(asked.image, "ekiben-rehearsal") as made,
-            fleet(asked.image, asked.front, "ekiben-rehearsal", asked.port) as started,
+            releases(options.image, "ekiben-rehearsal") as tags,
+            fleet(options.image, options.front, "ekiben-rehearsal", options.port) as started,
         ):
-            measured = table(play(started, *made))
+            measured = table(play(started, *tags))
     except FleetError as error:
         print(error, file=sys.stderr)
         return 1

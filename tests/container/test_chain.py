@@ -114,8 +114,8 @@ def test_one_trace_stands_in_the_logs_of_all_three(chain):
         answer = chain.call(client, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
     assert answer.headers["traceparent"].split("-")[1] == trace
     for stage in STAGES:
-        found = [line for identity in chain.replicas(stage) for line in logs(identity).splitlines() if trace in line]
-        assert len(found) == 1 and "status=200" in found[0], stage
+        lines = [line for identity in chain.replicas(stage) for line in logs(identity).splitlines() if trace in line]
+        assert len(lines) == 1 and "status=200" in lines[0], stage
 
 
 def test_prometheus_scrapes_every_replica(chain):

@@ -17,8 +17,8 @@ NAME = f"ekiben-test-{os.getpid()}"
 @pytest.fixture(scope="module")
 def release(slim):
     docker("tag", slim, f"{NAME}:first")  # Swarm takes images by name
-    with releases(f"{NAME}:first", NAME) as made:
-        yield dict(zip(("good", "bad"), made, strict=True))
+    with releases(f"{NAME}:first", NAME) as tags:
+        yield dict(zip(("good", "bad"), tags, strict=True))
     docker("image", "rm", f"{NAME}:first")
 
 

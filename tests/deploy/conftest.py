@@ -15,8 +15,8 @@ OLD_ALERTMANAGER = "field bot_token_file not found"
 def tool(*names: str) -> str:
     """The first of these programs that is there; Debian calls Alertmanager prometheus-alertmanager."""
     for name in names:
-        if found := shutil.which(name):
-            return found
+        if program := shutil.which(name):
+            return program
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI=true, but {' or '.join(names)} is not installed")
     pytest.skip(f"{' or '.join(names)} is not installed")

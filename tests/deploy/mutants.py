@@ -102,12 +102,12 @@ class Suite:
     @cached_property
     def groups(self) -> list[tuple[str, Group]]:
         """(interval of evaluation, group) of every test file of these rules."""
-        found = []
+        collected = []
         for tests in sorted((PROMETHEUS / "tests").glob("*.yml")):
             content = yaml.safe_load(tests.read_text())
             if content["rule_files"] == [f"../rules/{self.file}"]:
-                found += [(content["evaluation_interval"], group) for group in content["tests"]]
-        return found
+                collected += [(content["evaluation_interval"], group) for group in content["tests"]]
+        return collected
 
     def kills(self, mutant: Mutant) -> bool:
         """Whether a group fails with it that passes without; the likeliest are tried first."""

@@ -52,10 +52,10 @@ class Stack:
     def wait(self, promql: str, seconds: float = 30) -> dict[str, float]:
         """The first samples that the expression has."""
         until = time.monotonic() + seconds
-        while not (found := self.query(promql)):
+        while not (samples := self.query(promql)):
             assert time.monotonic() < until, f"{promql} has nothing after {seconds} s"
             time.sleep(0.1)
-        return found
+        return samples
 
     def wait_until(self, condition: Callable[[], bool], complaint: str, seconds: float = 30) -> None:
         """Until the condition holds."""

@@ -89,11 +89,11 @@ class Telegram:
     def wait(self, *words: str, seconds: float = 20, after: int = 0) -> dict[str, Any]:
         """The first message, past or to come, that has all the words, after so many others."""
 
-        def found() -> dict[str, Any] | None:
+        def first() -> dict[str, Any] | None:
             return next((m for _, m in self.messages[after:] if all(word in m["text"] for word in words)), None)
 
         with self.arrived:
-            message = self.arrived.wait_for(found, seconds)
+            message = self.arrived.wait_for(first, seconds)
         assert message is not None, f"no message with {words} within {seconds} s; there came {self.shown()}"
         return message
 

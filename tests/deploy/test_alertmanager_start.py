@@ -30,7 +30,7 @@ class Start:
         } | settings
         command = ["sh", str(source / "start.sh"), "--storage.path=data"]
         done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=20)
-        self.status, self.said, self.ran = done.returncode, done.stderr, done.stdout
+        self.status, self.stderr, self.ran = done.returncode, done.stderr, done.stdout
 
     @property
     def config(self) -> dict:
@@ -43,7 +43,7 @@ class Start:
 
 def test_an_old_alertmanager_gets_the_token_where_nobody_else_reads_it(tmp_path: Path) -> None:
     start = Start(tmp_path, **CHAT)
-    assert start.status == 0, start.said
+    assert start.status == 0, start.stderr
     for name in ("page", "ticket"):
         (telegram,) = start.receiver(name)["telegram_configs"]
         assert (telegram["bot_token"], telegram["chat_id"]) == (TOKEN, -42) and "bot_token_file" not in telegram
@@ -68,20 +68,20 @@ def test_versions_before_026_are_old(tmp_path: Path, version: str) -> None:
 @pytest.mark.parametrize("token", ["", " \n", "0000000000:the-token-that-BotFather-gave-you\n"])
 def test_without_a_token_it_starts_tells_nobody_and_says_so(tmp_path: Path, token: str) -> None:
     start = Start(tmp_path, token=token, **CHAT)
-    assert start.status == 0 and "no bot's token" in start.said and "TELEGRAM_TOKEN_FILE" in start.said
+    assert start.status == 0 and "no bot's token" in start.stderr and "TELEGRAM_TOKEN_FILE" in start.stderr
     assert [*start.receiver("page")] == [*start.receiver("ticket")] == ["name"]
     assert start.config["route"]["routes"] and len(start.config["inhibit_rules"]) == 7
 
 
 def test_the_example_token_is_the_one_that_is_known(tmp_path: Path) -> None:
     example = Path(__file__).parents[2] / "deploy" / "compose" / "telegram_token.example"
-    assert "no bot's token" in Start(tmp_path, token=example.read_text()).said
+    assert "no bot's token" in Start(tmp_path, token=example.read_text()).stderr
 
 
 @pytest.mark.parametrize("token", ["BotFather", "12:3|4", "12:34:56", ":abc", "123:", "12\\n:&"])
 def test_what_is_no_token_is_refused(tmp_path: Path, token: str) -> None:
     start = Start(tmp_path, token=token, **CHAT)
-    assert start.status == 1 and "holds no bot's token" in start.said and not start.ran
+    assert start.status == 1 and "holds no bot's token" in start.stderr and not start.ran
 
 
 def test_a_token_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_token_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
     secret.write_text(TOKEN)
     secret.chmod(0o644)
     start = Start(folder, TELEGRAM_TOKEN_FILE=str(secret), **CHAT)
-    assert start.status == 1 and "can be read by everybody" in start.said and "chmod 400" in start.said
+    assert start.status == 1 and "can be read by everybody" in start.stderr and "chmod 400" in start.stderr
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,17 @@ def test_a_token_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
 )
 def test_a_chat_that_is_none_is_refused(tmp_path: Path, chat: str, words: str) -> None:
     start = Start(tmp_path, TELEGRAM_CHAT_ID=chat)
-    assert start.status == 1 and "TELEGRAM_CHAT_ID" in start.said and words in start.said
+    assert start.status == 1 and "TELEGRAM_CHAT_ID" in start.stderr and words in start.stderr
 
 
 def test_the_watchdog_goes_where_it_is_sent_or_its_lack_is_said(tmp_path: Path) -> None:
     address = r"https://outside.example/ping?a=1&b=2|3"
     start = Start(tmp_path, WATCHDOG_URL=address, **CHAT)
     assert start.receiver("watchdog")["webhook_configs"] == [{"url": address, "send_resolved": False}]
-    assert "WATCHDOG_URL" not in start.said
+    assert "WATCHDOG_URL" not in start.stderr
     (tmp_path / "without").mkdir()
     without = Start(tmp_path / "without", **CHAT)
-    assert [*without.receiver("watchdog")] == ["name"] and "nobody notices" in without.said
+    assert [*without.receiver("watchdog")] == ["name"] and "nobody notices" in without.stderr
 
 
 @pytest.mark.parametrize("token", [TOKEN, ""])

@@ -93,8 +93,8 @@ def test_a_service_that_is_gone_wakes_once_and_comes_back(stack: Stack, exporter
 def test_the_trial_in_the_documentation_arrives(stack: Stack) -> None:
     (written,) = re.findall(r"`(amtool alert add .+?)`", (DEPLOY.parent / "docs" / "slo.md").read_text())
     tool("amtool")
-    asked = run(*written.replace("http://localhost:9093", stack.alertmanager).split())
-    assert asked.returncode == 0, asked.stderr
+    done = run(*written.replace("http://localhost:9093", stack.alertmanager).split())
+    assert done.returncode == 0, done.stderr
     stack.telegram.wait("🔥", "<b>trial</b>", ">Trial</a>")
 
 

@@ -31,8 +31,8 @@ Loader.add_constructor("!reset", lambda loader, node: None)
 
 def services(file: str) -> dict[str, dict[str, Any]]:
     """Name → service, those that extend another left out, and those that only override."""
-    found = yaml.load((DEPLOY / file).read_text(), Loader)["services"]  # noqa: S506
-    return {name: each for name, each in found.items() if "image" in each}
+    listed = yaml.load((DEPLOY / file).read_text(), Loader)["services"]  # noqa: S506
+    return {name: each for name, each in listed.items() if "image" in each}
 
 
 @pytest.mark.parametrize("file", FILES)

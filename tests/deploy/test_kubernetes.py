@@ -271,10 +271,10 @@ def test_the_adapter_adds_up_what_the_service_counts(name: str, tmp_path: Path) 
     rule = ADAPTED[name]
     series, _, matchers = rule["seriesQuery"].rstrip("}").partition("{")
     assert f'"{re.sub("_(sum|count)$", "", series)}"' in SERVING
-    asked = rule["metricsQuery"].replace("<<.GroupBy>>", "pod").replace("<<.Series>>", series)
-    asked = asked.replace("<<.LabelMatchers>>", f'{matchers},namespace="ekiben",pod=~"a|b"')
+    query = rule["metricsQuery"].replace("<<.GroupBy>>", "pod").replace("<<.Series>>", series)
+    query = query.replace("<<.LabelMatchers>>", f'{matchers},namespace="ekiben",pod=~"a|b"')
     (tmp_path / "rules.yml").write_text(
-        yaml.safe_dump({"groups": [{"name": "adapter", "rules": [{"record": name, "expr": asked}]}]})
+        yaml.safe_dump({"groups": [{"name": "adapter", "rules": [{"record": name, "expr": query}]}]})
     )
     counted = [("a", "onnx", "0+60x40"), ("a", "int8", "0+60x40"), ("b", "onnx", "0+15x40")]
     case = {

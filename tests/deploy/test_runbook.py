@@ -17,8 +17,8 @@ SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^#+ |\Z)", RUNBOOK, re.MULTILINE
 
 def alerts() -> list[dict[str, dict[str, str]]]:
     """All there can be: CapacityNear only is where a capacity is known."""
-    made = files(replace(read(), capacity=1000.0))
-    groups = [yaml.safe_load(text)["groups"][0] for path, text in made.items() if "/rules/" in path]
+    generated = files(replace(read(), capacity=1000.0))
+    groups = [yaml.safe_load(text)["groups"][0] for path, text in generated.items() if "/rules/" in path]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 

@@ -59,25 +59,25 @@ def test_other_objectives_pass_promtool(further: Slo, tmp_path: Path) -> None:
 
 
 def test_every_alert_has_a_test_that_fires_and_one_that_does_not(further: Slo) -> None:
-    made = files(further)
+    generated = files(further)
     for file in ("slo", "drift", "causes", "alerting"):
-        (group,) = yaml.safe_load(made[f"prometheus/rules/{file}.yml"])["groups"]
+        (group,) = yaml.safe_load(generated[f"prometheus/rules/{file}.yml"])["groups"]
         names = {rule["alert"] for rule in group["rules"] if "alert" in rule}
-        tests = yaml.safe_load(made[f"prometheus/tests/{file}.yml"])["tests"]
-        told = [
+        tests = yaml.safe_load(generated[f"prometheus/tests/{file}.yml"])["tests"]
+        outcomes = [
             (row["alertname"], bool(row["exp_alerts"])) for test in tests for row in test.get("alert_rule_test", [])
         ]
         always = {("Watchdog", False)}  # it never is silent
-        assert set(told) == {(name, fires) for name in names for fires in (True, False)} - always
+        assert set(outcomes) == {(name, fires) for name in names for fires in (True, False)} - always
 
 
 def test_a_stale_file_is_shown_in_part(tmp_path: Path) -> None:
-    made = files(read())
-    write(made, tmp_path)
-    assert stale(made, tmp_path) == []
+    generated = files(read())
+    write(generated, tmp_path)
+    assert stale(generated, tmp_path) == []
     (tmp_path / "thresholds.json").write_text("{}\n")
     (tmp_path / "prometheus/rules/former.yml").write_text("groups: []\n")
-    changed, orphan = stale(made, tmp_path)
+    changed, orphan = stale(generated, tmp_path)
     assert "deploy/thresholds.json is stale" in changed and "+  " in changed and len(changed.splitlines()) < 25
     assert orphan == "deploy/prometheus/rules/former.yml is generated from nothing: remove it"
 
@@ -88,10 +88,13 @@ def test_generated_files_say_so() -> None:
 
 
 def test_thresholds_for_the_load_test(further: Slo) -> None:
-    made = json.loads(files(further)["thresholds.json"])
-    assert made["service"] == {"availability": {"failed_ratio": 0.001}, "latency": {"percentile": 95, "seconds": 1}}
-    assert made["models"]["iris"]["latency"] == {"percentile": 90, "seconds": 0.1}
-    assert made["capacity_requests_per_second"] == 4000
+    generated = json.loads(files(further)["thresholds.json"])
+    assert generated["service"] == {
+        "availability": {"failed_ratio": 0.001},
+        "latency": {"percentile": 95, "seconds": 1},
+    }
+    assert generated["models"]["iris"]["latency"] == {"percentile": 90, "seconds": 0.1}
+    assert generated["capacity_requests_per_second"] == 4000
 
 
 def test_durations_are_scaled_for_a_test_that_cannot_wait() -> None:
