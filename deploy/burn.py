@@ -30,10 +30,12 @@ def rate(slo: Slo, series: str, objective: Objective | None = None, **labels: st
 
 
 def answered(slo: Slo, objective: Objective | None = None) -> str:
+    """Requests answered per second."""
     return rate(slo, "ekiben_request_seconds_count", objective)
 
 
 def failed(slo: Slo, objective: Objective | None = None) -> str:
+    """Requests per second that failed for a reason of ours."""
     return rate(slo, "ekiben_failures_total", objective, reason=FAILURES)
 
 
@@ -83,6 +85,7 @@ def counts(slo: Slo) -> Iterable[dict[str, Any]]:
 
 
 def remaining(slo: Slo) -> dict[str, Any]:
+    """The share of the budget that is left; below 0 it is overspent."""
     spent = f'ekiben:slo_error:ratio{{window="{slo.window}"}} / ignoring (window) ekiben:slo_budget:ratio'
     return recording("ekiben:slo_budget_remaining:ratio", f"1 - {spent}")
 
@@ -127,6 +130,7 @@ def condition(slo: Slo, objective: Objective, tier: Tier) -> str:
 
 
 def duration(hours: float) -> str:
+    """Hours in words: `36 hours`, `5 days`."""
     return f"{hours:.0f} hours" if hours < 72 else f"{hours / 24:.0f} days"
 
 

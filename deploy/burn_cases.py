@@ -25,6 +25,7 @@ class Phase:
 
 
 def cases(slo: Slo) -> Iterable[Case]:
+    """All cases of all objectives, but for their windows and thresholds."""
     for objective in slo.objectives:
         yield from tiers(slo, objective)
         yield recovered(slo, objective)
@@ -179,12 +180,15 @@ def restarts(slo: Slo, objective: Objective) -> Iterable[Case]:
 
 
 def firing(objective: Objective, severity: str) -> str:
+    """PromQL: how many alerts of the objective and severity fire."""
     return f'count(ALERTS{{slo="{objective.name}",severity="{severity}",alertstate="firing"}})'
 
 
 def left(objective: Objective) -> str:
+    """PromQL: what is left of the budget, to four places."""
     return f'round(ekiben:slo_budget_remaining:ratio{{slo="{objective.name}"}}, 0.0001)'
 
 
 def labels(objective: Objective) -> str:
+    """The labels of what is recorded of the objective, as promtool writes them."""
     return series("", **objective.labels)

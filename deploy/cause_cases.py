@@ -15,6 +15,7 @@ FORM = {"model": "digits", "form": "onnx"}
 
 
 def cases(slo: Slo) -> Iterable[Case]:
+    """All cases of all causes."""
     yield from down(slo)
     yield from workers(slo)
     yield from refused(slo)
@@ -62,6 +63,7 @@ def workers(slo: Slo) -> Iterable[Case]:
 
 
 def refused(slo: Slo) -> Iterable[Case]:
+    """A form that is refused, and one that is served."""
     alert, name = form_refused(slo), series("ekiben_form_refused", **SERVED)
     yield Case("a form is refused", {name: "1+0x5"}).fires(3, alert.name, alert.fired(slo, SERVED))
     yield Case("a form is served", {name: "0+0x5"}).silent(3, alert)

@@ -15,15 +15,18 @@ SHED = 0.01  # of a form's requests
 
 
 def rules(slo: Slo) -> dict[str, Any]:
+    """The one group of alerts on causes."""
     return group("causes", [alert.rule(slo) for alert in alerts(slo)])
 
 
 def alerts(slo: Slo) -> list[Alert]:
+    """All alerts on causes; CapacityNear where a capacity is known."""
     every = [service_down(slo), replica_down(slo), worker_lost(slo), form_refused(slo), shedding(slo), queue(slo)]
     return [*every, capacity(slo)] if slo.capacity else every
 
 
 def service_down(slo: Slo) -> Alert:
+    """Nobody answers Prometheus, or it knows nobody."""
     return Alert(
         name="ServiceDown",
         severity="page",
@@ -35,6 +38,7 @@ def service_down(slo: Slo) -> Alert:
 
 
 def replica_down(slo: Slo) -> Alert:
+    """One does not answer."""
     return Alert(
         name="ReplicaDown",
         severity="ticket",
@@ -46,6 +50,7 @@ def replica_down(slo: Slo) -> Alert:
 
 
 def worker_lost(slo: Slo) -> Alert:
+    """Fewer workers give signs of life than there should be."""
     alive = f"count by (job, instance) (increase(ekiben_worker_heartbeats_total[{slo.span('5m')}]) > 0)"
     return Alert(
         name="WorkerLost",
@@ -59,6 +64,7 @@ def worker_lost(slo: Slo) -> Alert:
 
 
 def form_refused(slo: Slo) -> Alert:
+    """A form is in the store and not served."""
     return Alert(
         name="FormRefused",
         severity="ticket",
@@ -69,6 +75,7 @@ def form_refused(slo: Slo) -> Alert:
 
 
 def shedding(slo: Slo) -> Alert:
+    """A form's queue is full so often that it matters."""
     shed = rate(slo, "ekiben_failures_total", reason="shed")
     return Alert(
         name="Shedding",
@@ -98,6 +105,7 @@ def queue(slo: Slo) -> Alert:
 
 
 def capacity(slo: Slo) -> Alert:
+    """There is nearly as much traffic as the load test found to be possible."""
     return Alert(
         name="CapacityNear",
         severity="ticket",

@@ -126,6 +126,7 @@ def alerts(slo: Slo) -> list[Alert]:
 
 
 def alert(slo: Slo, side: str, happens: str) -> Alert:
+    """The ticket of one side, `input` or `prediction`."""
     return Alert(
         name=f"{side.capitalize()}Drift",
         severity="ticket",

@@ -36,6 +36,7 @@ class Stream:
 
     @property
     def labels(self) -> dict[str, str]:
+        """Of what is recorded of it."""
         return {"model": "iris", "version": "v1", "quantity": self.quantity}
 
     def series(self, replica: str = "a") -> dict[str, str]:
@@ -56,6 +57,7 @@ class Stream:
 
     @property
     def shares(self) -> list[float]:
+        """Of the rows in each bin."""
         return [rows / sum(self.observed) for rows in self.observed]
 
     @property
@@ -66,6 +68,7 @@ class Stream:
 
     @property
     def psi(self) -> float:
+        """Σ (p − q) ln(p / q)."""
         pairs = [(max(p, float(EMPTY)), max(q, float(EMPTY))) for p, q in zip(self.shares, self.reference, strict=True)]
         return sum((p - q) * log(p / q) for p, q in pairs)
 
@@ -76,6 +79,7 @@ class Stream:
 
     @property
     def degrees(self) -> int:
+        """Bins that training filled, less one."""
         return max(sum(share > 0 for share in self.reference) - 1, 1)
 
     @property
@@ -91,10 +95,12 @@ class Stream:
 
     @property
     def limit(self) -> float:
+        """The PSI above which it has drifted."""
         return max(sum(self.scatter) * self.quantile, self.slo.drift.psi)
 
     @property
     def chi_square(self) -> float:
+        """Σ (p − q)² / (p/m + q/n) over the bins that are not sparse."""
         observed, trained = self.scatter
         pairs = zip(self.shares, self.reference, strict=True)
         pooled = [(p - q, p * trained + q * observed, (p + q) * self.independent) for p, q in pairs]

@@ -54,19 +54,24 @@ class Objective:
 
     @property
     def name(self) -> str:
+        """What the objective is called in labels."""
         return f"{self.model}-{self.sli}" if self.model else self.sli
 
     @property
     def budget(self) -> float:
+        """The share of requests that may be bad."""
         return round(1 - self.target, 10)
 
     @property
     def labels(self) -> dict[str, str]:
+        """Of all that is recorded of the objective."""
         return {"slo": self.name, "sli": self.sli} | ({"model": self.model} if self.model else {})
 
 
 @dataclass(frozen=True)
 class Drift:
+    """When a quantity has drifted: above this PSI, once so many rows came within the window."""
+
     psi: float
     samples: int
     window: str
@@ -92,6 +97,7 @@ class Slo:
         return duration if self.scale == 1 else f"{round(seconds(duration) * 1000 / self.scale)}ms"
 
     def service_wide(self, sli: str) -> Objective:
+        """The service's own objective of this kind."""
         return next(o for o in self.objectives if o.sli == sli and not o.model)
 
 
@@ -162,6 +168,7 @@ def tiers_of(objective: Objective, written: Iterable[Mapping[str, Any]], window:
 
 
 def drift(written: Mapping[str, Any]) -> Drift:
+    """The part of slo.yaml about drift, checked."""
     only(written, {"psi", "samples", "window"}, "drift")
     psi, samples = (positive(f"drift.{key}", written.get(key)) for key in ("psi", "samples"))
     seconds(written.get("window", "none"))
@@ -169,6 +176,7 @@ def drift(written: Mapping[str, Any]) -> Drift:
 
 
 def positive(key: str, value: Any) -> float:
+    """The value, if it is a number above 0. SloError"""
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         raise SloError(f"{key} = {value!r} must be a number above 0")
     return value

@@ -54,6 +54,7 @@ def _components(kind: str, namespace: str | None, named: Named) -> Iterable[Comp
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Writes the bill, or prints it."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.sbom", description=(__doc__ or "").split("\n")[0], epilog="Needs a container engine."
     )

@@ -84,6 +84,7 @@ def _promises(slo: Slo, model: str) -> dict[str, Any]:
 
 
 def write(generated: dict[str, str], root: Path = HERE) -> None:
+    """Every file at its path below `root`."""
     for path, text in generated.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
@@ -106,6 +107,7 @@ def stale(generated: dict[str, str], root: Path = HERE) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """0; 1 if --check finds a stale file, 2 if slo.yaml cannot be kept."""
     parser = argparse.ArgumentParser(prog="python -m deploy.slo", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if a generated file is stale")
     parser.add_argument("--metrics", metavar="URL", help="take the boundaries from a running service's /metrics")

@@ -27,4 +27,5 @@ after {{ (.EndsAt.Sub .StartsAt).Round 1000000000 }} · {{ end }}\
 
 
 def template(slo: Slo) -> str:
+    """The template of slo.yaml's service."""
     return TEMPLATE.replace("HEADER", HEADER).replace("SERVICE", slo.service).replace("SHOWN", str(SHOWN))

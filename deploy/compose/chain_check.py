@@ -36,11 +36,14 @@ def upload(stage: str, path: str, file: bytes, **headers: str) -> tuple[int, Any
 
 
 class ChainCheck(unittest.TestCase):
+    """A chain that is up, with all its replicas."""
+
     model: str
     file: bytes
 
     @classmethod
     def setUpClass(cls) -> None:
+        """The model of the chain, and a file that it takes."""
         cls.model = ask("postprocess", "/health")[1]["model"]
         payload = ask("model", f"/{cls.model}/random")[1]["payload"]
         cls.file = base64.b64decode(next(iter(payload.values())).partition("base64,")[2])

@@ -63,6 +63,7 @@ def unknown(boards: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """0; 1 for what --check finds, or a query that nobody can answer; 2 if something cannot be read."""
     options = argument_parser().parse_args(arguments)
     if bool(options.render) != bool(options.prometheus):
         argument_parser().error("--render DIR and --prometheus URL belong together")
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def argument_parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.dashboards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

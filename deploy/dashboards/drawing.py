@@ -24,6 +24,7 @@ Results = list[tuple[Mapping[str, Any], list[Series]]]  # a panel's targets, and
 
 
 def tile(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
+    """One number."""
     value = results[0][1][0][1][-1][1]
     steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
     color = [step["color"] for step in steps if step["value"] is None or value >= step["value"]][-1]
@@ -33,6 +34,7 @@ def tile(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
 
 
 def lines(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
+    """Series over time."""
     defaults = panel["fieldConfig"]["defaults"]
     named = [pair for t, series in results for pair in sorted((legend(t, labels), points) for labels, points in series)]
     if defaults["custom"]["stacking"]["mode"] == "normal":
@@ -55,6 +57,7 @@ def lines(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
 
 
 def stack(axes: Axes, named: list[tuple[str, list[tuple[float, float]]]]) -> None:
+    """Areas on top of one another."""
     times = sorted({t for _, points in named for t, _ in points})
     rows = [[dict(points).get(t, 0.0) for t in times] for _, points in named]
     colors = (PALETTE * len(named))[: len(named)]
@@ -80,6 +83,7 @@ def heat(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
 
 
 def table(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
+    """A row per set of labels."""
     options = panel["transformations"][-1]["options"]
     columns = sorted(options["indexByName"], key=options["indexByName"].get)
     units = {o["matcher"]["options"]: o["properties"][0]["value"] for o in panel["fieldConfig"]["overrides"]}
@@ -102,6 +106,7 @@ def table(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
 
 
 def bars(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
+    """Groups of bars."""
     by = panel["options"]["xField"]
     names = panel["transformations"][-1]["options"]["renameByName"]
     groups = sorted({labels[by] for _, series in results for labels, _ in series})
@@ -117,6 +122,7 @@ def bars(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
 
 
 def over_time(axes: Axes, unit: str) -> None:
+    """The axis of time."""
     locator = AutoDateLocator(maxticks=10)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
@@ -124,6 +130,7 @@ def over_time(axes: Axes, unit: str) -> None:
 
 
 def scaled(axes: Axes, unit: str) -> None:
+    """The axis of values, in the panel's unit."""
     if unit == "bytes":
         axes.yaxis.set_major_locator(MultipleLocator(2.0 ** round(log2(max(axes.get_ylim()[1] / 5, 1)))))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, unit)))
@@ -155,6 +162,7 @@ def listed(axes: Axes, panel: Mapping[str, Any]) -> None:
 
 
 def legend(target: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """What a series is called."""
     return re.sub(r"{{(\w+)}}", lambda match: labels.get(match[1], ""), target["legendFormat"]) or "value"
 
 

@@ -18,6 +18,7 @@ KEY = "model, version, quantity"
 
 
 def dashboard(slo: Slo) -> Dashboard:
+    """The dashboard of drift."""
     rows = {
         "Has anything moved": moved(slo),
         "Distances from training": distances(),
@@ -29,6 +30,7 @@ def dashboard(slo: Slo) -> Dashboard:
 
 
 def moved(slo: Slo) -> list[Any]:
+    """How many quantities have moved, and how many rows say so."""
     return [
         tile(
             "Quantities above the limit",
@@ -68,6 +70,7 @@ def moved(slo: Slo) -> list[Any]:
 
 
 def distances() -> list[Any]:
+    """How far, how surely, and in which way."""
     return [
         lines(
             "PSI over its limit",
@@ -99,6 +102,7 @@ def distances() -> list[Any]:
 
 
 def one() -> list[Any]:
+    """One quantity, bin by bin."""
     observed = f"ekiben:drift_observed:increase{{{ONE}}}"
     return [
         bars(
@@ -127,6 +131,7 @@ def one() -> list[Any]:
 
 
 def inputs() -> list[Any]:
+    """What comes in, and what is left out."""
     missing = total("ekiben_drift_observed_total", f'{OF},quantity=~"input:.*",bin="missing"', KEY)
     rows = total("ekiben_drift_observed_total", f'{OF},quantity=~"input:.*"', KEY)
     usual = f'max by ({KEY}) (ekiben_drift_reference_ratio{{{OF},quantity=~"input:.*",bin="missing"}})'

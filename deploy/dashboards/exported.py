@@ -39,10 +39,12 @@ def families(text: str) -> list[Family]:
 
 
 def recording(exposed: Iterable[Family]) -> str:
+    """Families as the recording holds them."""
     return "".join(f"# HELP {name} {text}\n# TYPE {name} {kind}\n" for name, kind, text in exposed)
 
 
 def recorded() -> list[Family]:
+    """The families of the recording."""
     return families(RECORDING.read_text())
 
 

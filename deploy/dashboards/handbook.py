@@ -23,6 +23,7 @@ def page(dashboards: Mapping[str, dict[str, Any]], families: Iterable[Family]) -
 
 
 def between(text: str, marker: str, content: str) -> str:
+    """The text with other content between its markers. OSError if they are not there once"""
     replaced, count = re.subn(
         rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", lambda m: f"{m[1]}{content}\n{m[2]}", text, flags=re.DOTALL
     )
@@ -32,6 +33,7 @@ def between(text: str, marker: str, content: str) -> str:
 
 
 def metrics(families: Iterable[Family]) -> str:
+    """The table of what is exported."""
     lines = [f"| `{name}` | {kind} | {text} |" for name, kind, text in families]
     return "\n".join(["| metric | type | what |", "|---|---|---|", *lines])
 

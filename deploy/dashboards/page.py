@@ -30,6 +30,7 @@ class Choice:
     several: bool = True
 
     def variable(self) -> QueryVariable:
+        """The variable as Grafana has it."""
         query = (
             QueryVariable(self.name)
             .label(self.name.capitalize())

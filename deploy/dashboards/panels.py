@@ -132,22 +132,27 @@ def finished(panel: Any, title: str, description: str, queries: list[Any], unit:
 
 
 def targets(queries: Queries) -> list[Any]:
+    """Queries over time, lettered."""
     return [target(expr, legend, letter(i)) for i, (expr, legend) in enumerate(queries)]
 
 
 def target(expr: str, legend: str, ref: str) -> prometheus.Dataquery:
+    """One query over time."""
     return prometheus.Dataquery().expr(expr).legend_format(legend).ref_id(ref).range()
 
 
 def instant(expr: str, place: int) -> prometheus.Dataquery:
+    """One query of this moment, as a table."""
     return prometheus.Dataquery().expr(expr).ref_id(letter(place)).instant().format(PromQueryFormat.TABLE)
 
 
 def letter(place: int) -> str:
+    """0 is A."""
     return chr(ord("A") + place)
 
 
 def thresholds(steps: Steps) -> ThresholdsConfig:
+    """Where a value takes another colour."""
     return (
         ThresholdsConfig()
         .mode(ThresholdsMode.ABSOLUTE)

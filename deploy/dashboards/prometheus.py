@@ -42,6 +42,7 @@ class Prometheus:
 
     @property
     def step(self) -> float:
+        """Seconds between two values."""
         return max((self.end - self.begin) / self.points, self._scrape)
 
     def ask(self, target: Mapping[str, Any], values: Values) -> list[Series]:
@@ -53,6 +54,7 @@ class Prometheus:
         return [(row["metric"], [(float(t), float(v)) for t, v in row["values"]]) for row in result]
 
     def now(self, expr: str) -> list[Series]:
+        """The samples of an expression at this moment."""
         result = self._get("query", query=expr, time=self.end)
         if result["resultType"] == "scalar":
             moment, value = result["result"]

@@ -53,6 +53,7 @@ def requests(port: int) -> list[Request]:
     """One row of zeros for every model that the service says it has."""
 
     def tensor(declared: dict[str, Any]) -> dict[str, Any]:
+        """A row of zeros."""
         shape = [1 if size < 0 else size for size in declared["shape"]]
         return {**declared, "shape": shape, "data": [0] * math.prod(shape)}
 
