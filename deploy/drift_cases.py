@@ -167,6 +167,8 @@ def moved(slo: Slo) -> Iterable[Case]:
     other = classes.case("predicted classes").fires(
         classes.at, predicted.name, predicted.fired(slo, classes.labels, "0.42")
     )
+    firing = f'count(ALERTS{{alertname="{predicted.name}",alertstate="firing"}})'
+    other.silent(enough + 4, predicted).gives(enough + 6, firing, ("{}", 1))
     yield other.fires(classes.at, came_in.name)
     down = Stream(slo, INPUT, [18] * 5 + [2] * 5).series("b")
     both = Case("replicas add up, one moved up and one down", up.series() | down)

@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -75,7 +75,9 @@ def duration(of: float) -> str:
     return f"{of / UNITS[unit]:g}{unit}"
 
 
+@cache
 def rules(file: str) -> list[Rule]:
+    """The rules of a committed file, in their order."""
     (group,) = yaml.safe_load((PROMETHEUS / "rules" / file).read_text())["groups"]
     return list(group["rules"])
 

@@ -54,7 +54,7 @@ def test_an_objective_without_a_ticket_tier_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"objectives": {"availability": {"target": 100}, "latency": {"target": 95, "within": "1s"}}}, "target = 100"),
         (
