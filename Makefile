@@ -12,7 +12,12 @@ BUDGET ?= 10m
 PROMETHEUS ?= http://localhost:9090
 IMAGE ?= ekiben
 BOX ?= slim full
+-include deploy/images.env
 BASE_IMAGE ?= python:3.11-slim
+export PROMETHEUS_IMAGE ALERTMANAGER_IMAGE HAPROXY_IMAGE GRAFANA_IMAGE
+# The commit's time is the image's, so that the same commit gives the same image; BuildKit reads it.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || date +%s)
+REVISION ?= $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock \
@@ -25,7 +30,7 @@ SLIM_FORMS := optimized,onnx,int8
 # Where an image build gets the CPU build of torch: an index, a page of links, or else PyTorch's own by its name.
 TORCH_FROM := $(firstword $(TORCH_INDEX:%=UV_EXTRA_INDEX_URL=%) $(patsubst %,UV_FIND_LINKS=%,$(filter http%,$(UV_FIND_LINKS))) \
               UV_TORCH_BACKEND=cpu)
-BUILD_ARGS := BASE_IMAGE=$(BASE_IMAGE) $(TORCH_FROM)
+BUILD_ARGS := BASE_IMAGE=$(BASE_IMAGE) $(TORCH_FROM) SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) REVISION=$(REVISION)
 COMPOSE := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/compose.yaml
 FLEET := $(wildcard deploy/prometheus/prometheus.yml deploy/prometheus/targets/*.yml deploy/prometheus/rules/*.yml deploy/alertmanager/*) \
          $(or $(TELEGRAM_TOKEN_FILE),deploy/compose/telegram_token.example)
@@ -101,7 +106,7 @@ image-slim image-full: image-%: models
 	tag=$$($(if $(filter slim,$*),EKIBEN_FORMS=$(SLIM_FORMS)) $(BIN)/bentoml build --output tag \
 	    --bentofile bentofile$(if $(filter slim,$*),.slim).yaml | sed -n 's/^__tag__://p') && test -n "$$tag" && \
 	cd / && $(if $(BENTOML_HOME),BENTOML_HOME='$(abspath $(BENTOML_HOME))') '$(CURDIR)/$(BIN)/bentoml' containerize $$tag \
-	    --image-tag $(IMAGE):$* $(BUILD_ARGS:%=--opt build-arg=%)
+	    --image-tag $(IMAGE):$* $(BUILD_ARGS:%=--opt build-arg=%) --opt build-arg=VERSION=$${tag#*:}
 
 image-in-docker: # trains, converts and packs in Docker: slow, and needs neither Python nor .venv
 	rm -rf build/bento-slim

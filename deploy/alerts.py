@@ -24,11 +24,12 @@ class Alert:
     expr: str
     summary: str
     description: str  # the value in words
-    hold: str = ""  # how long the expression must stand
+    pending: str = ""  # how long the expression must stand
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def rule(self, slo: Slo) -> dict[str, Any]:
-        held = {"for": slo.span(self.hold)} if self.hold else {}
+        """The rule as Prometheus reads it."""
+        held = {"for": slo.span(self.pending)} if self.pending else {}
         annotations = {"summary": self.summary, "description": self.description, "runbook_url": self.runbook(slo)}
         labels = {"severity": self.severity, **self.labels}
         return {"alert": self.name, "expr": self.expr, **held, "labels": labels, "annotations": annotations}
@@ -56,10 +57,12 @@ class Alert:
 
 
 def recording(record: str, expr: str, **labels: str) -> dict[str, Any]:
+    """A recording rule."""
     return {"record": record, "expr": expr} | ({"labels": labels} if labels else {})
 
 
 def group(name: str, rules: Iterable[dict[str, Any]], interval: str = "") -> dict[str, Any]:
+    """A group of rules; `interval` says how often they are evaluated, empty is Prometheus' own."""
     return {"name": name} | ({"interval": interval} if interval else {}) | {"rules": list(rules)}
 
 
@@ -67,6 +70,7 @@ class _Dumper(yaml.SafeDumper):
     """Several lines as a block, so that a query reads as it was written."""
 
     def ignore_aliases(self, data: Any) -> bool:
+        """No anchors: every value is written where it stands."""
         return True
 
 

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 from deploy.objectives import HERE, Objective, SloError
 
-METRICS = HERE.parent / "serving" / "metrics.py"
+METRICS = HERE.parent / "serving" / "telemetry" / "metrics.py"
 REQUEST, QUEUE = "ekiben_request_seconds", "ekiben_queue_seconds"
 
 
@@ -45,10 +45,10 @@ def of_service(histogram: str, url: str) -> tuple[float, ...]:
     """The boundaries that a running service exports at its /metrics."""
     with urlopen(url, timeout=10) as answer:  # noqa: S310 - the operator's own address
         text = answer.read().decode()
-    found = re.findall(rf'^{histogram}_bucket{{[^}}]*le="([^"]+)"', text, re.MULTILINE)
-    if not found:
+    exported = re.findall(rf'^{histogram}_bucket{{[^}}]*le="([^"]+)"', text, re.MULTILINE)
+    if not exported:
         raise SloError(f"{url} exports no {histogram}_bucket")
-    return tuple(sorted({float(le) for le in found} - {float("inf")}))
+    return tuple(sorted({float(le) for le in exported} - {float("inf")}))
 
 
 def check(objectives: Iterable[Objective], boundaries: tuple[float, ...]) -> None:

@@ -23,17 +23,19 @@ INTERVAL = "30s"
 
 
 def rate(slo: Slo, series: str, objective: Objective | None = None, **labels: str) -> str:
-    """`rate(series{labels}[5m])`; of the objective's model, if it is one model's."""
-    labels = ({"model": objective.model} if objective and objective.model else {}) | labels
+    """`rate(series{labels}[5m])` of the service's job; of the objective's model, if it is one model's."""
+    labels = {"job": slo.job} | ({"model": objective.model} if objective and objective.model else {}) | labels
     matchers = ",".join(f'{name}{"=~" if "|" in value else "="}"{value}"' for name, value in labels.items())
-    return f"rate({series}{f'{{{matchers}}}' if matchers else ''}[{slo.span('5m')}])"
+    return f"rate({series}{{{matchers}}}[{slo.span('5m')}])"
 
 
 def answered(slo: Slo, objective: Objective | None = None) -> str:
+    """Requests answered per second."""
     return rate(slo, "ekiben_request_seconds_count", objective)
 
 
 def failed(slo: Slo, objective: Objective | None = None) -> str:
+    """Requests per second that failed for a reason of ours."""
     return rate(slo, "ekiben_failures_total", objective, reason=FAILURES)
 
 
@@ -83,6 +85,7 @@ def counts(slo: Slo) -> Iterable[dict[str, Any]]:
 
 
 def remaining(slo: Slo) -> dict[str, Any]:
+    """The share of the budget that is left; below 0 it is overspent."""
     spent = f'ekiben:slo_error:ratio{{window="{slo.window}"}} / ignoring (window) ekiben:slo_budget:ratio'
     return recording("ekiben:slo_budget_remaining:ratio", f"1 - {spent}")
 
@@ -127,6 +130,7 @@ def condition(slo: Slo, objective: Objective, tier: Tier) -> str:
 
 
 def duration(hours: float) -> str:
+    """Hours in words: `36 hours`, `5 days`."""
     return f"{hours:.0f} hours" if hours < 72 else f"{hours / 24:.0f} days"
 
 

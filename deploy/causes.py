@@ -15,37 +15,42 @@ SHED = 0.01  # of a form's requests
 
 
 def rules(slo: Slo) -> dict[str, Any]:
+    """The one group of alerts on causes."""
     return group("causes", [alert.rule(slo) for alert in alerts(slo)])
 
 
 def alerts(slo: Slo) -> list[Alert]:
+    """All alerts on causes; CapacityNear where a capacity is known."""
     every = [service_down(slo), replica_down(slo), worker_lost(slo), form_refused(slo), shedding(slo), queue(slo)]
     return [*every, capacity(slo)] if slo.capacity else every
 
 
 def service_down(slo: Slo) -> Alert:
+    """Nobody answers Prometheus, or it knows nobody."""
     return Alert(
         name="ServiceDown",
         severity="page",
-        expr=f'absent(up{{job="{slo.service}"}} == 1)',
+        expr=f'absent(up{{job="{slo.job}"}} == 1)',
         summary=f"{slo.service} is down",
         description="No replica has answered for a minute, or none is known.",
-        hold="1m",
+        pending="1m",
     )
 
 
 def replica_down(slo: Slo) -> Alert:
+    """One does not answer."""
     return Alert(
         name="ReplicaDown",
         severity="ticket",
-        expr=f'up{{job="{slo.service}"}} == 0',
+        expr=f'up{{job="{slo.job}"}} == 0',
         summary=f"{slo.service}: replica {{{{ $labels.instance }}}} is down",
         description="It has not answered for 5 minutes; others do.",
-        hold="5m",
+        pending="5m",
     )
 
 
 def worker_lost(slo: Slo) -> Alert:
+    """Fewer workers give signs of life than there should be."""
     alive = f"count by (job, instance) (increase(ekiben_worker_heartbeats_total[{slo.span('5m')}]) > 0)"
     return Alert(
         name="WorkerLost",
@@ -54,11 +59,12 @@ def worker_lost(slo: Slo) -> Alert:
         expr=f"ekiben_workers\n  - on (job, instance) ({alive} or on (job, instance) 0 * ekiben_workers)\n> 0",
         summary=f"{slo.service}: {{{{ $labels.instance }}}} has lost a worker",
         description="Workers without a sign of life for 5 minutes: {{ $value }}.",
-        hold="1m",
+        pending="1m",
     )
 
 
 def form_refused(slo: Slo) -> Alert:
+    """A form is in the store and not served."""
     return Alert(
         name="FormRefused",
         severity="ticket",
@@ -69,6 +75,7 @@ def form_refused(slo: Slo) -> Alert:
 
 
 def shedding(slo: Slo) -> Alert:
+    """A form's queue is full so often that it matters."""
     shed = rate(slo, "ekiben_failures_total", reason="shed")
     return Alert(
         name="Shedding",
@@ -76,7 +83,7 @@ def shedding(slo: Slo) -> Alert:
         expr=f"sum by ({FORM}) ({shed})\n  / sum by ({FORM}) ({answered(slo)} or {failed(slo)})\n> {SHED:g}",
         summary=f"{slo.service} {{{{ $labels.model }}}}: {{{{ $labels.form }}}} sheds load",
         description=f"{PERCENT} of its requests find the queue full and are turned away.",
-        hold="5m",
+        pending="5m",
     )
 
 
@@ -93,11 +100,12 @@ def queue(slo: Slo) -> Alert:
         expr=f"1 - sum by ({FORM}) ({soon})\n  / (sum by ({FORM}) ({all_}) > 0)\n> {latency.budget:g}",
         summary=f"{slo.service} {{{{ $labels.model }}}}: requests queue for {{{{ $labels.form }}}}",
         description=f"{PERCENT} of its requests wait longer than {wait:g} s before their batch starts.",
-        hold="5m",
+        pending="5m",
     )
 
 
 def capacity(slo: Slo) -> Alert:
+    """There is nearly as much traffic as the load test found to be possible."""
     return Alert(
         name="CapacityNear",
         severity="ticket",
@@ -106,6 +114,6 @@ def capacity(slo: Slo) -> Alert:
         description=(
             f'{{{{ $value | printf "%.0f" }}}} requests/s of the {slo.capacity:g} that the load test found it can take.'
         ),
-        hold="5m",
+        pending="5m",
         labels={"slo": "", "sli": ""},
     )

@@ -14,7 +14,9 @@ HERE = Path(__file__).parent
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # A tier that needs a larger share of errors is lowered to this one: few outages fail every single request.
 CEILING = 0.8
-KEYS = {"service", "window", "runbook", "objectives", "models", "capacity", "drift"}
+KEYS = {"service", "job", "window", "runbook", "objectives", "models", "capacity", "drift"}
+OPTIONAL = {"job", "runbook", "models", "capacity"}
+RUNBOOK = "deploy/runbook.md"
 
 
 class SloError(ValueError):
@@ -52,19 +54,24 @@ class Objective:
 
     @property
     def name(self) -> str:
+        """What the objective is called in labels."""
         return f"{self.model}-{self.sli}" if self.model else self.sli
 
     @property
     def budget(self) -> float:
+        """The share of requests that may be bad."""
         return round(1 - self.target, 10)
 
     @property
     def labels(self) -> dict[str, str]:
+        """Of all that is recorded of the objective."""
         return {"slo": self.name, "sli": self.sli} | ({"model": self.model} if self.model else {})
 
 
 @dataclass(frozen=True)
 class Drift:
+    """When a quantity has drifted: above this PSI, once so many rows came within the window."""
+
     psi: float
     samples: int
     window: str
@@ -75,8 +82,9 @@ class Slo:
     """The whole of slo.yaml. `scale` divides every duration of the rules, so that a test sees an hour in seconds."""
 
     service: str
+    job: str  # of the scrape whose requests count
     window: str
-    runbook: str
+    runbook: str  # an address, or the path of the file
     objectives: tuple[Objective, ...]
     capacity: float | None
     drift: Drift
@@ -89,6 +97,7 @@ class Slo:
         return duration if self.scale == 1 else f"{round(seconds(duration) * 1000 / self.scale)}ms"
 
     def service_wide(self, sli: str) -> Objective:
+        """The service's own objective of this kind."""
         return next(o for o in self.objectives if o.sli == sli and not o.model)
 
 
@@ -96,22 +105,23 @@ def read(file: Path = HERE / "slo.yaml", scale: float = 1.0) -> Slo:
     """slo.yaml, checked, with the tiers of windows.yaml fitted to each objective."""
     written = yaml.safe_load(file.read_text())
     only(written, KEYS, "slo.yaml")
-    if missing := KEYS - {"models", "capacity"} - set(written):
+    if missing := KEYS - OPTIONAL - set(written):
         raise SloError(f"slo.yaml: {', '.join(sorted(missing))} is missing")
-    told = yaml.safe_load((HERE / "windows.yaml").read_text())
-    window, tiers = written["window"], told["tiers"]
+    policy = yaml.safe_load((HERE / "windows.yaml").read_text())
+    window, tiers = written["window"], policy["tiers"]
     wide = tuple(objectives(written["objectives"], ""))
     if missing := {"availability", "latency"} - {o.sli for o in wide}:
         raise SloError(f"objectives: {', '.join(sorted(missing))} is missing; the service promises both")
     single = (o for model, of_model in (written.get("models") or {}).items() for o in objectives(of_model, model))
     return Slo(
         service=written["service"],
+        job=written.get("job") or written["service"],
         window=window,
-        runbook=written["runbook"],
+        runbook=written.get("runbook") or RUNBOOK,
         objectives=tuple(replace(o, tiers=tiers_of(o, tiers, window)) for o in (*wide, *single)),
         capacity=None if written.get("capacity") is None else positive("capacity", written["capacity"]),
         drift=drift(written["drift"]),
-        failures=told["failures"],
+        failures=policy["failures"],
         windows=tuple(sorted({window, *(t[key] for t in tiers for key in ("long", "short"))}, key=seconds)),
         scale=scale,
     )
@@ -158,6 +168,7 @@ def tiers_of(objective: Objective, written: Iterable[Mapping[str, Any]], window:
 
 
 def drift(written: Mapping[str, Any]) -> Drift:
+    """The part of slo.yaml about drift, checked."""
     only(written, {"psi", "samples", "window"}, "drift")
     psi, samples = (positive(f"drift.{key}", written.get(key)) for key in ("psi", "samples"))
     seconds(written.get("window", "none"))
@@ -165,6 +176,7 @@ def drift(written: Mapping[str, Any]) -> Drift:
 
 
 def positive(key: str, value: Any) -> float:
+    """The value, if it is a number above 0. SloError"""
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         raise SloError(f"{key} = {value!r} must be a number above 0")
     return value

@@ -39,12 +39,12 @@ def _asked(image: str, program: str, *arguments: str) -> Named:
 
 def bill(image: str, distributions: Named, packages: Named) -> Bom:
     """The bill of an image with these."""
-    made = Bom()
-    made.metadata.component = box = Component(name=image, type=ComponentType.CONTAINER, bom_ref=image)
-    made.components.update(_components("pypi", None, distributions))
-    made.components.update(_components("deb", "debian", packages))
-    made.register_dependency(box, made.components)
-    return made
+    bom = Bom()
+    bom.metadata.component = box = Component(name=image, type=ComponentType.CONTAINER, bom_ref=image)
+    bom.components.update(_components("pypi", None, distributions))
+    bom.components.update(_components("deb", "debian", packages))
+    bom.register_dependency(box, bom.components)
+    return bom
 
 
 def _components(kind: str, namespace: str | None, named: Named) -> Iterable[Component]:
@@ -54,20 +54,23 @@ def _components(kind: str, namespace: str | None, named: Named) -> Iterable[Comp
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Writes the bill, or prints it."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.sbom", description=(__doc__ or "").split("\n")[0], epilog="Needs a container engine."
     )
     parser.add_argument("image", help="such as ekiben:slim")
     parser.add_argument("--out", type=Path, help="file to write (standard output)")
-    asked = parser.parse_args(arguments)
-    distributions, packages = contents(asked.image)
-    text = JsonV1Dot6(bill(asked.image, distributions, packages)).output_as_string(indent=2)
-    if asked.out is None:
+    options = parser.parse_args(arguments)
+    distributions, packages = contents(options.image)
+    text = JsonV1Dot6(bill(options.image, distributions, packages)).output_as_string(indent=2)
+    if options.out is None:
         print(text)
     else:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(text + "\n")
-    print(f"{asked.image}: {len(distributions)} Python distributions, {len(packages)} Debian packages", file=sys.stderr)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
+    print(
+        f"{options.image}: {len(distributions)} Python distributions, {len(packages)} Debian packages", file=sys.stderr
+    )
 
 
 if __name__ == "__main__":

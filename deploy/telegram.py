@@ -15,7 +15,9 @@ TEMPLATE = """\
 {{ if eq .Status "firing" }}{{ .Annotations.description }}
 since {{ .StartsAt.UTC.Format "2006-01-02 15:04:05" }} UTC · {{ else }}\
 after {{ (.EndsAt.Sub .StartsAt).Round 1000000000 }} · {{ end }}\
-<a href="{{ .Annotations.runbook_url }}">{{ .Labels.alertname }}</a>
+{{ if match "^https?://" .Annotations.runbook_url }}\
+<a href="{{ .Annotations.runbook_url }}">{{ .Labels.alertname }}</a>\
+{{ else }}{{ .Labels.alertname }}: {{ .Annotations.runbook_url }}{{ end }}
 {{ end }}
 {{ define "ekiben.telegram" }}SERVICE: {{ .Alerts.Firing | len }} firing, {{ .Alerts.Resolved | len }} resolved
 {{ range $i, $alert := .Alerts }}{{ if lt $i SHOWN }}{{ template "ekiben.alert" $alert }}{{ end }}{{ end }}
@@ -25,4 +27,5 @@ after {{ (.EndsAt.Sub .StartsAt).Round 1000000000 }} · {{ end }}\
 
 
 def template(slo: Slo) -> str:
+    """The template of slo.yaml's service."""
     return TEMPLATE.replace("HEADER", HEADER).replace("SERVICE", slo.service).replace("SHOWN", str(SHOWN))

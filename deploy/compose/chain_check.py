@@ -36,11 +36,14 @@ def upload(stage: str, path: str, file: bytes, **headers: str) -> tuple[int, Any
 
 
 class ChainCheck(unittest.TestCase):
+    """A chain that is up, with all its replicas."""
+
     model: str
     file: bytes
 
     @classmethod
     def setUpClass(cls) -> None:
+        """The model of the chain, and a file that it takes."""
         cls.model = ask("postprocess", "/health")[1]["model"]
         payload = ask("model", f"/{cls.model}/random")[1]["payload"]
         cls.file = base64.b64decode(next(iter(payload.values())).partition("base64,")[2])
@@ -49,8 +52,8 @@ class ChainCheck(unittest.TestCase):
         for stage in STAGES:
             status, health, _ = ask(stage, "/health")
             self.assertEqual((status, health["status"]), (200, "ok"), stage)
-        asked = ask("preprocess", "/health")[1]["asks"]["model"]
-        self.assertEqual(list(asked.values()), ["up"] * REPLICAS)
+        replicas = ask("preprocess", "/health")[1]["asks"]["model"]
+        self.assertEqual(list(replicas.values()), ["up"] * REPLICAS)
 
     def test_the_answer_is_the_services_own_and_says_which_replica_computed_it(self) -> None:
         (route,) = (route["route"] for route in ask("model", "/schema.json")[1]["routes"])

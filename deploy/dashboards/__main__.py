@@ -27,62 +27,63 @@ PAGES = {"overview": overview, "model": model, "drift": drift, "resources": reso
 
 def dashboards(slo: Slo) -> dict[str, dict[str, Any]]:
     """Name → Grafana's JSON, in the order of the links."""
-    made = {}
+    boards = {}
     for name, page in PAGES.items():
-        made[name] = json.loads(json.dumps(page.dashboard(slo).build(), cls=JSONEncoder))
-        for number, panel in enumerate(made[name]["panels"], 1):
+        boards[name] = json.loads(json.dumps(page.dashboard(slo).build(), cls=JSONEncoder))
+        for number, panel in enumerate(boards[name]["panels"], 1):
             panel["id"] = number
-    return made
+    return boards
 
 
-def files(made: dict[str, dict[str, Any]]) -> dict[str, str]:
+def files(boards: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Path below deploy/ → what belongs there."""
-    texts = {f"grafana/dashboards/{name}.json": json.dumps(d, indent=1) + "\n" for name, d in made.items()}
-    return texts | {handbook.PATH: handbook.page(made, exported.recorded())}
+    texts = {f"grafana/dashboards/{name}.json": json.dumps(d, indent=1) + "\n" for name, d in boards.items()}
+    return texts | {handbook.PATH: handbook.page(boards, exported.recorded())}
 
 
 def stale(texts: dict[str, str], root: Path = HERE) -> list[str]:
     """A line for each file that is not as it should be, or should not be."""
-    there = {f"grafana/dashboards/{file.name}" for file in (root / "grafana/dashboards").glob("*.json")}
+    current = {f"grafana/dashboards/{file.name}" for file in (root / "grafana/dashboards").glob("*.json")}
     wrong = [p for p, text in texts.items() if not (root / p).exists() or (root / p).read_text() != text]
     return [f"deploy/{path} is stale" for path in wrong] + [
-        f"deploy/{path} is generated from nothing: remove it" for path in sorted(there - set(texts))
+        f"deploy/{path} is generated from nothing: remove it" for path in sorted(current - set(texts))
     ]
 
 
-def unknown(made: dict[str, dict[str, Any]]) -> list[str]:
+def unknown(boards: dict[str, dict[str, Any]]) -> list[str]:
     """A line for each query that Prometheus cannot answer."""
     known = exported.series(exported.recorded()) | exported.rules() | exported.PROMETHEUS
     return [
         f"{dashboard['title']} · {panel['title']}: {', '.join(sorted(strangers))} is neither exported nor recorded"
-        for dashboard in made.values()
+        for dashboard in boards.values()
         for panel in panels(dashboard)
         for target in panel["targets"]
-        if (strangers := exported.asked(target["expr"]) - known)
+        if (strangers := exported.metric_names(target["expr"]) - known)
     ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = options().parse_args(arguments)
-    if bool(asked.render) != bool(asked.prometheus):
-        options().error("--render DIR and --prometheus URL belong together")
+    """0; 1 for what --check finds, or a query that nobody can answer; 2 if something cannot be read."""
+    options = argument_parser().parse_args(arguments)
+    if bool(options.render) != bool(options.prometheus):
+        argument_parser().error("--render DIR and --prometheus URL belong together")
     try:
-        if asked.metrics:
-            found = {family for url in asked.metrics for family in exported.of_service(url)}
-            exported.RECORDING.write_text(exported.recording(sorted(found)))
-        made = dashboards(read())
-        if asked.render:
+        if options.metrics:
+            families = {family for url in options.metrics for family in exported.of_service(url)}
+            exported.RECORDING.write_text(exported.recording(sorted(families)))
+        boards = dashboards(read())
+        if options.render:
             from deploy.dashboards.render import draw
 
-            return draw(made, Prometheus(asked.prometheus.rstrip("/")), asked.render)
+            return draw(boards, Prometheus(options.prometheus.rstrip("/")), options.render)
     except (SloError, URLError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    if wrong := unknown(made):
+    if wrong := unknown(boards):
         print("\n".join(wrong), file=sys.stderr)
         return 1
-    texts = files(made)
-    if not asked.check:
+    texts = files(boards)
+    if not options.check:
         write(texts)
         return 0
     wrong = stale(texts)
@@ -90,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def options() -> argparse.ArgumentParser:
+def argument_parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.dashboards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

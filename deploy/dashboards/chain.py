@@ -18,12 +18,14 @@ WHO = f"max by (instance, stage) (clamp(ekiben_chain_seconds_count{{{OF}}}, 1, 1
 
 
 def dashboard(slo: Slo) -> Dashboard:
+    """The dashboard of the three services."""
     rows = {"Now": now(), "Requests": requests(), "Replicas": replicas()}
     answers = "Do all stages answer, in how many replicas, which of them takes the time, do retries hide a bad replica?"
     return page("chain", "chain", answers, rows, (STAGE,), slo.runbook)
 
 
 def now() -> list[Any]:
+    """What they do at this moment."""
     return [
         tile(
             "Replicas up",
@@ -51,6 +53,7 @@ def now() -> list[Any]:
 
 
 def requests() -> list[Any]:
+    """What came through them, and how fast."""
     return [
         lines(
             "Requests by stage",
@@ -90,6 +93,7 @@ def requests() -> list[Any]:
 
 
 def replicas() -> list[Any]:
+    """Which of them are there."""
     cpu = "sum by (instance) (rate(process_cpu_seconds_total[$__rate_interval]))"
     memory = "sum by (instance) (process_resident_memory_bytes)"
     return [

@@ -20,11 +20,12 @@ from deploy.dashboards.units import shown
 COLORS = {"green": "#3a8a3f", "orange": "#d9822b", "red": "#c4162a", "transparent": "none"}
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 LEGEND_ROWS = 4
-Found = list[tuple[Mapping[str, Any], list[Series]]]  # a panel's targets, and what each returned
+Results = list[tuple[Mapping[str, Any], list[Series]]]  # a panel's targets, and what each returned
 
 
-def tile(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
-    value = found[0][1][0][1][-1][1]
+def tile(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
+    """One number."""
+    value = results[0][1][0][1][-1][1]
     steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
     color = [step["color"] for step in steps if step["value"] is None or value >= step["value"]][-1]
     text = shown(value, panel["fieldConfig"]["defaults"].get("unit", ""))
@@ -32,9 +33,10 @@ def tile(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
     axes.axis("off")
 
 
-def lines(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
+def lines(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
+    """Series over time."""
     defaults = panel["fieldConfig"]["defaults"]
-    named = [pair for t, series in found for pair in sorted((legend(t, labels), points) for labels, points in series)]
+    named = [pair for t, series in results for pair in sorted((legend(t, labels), points) for labels, points in series)]
     if defaults["custom"]["stacking"]["mode"] == "normal":
         stack(axes, named)
     else:
@@ -55,15 +57,16 @@ def lines(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
 
 
 def stack(axes: Axes, named: list[tuple[str, list[tuple[float, float]]]]) -> None:
+    """Areas on top of one another."""
     times = sorted({t for _, points in named for t, _ in points})
     rows = [[dict(points).get(t, 0.0) for t in times] for _, points in named]
     colors = (PALETTE * len(named))[: len(named)]
     axes.stackplot(moments(times), np.nan_to_num(rows), labels=[name for name, _ in named], colors=colors, alpha=0.75)
 
 
-def heat(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
+def heat(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
     """Cumulative buckets become counts between two boundaries; those outside of all that was seen are not drawn."""
-    rows = sorted((float(labels["le"]), dict(points)) for labels, points in found[0][1])
+    rows = sorted((float(labels["le"]), dict(points)) for labels, points in results[0][1])
     times = sorted({t for _, points in rows for t in points})
     counts = np.diff([[points.get(t, 0.0) for t in times] for _, points in rows], axis=0, prepend=0).clip(0)
     seen = np.flatnonzero(counts.sum(1))
@@ -79,12 +82,13 @@ def heat(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
     axes.grid(False)
 
 
-def table(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
+def table(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
+    """A row per set of labels."""
     options = panel["transformations"][-1]["options"]
     columns = sorted(options["indexByName"], key=options["indexByName"].get)
     units = {o["matcher"]["options"]: o["properties"][0]["value"] for o in panel["fieldConfig"]["overrides"]}
     rows: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
-    for place, (_, series) in enumerate(found):
+    for place, (_, series) in enumerate(results):
         for labels, points in series:
             key = tuple(sorted((k, v) for k, v in labels.items() if k in ("model", "form", "version", "quantity")))
             row = rows.setdefault(key, {})
@@ -101,14 +105,15 @@ def table(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
         cell.set_text_props(weight="bold" if line == 0 else "normal")
 
 
-def bars(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
+def bars(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
+    """Groups of bars."""
     by = panel["options"]["xField"]
     names = panel["transformations"][-1]["options"]["renameByName"]
-    groups = sorted({labels[by] for _, series in found for labels, _ in series})
-    wide = 0.7 / len(found)
-    for place, (_, series) in enumerate(found):
+    groups = sorted({labels[by] for _, series in results for labels, _ in series})
+    wide = 0.7 / len(results)
+    for place, (_, series) in enumerate(results):
         values = {labels[by]: points[-1][1] for labels, points in series}
-        at = np.arange(len(groups)) + (place - (len(found) - 1) / 2) * wide
+        at = np.arange(len(groups)) + (place - (len(results) - 1) / 2) * wide
         heights = [values.get(group, 0.0) for group in groups]
         axes.bar(at, heights, wide, label=names[f"Value #{chr(65 + place)}"], color=PALETTE[place])
     axes.set_xticks(np.arange(len(groups)), groups)
@@ -117,6 +122,7 @@ def bars(axes: Axes, panel: Mapping[str, Any], found: Found) -> None:
 
 
 def over_time(axes: Axes, unit: str) -> None:
+    """The axis of time."""
     locator = AutoDateLocator(maxticks=10)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
@@ -124,6 +130,7 @@ def over_time(axes: Axes, unit: str) -> None:
 
 
 def scaled(axes: Axes, unit: str) -> None:
+    """The axis of values, in the panel's unit."""
     if unit == "bytes":
         axes.yaxis.set_major_locator(MultipleLocator(2.0 ** round(log2(max(axes.get_ylim()[1] / 5, 1)))))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, unit)))
@@ -138,9 +145,9 @@ def listed(axes: Axes, panel: Mapping[str, Any]) -> None:
     handles, names = axes.get_legend_handles_labels()
     inches = panel["gridPos"]["w"] * 0.62
     columns = max(1, min(len(names), int(inches / (0.4 + 0.06 * max(map(len, names))))))
-    room = columns * LEGEND_ROWS
-    if len(names) > room:
-        names = [*names[: room - 1], f"… {len(names) - room + 1} more"]
+    space = columns * LEGEND_ROWS
+    if len(names) > space:
+        names = [*names[: space - 1], f"… {len(names) - space + 1} more"]
     axes.legend(
         handles[: len(names)],
         names,
@@ -155,6 +162,7 @@ def listed(axes: Axes, panel: Mapping[str, Any]) -> None:
 
 
 def legend(target: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """What a series is called."""
     return re.sub(r"{{(\w+)}}", lambda match: labels.get(match[1], ""), target["legendFormat"]) or "value"
 
 
@@ -163,7 +171,7 @@ def moments(times: Iterable[float]) -> np.ndarray:
     return np.array([datetime.fromtimestamp(t) for t in times], "datetime64[ms]")
 
 
-KINDS: dict[str, Callable[[Axes, Mapping[str, Any], Found], None]] = {
+KINDS: dict[str, Callable[[Axes, Mapping[str, Any], Results], None]] = {
     "stat": tile,
     "timeseries": lines,
     "heatmap": heat,

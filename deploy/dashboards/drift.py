@@ -18,6 +18,7 @@ KEY = "model, version, quantity"
 
 
 def dashboard(slo: Slo) -> Dashboard:
+    """The dashboard of drift."""
     rows = {
         "Has anything moved": moved(slo),
         "Distances from training": distances(),
@@ -29,11 +30,12 @@ def dashboard(slo: Slo) -> Dashboard:
 
 
 def moved(slo: Slo) -> list[Any]:
+    """How many quantities have moved, and how many rows say so."""
     return [
         tile(
             "Quantities above the limit",
-            "Inputs and predictions whose PSI is above what the alert allows; the alert itself waits 5 minutes.",
-            f"count(ekiben:drift_psi{{{OF}}} > ekiben:drift_limit:psi) or vector(0)",
+            "Inputs and predictions that have moved far, and surely: what the alert tells after 5 minutes.",
+            f'count(ekiben:drift_alarm:bool{{{OF},by="effect"}} == 1) or vector(0)',
             "none",
             ((None, GREEN), (1.0, RED)),
             6,
@@ -42,7 +44,7 @@ def moved(slo: Slo) -> list[Any]:
         tile(
             "Largest PSI over its limit",
             "100 % is the limit. PSI is the population stability index: 0 is no difference; the limit is "
-            f"{slo.drift.psi:g}, or what chance alone may make of few rows.",
+            f"{slo.drift.psi:g}, or what chance alone may make of few rows or requests.",
             f"max(ekiben:drift_psi{{{OF}}} / ekiben:drift_limit:psi)",
             "percentunit",
             ((None, GREEN), (1.0, RED)),
@@ -68,6 +70,7 @@ def moved(slo: Slo) -> list[Any]:
 
 
 def distances() -> list[Any]:
+    """How far, how surely, and in which way."""
     return [
         lines(
             "PSI over its limit",
@@ -75,6 +78,16 @@ def distances() -> list[Any]:
             "100 % is the line. Inputs that move explain predictions that do.",
             [(f"ekiben:drift_psi{{{OF}}} / ekiben:drift_limit:psi", "{{quantity}}")],
             "percentunit",
+            8,
+            limit=1.0,
+        ),
+        lines(
+            "χ² over its quantile",
+            "Whether it has moved at all: chance passes 100 % once in 100,000 looks. With many rows small "
+            "shifts are beyond doubt, and no reason to get up: the alert asks for PSI, too.",
+            [(f"ekiben:drift_chi_square{{{OF}}} / ekiben:drift_chi_square:quantile", "{{quantity}}")],
+            "percentunit",
+            8,
             limit=1.0,
         ),
         lines(
@@ -83,11 +96,13 @@ def distances() -> list[Any]:
             "0.1 is a tenth of all rows on another side of some decile. Classes have no order, so no KS.",
             [(f"ekiben:drift_ks{{{OF}}}", "{{quantity}}")],
             "none",
+            8,
         ),
     ]
 
 
 def one() -> list[Any]:
+    """One quantity, bin by bin."""
     observed = f"ekiben:drift_observed:increase{{{ONE}}}"
     return [
         bars(
@@ -116,6 +131,7 @@ def one() -> list[Any]:
 
 
 def inputs() -> list[Any]:
+    """What comes in, and what is left out."""
     missing = total("ekiben_drift_observed_total", f'{OF},quantity=~"input:.*",bin="missing"', KEY)
     rows = total("ekiben_drift_observed_total", f'{OF},quantity=~"input:.*"', KEY)
     usual = f'max by ({KEY}) (ekiben_drift_reference_ratio{{{OF},quantity=~"input:.*",bin="missing"}})'

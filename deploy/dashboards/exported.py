@@ -38,17 +38,19 @@ def families(text: str) -> list[Family]:
     return sorted((name, kind, texts.get(name, "")) for name, kind in types if not name.startswith("bentoml_"))
 
 
-def recording(found: Iterable[Family]) -> str:
-    return "".join(f"# HELP {name} {text}\n# TYPE {name} {kind}\n" for name, kind, text in found)
+def recording(exposed: Iterable[Family]) -> str:
+    """Families as the recording holds them."""
+    return "".join(f"# HELP {name} {text}\n# TYPE {name} {kind}\n" for name, kind, text in exposed)
 
 
 def recorded() -> list[Family]:
+    """The families of the recording."""
     return families(RECORDING.read_text())
 
 
-def series(found: Iterable[Family]) -> set[str]:
+def series(exposed: Iterable[Family]) -> set[str]:
     """The names of the samples that the families have."""
-    return {name + suffix for name, kind, _ in found for suffix in SUFFIXES.get(kind, ("",))}
+    return {name + suffix for name, kind, _ in exposed for suffix in SUFFIXES.get(kind, ("",))}
 
 
 def rules(folder: Path = RULES) -> set[str]:
@@ -57,7 +59,7 @@ def rules(folder: Path = RULES) -> set[str]:
     return {rule["record"] for file in files for group in file["groups"] for rule in group["rules"] if "record" in rule}
 
 
-def asked(expr: str) -> set[str]:
+def metric_names(expr: str) -> set[str]:
     """The metric names that a panel's PromQL reads. ValueError where it is no PromQL"""
     plain = re.sub(r"\$(\w+)", lambda match: WINDOWS.get(match[1], "any"), expr)
     names: set[str] = set()

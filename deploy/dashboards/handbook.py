@@ -23,15 +23,17 @@ def page(dashboards: Mapping[str, dict[str, Any]], families: Iterable[Family]) -
 
 
 def between(text: str, marker: str, content: str) -> str:
-    found, count = re.subn(
+    """The text with other content between its markers. OSError if they are not there once"""
+    replaced, count = re.subn(
         rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", lambda m: f"{m[1]}{content}\n{m[2]}", text, flags=re.DOTALL
     )
     if count != 1:
         raise OSError(f"docs/monitoring.md must have one <!-- {marker} --> … <!-- /{marker} -->, not {count}")
-    return found
+    return replaced
 
 
 def metrics(families: Iterable[Family]) -> str:
+    """The table of what is exported."""
     lines = [f"| `{name}` | {kind} | {text} |" for name, kind, text in families]
     return "\n".join(["| metric | type | what |", "|---|---|---|", *lines])
 
@@ -40,8 +42,8 @@ def section(name: str, dashboard: Mapping[str, Any]) -> str:
     """A dashboard: its question, its picture, its panels."""
     title = dashboard["title"].rpartition(" · ")[2].capitalize()
     shown = "\n\n".join(f"![{title}](monitoring/{file}.png)" for file in SHOWN.get(name, (name,)))
-    chosen = ", ".join(f"`{variable['name']}`" for variable in variables(dashboard))
-    choice = f" It can be narrowed to a {chosen}." if chosen else ""
+    choices = ", ".join(f"`{variable['name']}`" for variable in variables(dashboard))
+    choice = f" It can be narrowed to a {choices}." if choices else ""
     rows = [f"| {panel['title']} | {panel['description']} |" for panel in panels(dashboard)]
     head = f"### {title}\n\n*{dashboard['description']}*{choice}\n\n{shown}"
     return "\n".join([head, "", "| panel | how to read it |", "|---|---|", *rows])

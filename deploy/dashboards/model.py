@@ -16,6 +16,7 @@ REGRESSOR, CLASSIFIER = "a regressor predicts no class", "a classifier predicts 
 
 
 def dashboard(slo: Slo) -> Dashboard:
+    """The dashboard of one model."""
     rows = {
         "Traffic": traffic(),
         "Latency": latency(slo),
@@ -29,6 +30,7 @@ def dashboard(slo: Slo) -> Dashboard:
 
 
 def traffic() -> list[Any]:
+    """What it is asked, and what fails."""
     return [
         lines(
             "Requests answered",
@@ -61,6 +63,7 @@ def traffic() -> list[Any]:
 
 
 def latency(slo: Slo) -> list[Any]:
+    """How long requests take."""
     objective = slo.service_wide("latency")
     return [
         heat(
@@ -86,6 +89,7 @@ def latency(slo: Slo) -> list[Any]:
 
 
 def stages() -> list[Any]:
+    """Where that time goes."""
     return [
         lines(
             "Mean time of each stage",
@@ -121,6 +125,7 @@ def stages() -> list[Any]:
 
 
 def batches() -> list[Any]:
+    """How many rows an engine call takes."""
     return [
         heat(
             "Batch sizes",
@@ -149,6 +154,7 @@ def batches() -> list[Any]:
 
 
 def classes() -> list[Any]:
+    """What it predicts, if that is a class."""
     share = (
         f"{total('ekiben_predictions_total', OF_A_MODEL, 'class')}"
         f" / scalar({total('ekiben_predictions_total', OF_A_MODEL)})"
@@ -184,6 +190,7 @@ def classes() -> list[Any]:
 
 
 def values() -> list[Any]:
+    """What it predicts, if that is a number."""
     return [
         heat(
             "Values predicted",

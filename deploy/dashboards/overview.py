@@ -19,6 +19,7 @@ FORM = "model, form, version"
 
 
 def dashboard(slo: Slo) -> Dashboard:
+    """The dashboard of the whole service."""
     rows = {
         "Objectives": [tile_ for objective in slo.objectives for tile_ in objective_tiles(slo, objective)],
         "What is wrong": health(slo),
@@ -31,6 +32,7 @@ def dashboard(slo: Slo) -> Dashboard:
 
 
 def objective_tiles(slo: Slo, objective: Objective) -> Iterable[Any]:
+    """Of one objective: its budget, its burn rate."""
     link = f"{slo.runbook}#{objective.sli}budgetburn"
     of = f'slo="{objective.name}"'
     promise = f"{objective.target * 100:g} % of requests " + (
@@ -59,12 +61,13 @@ def objective_tiles(slo: Slo, objective: Objective) -> Iterable[Any]:
 
 
 def health(slo: Slo) -> list[Any]:
+    """What fires, what is up, what is lost."""
     return [
         tile(
             "Alerts firing",
             "Alerts that Prometheus sends to Alertmanager at this moment; their names and texts are at Prometheus, "
             "under Alerts.",
-            'count(ALERTS{alertstate="firing"}) or vector(0)',
+            'count(ALERTS{alertstate="firing",alertname!="Watchdog"}) or vector(0)',
             "none",
             ANY,
             6,
@@ -73,7 +76,7 @@ def health(slo: Slo) -> list[Any]:
         tile(
             "Replicas up",
             "Replicas that answered Prometheus's last scrape.",
-            f'sum(up{{job="{slo.service}"}})',
+            f'sum(up{{job="{slo.job}"}})',
             "none",
             ((None, RED), (1.0, GREEN)),
             6,
@@ -117,6 +120,7 @@ def burns(slo: Slo, objective: Objective) -> Any:
 
 
 def left(slo: Slo) -> Any:
+    """Every budget over time."""
     return lines(
         "Budget left",
         f"What is left of each objective's error budget of {slo.window}. A cliff is an outage, a slope a slow leak; it "
@@ -129,6 +133,7 @@ def left(slo: Slo) -> Any:
 
 
 def traffic(slo: Slo) -> list[Any]:
+    """What all models answer together."""
     latency = slo.service_wide("latency")
     return [
         lines(
@@ -162,6 +167,7 @@ def traffic(slo: Slo) -> list[Any]:
 
 
 def models() -> Any:
+    """The forms that are served."""
     age = f"time() - max by ({FORM}) (ekiben_model_created_timestamp_seconds)"
     info = f"max by ({FORM}, framework, sha256) (ekiben_model_info)"
     failed = total("ekiben_failures_total", f'reason=~"{FAILURES}"', FORM)

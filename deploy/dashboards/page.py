@@ -30,6 +30,7 @@ class Choice:
     several: bool = True
 
     def variable(self) -> QueryVariable:
+        """The variable as Grafana has it."""
         query = (
             QueryVariable(self.name)
             .label(self.name.capitalize())
@@ -53,8 +54,8 @@ INSTANCE = Choice("instance", "ekiben_workers")
 def page(
     name: str, title: str, answers: str, rows: Mapping[str, Sequence[Any]], choices: Sequence[Choice], runbook: str
 ) -> Dashboard:
-    """The dashboard `ekiben-<name>`; `answers` are the questions that it answers."""
-    made = (
+    """The dashboard `ekiben-<name>`; `answers` are the questions that it answers. A runbook's path is no link."""
+    dashboard = (
         Dashboard(f"Ekiben · {title}")
         .uid(f"{TAG}-{name}")
         .description(answers)
@@ -64,12 +65,13 @@ def page(
         .time("now-1h", "now")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .link(DashboardLink("Ekiben").type(DashboardLinkType.DASHBOARDS).tags([TAG]).keep_time(True).include_vars(True))
-        .link(DashboardLink("Runbook").type(DashboardLinkType.LINK).url(runbook).target_blank(True))
     )
+    if "://" in runbook:
+        dashboard.link(DashboardLink("Runbook").type(DashboardLinkType.LINK).url(runbook).target_blank(True))
     for choice in choices:
-        made.with_variable(choice.variable())
+        dashboard.with_variable(choice.variable())
     for heading, panels in rows.items():
-        made.with_row(Row(heading))
+        dashboard.with_row(Row(heading))
         for panel in panels:
-            made.with_panel(panel.datasource(SOURCE))
-    return made
+            dashboard.with_panel(panel.datasource(SOURCE))
+    return dashboard

@@ -27,7 +27,7 @@ Queries = Sequence[tuple[str, str]]  # PromQL, and the legend of its series
 def tile(
     title: str, description: str, expr: str, unit: str, steps: Steps = ((None, GREEN),), width: int = 4, link: str = ""
 ) -> Any:
-    """One number, now, in the colour of what it means; `link` is the runbook's section."""
+    """One number, now, in the colour of what it means; `link` is the runbook's section, if it has an address."""
     panel = (
         stat.Panel()
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
@@ -35,7 +35,7 @@ def tile(
         .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .thresholds(thresholds(steps))
     )
-    if link:
+    if "://" in link:
         panel.links([DashboardLink("Runbook").type(DashboardLinkType.LINK).url(link).target_blank(True)])
     return finished(panel, title, description, [target(expr, "", "A")], unit, width, 4)
 
@@ -132,22 +132,27 @@ def finished(panel: Any, title: str, description: str, queries: list[Any], unit:
 
 
 def targets(queries: Queries) -> list[Any]:
+    """Queries over time, lettered."""
     return [target(expr, legend, letter(i)) for i, (expr, legend) in enumerate(queries)]
 
 
 def target(expr: str, legend: str, ref: str) -> prometheus.Dataquery:
+    """One query over time."""
     return prometheus.Dataquery().expr(expr).legend_format(legend).ref_id(ref).range()
 
 
 def instant(expr: str, place: int) -> prometheus.Dataquery:
+    """One query of this moment, as a table."""
     return prometheus.Dataquery().expr(expr).ref_id(letter(place)).instant().format(PromQueryFormat.TABLE)
 
 
 def letter(place: int) -> str:
+    """0 is A."""
     return chr(ord("A") + place)
 
 
 def thresholds(steps: Steps) -> ThresholdsConfig:
+    """Where a value takes another colour."""
     return (
         ThresholdsConfig()
         .mode(ThresholdsMode.ABSOLUTE)

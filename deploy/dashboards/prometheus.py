@@ -42,6 +42,7 @@ class Prometheus:
 
     @property
     def step(self) -> float:
+        """Seconds between two values."""
         return max((self.end - self.begin) / self.points, self._scrape)
 
     def ask(self, target: Mapping[str, Any], values: Values) -> list[Series]:
@@ -49,10 +50,11 @@ class Prometheus:
         expr = self.filled(target["expr"], values)
         if target.get("instant"):
             return self.now(expr)
-        found = self._get("query_range", query=expr, start=self.begin, end=self.end, step=self.step)["result"]
-        return [(row["metric"], [(float(t), float(v)) for t, v in row["values"]]) for row in found]
+        result = self._get("query_range", query=expr, start=self.begin, end=self.end, step=self.step)["result"]
+        return [(row["metric"], [(float(t), float(v)) for t, v in row["values"]]) for row in result]
 
     def now(self, expr: str) -> list[Series]:
+        """The samples of an expression at this moment."""
         result = self._get("query", query=expr, time=self.end)
         if result["resultType"] == "scalar":
             moment, value = result["result"]
@@ -67,10 +69,14 @@ class Prometheus:
 
     def choices(self, dashboard: Mapping[str, Any]) -> list[Values]:
         """Each way to choose the variables of a dashboard: all of what may be several, each of what is one."""
-        made: list[Values] = [{}]
+        combinations: list[Values] = [{}]
         for variable in variables(dashboard):
-            made = [{**values, variable["name"]: value} for values in made for value in self._chosen(variable, values)]
-        return made
+            combinations = [
+                {**values, variable["name"]: value}
+                for values in combinations
+                for value in self._chosen(variable, values)
+            ]
+        return combinations
 
     def _chosen(self, variable: Mapping[str, Any], values: Values) -> Iterator[str]:
         if variable["multi"]:
@@ -79,16 +85,16 @@ class Prometheus:
         match = LABEL_VALUES.fullmatch(variable["query"])
         assert match, f"variable {variable['name']}: {variable['query']!r} is no label_values(metric, label)"
         metric, label = match.groups()
-        found = self.now(f"group by ({label}) ({self.filled(metric, values)})")
-        yield from sorted(labels[label] for labels, _ in found if label in labels)
+        result = self.now(f"group by ({label}) ({self.filled(metric, values)})")
+        yield from sorted(labels[label] for labels, _ in result if label in labels)
 
     def _get(self, path: str, **parameters: Any) -> Any:
         try:
             with urlopen(f"{self.url}/api/v1/{path}?{urlencode(parameters)}", timeout=30) as answer:  # noqa: S310
                 return json.load(answer)["data"]
         except HTTPError as error:
-            said = json.load(error).get("error", "")
-            raise QueryError(f"{parameters.get('query', path)}: {said}") from None
+            reason = json.load(error).get("error", "")
+            raise QueryError(f"{parameters.get('query', path)}: {reason}") from None
 
 
 def seconds(duration: str) -> float:
@@ -99,8 +105,8 @@ def seconds(duration: str) -> float:
 
 def variables(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What may be chosen on a dashboard, in its order."""
-    found: list[dict[str, Any]] = dashboard["templating"].get("list", [])
-    return found
+    result: list[dict[str, Any]] = dashboard["templating"].get("list", [])
+    return result
 
 
 def panels(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ OF_A_MODEL = 'model=~"$model",form=~"$form",instance=~"$instance"'
 
 
 def rate(series: str, matchers: str = "") -> str:
+    """Per second, series by series."""
     return f"rate({series}{f'{{{matchers}}}' if matchers else ''}[{WINDOW}])"
 
 
@@ -16,6 +17,7 @@ def total(series: str, matchers: str = "", by: str = "") -> str:
 
 
 def quantile(q: float, histogram: str, matchers: str = "", by: str = "") -> str:
+    """Of a histogram."""
     return f"histogram_quantile({q:g}, {total(f'{histogram}_bucket', matchers, f'{by}, le' if by else 'le')})"
 
 

@@ -42,21 +42,21 @@ def draw(dashboards: Mapping[str, dict[str, Any]], server: Prometheus, folder: P
 
 def selections(dashboard: Mapping[str, Any], server: Prometheus) -> list[tuple[str, Values]]:
     """(suffix of the file's name, variables): what Grafana would choose first, for each value of the first variable."""
-    chosen = server.choices(dashboard)
+    choices = server.choices(dashboard)
     first = next((v["name"] for v in variables(dashboard) if not v["multi"]), "")
-    found: dict[str, Values] = {}
-    for values in chosen:
-        found.setdefault(f"-{values[first]}" if first else "", values)
-    return list(found.items())
+    results: dict[str, Values] = {}
+    for values in choices:
+        results.setdefault(f"-{values[first]}" if first else "", values)
+    return list(results.items())
 
 
 def picture(dashboard: Mapping[str, Any], server: Prometheus, values: Values) -> Figure:
     """The whole dashboard."""
     height = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in dashboard["panels"]) * UNIT + 0.6
     figure = plt.figure(figsize=(WIDTH, height), facecolor="#f4f5f5")
-    chosen = ", ".join(f"{name} {value}" for name, value in values.items() if value != ".*")
+    choices = ", ".join(f"{name} {value}" for name, value in values.items() if value != ".*")
     figure.text(0.01, 1 - 0.3 / height, dashboard["title"], fontsize=15, weight="bold", va="center")
-    figure.text(0.99, 1 - 0.3 / height, chosen, fontsize=11, va="center", ha="right")
+    figure.text(0.99, 1 - 0.3 / height, choices, fontsize=11, va="center", ha="right")
     for row in (panel for panel in dashboard["panels"] if panel["type"] == "row"):
         y = 1 - (0.6 + (row["gridPos"]["y"] + 0.5) * UNIT) / height
         figure.text(0.01, y, row["title"], fontsize=11, weight="bold", color="#555", va="center")
@@ -76,9 +76,9 @@ def place(figure: Figure, panel: Mapping[str, Any], server: Prometheus, values: 
     inch = 1 / height
     title = server.filled(panel["title"], values)
     figure.text(left + 0.06 / WIDTH, top - 0.14 * inch, title, fontsize=9, weight="bold", va="center")
-    found = [(target, server.ask(target, values)) for target in panel["targets"]]
-    found = [(target, [s for s in series if any(v == v for _, v in s[1])]) for target, series in found]
-    if not any(series for _, series in found):
+    results = [(target, server.ask(target, values)) for target in panel["targets"]]
+    results = [(target, [s for s in series if any(v == v for _, v in s[1])]) for target, series in results]
+    if not any(series for _, series in results):
         why = panel["fieldConfig"]["defaults"].get("noValue", "no data")
         card.text(0.5, 0.45, why, ha="center", va="center", color="#999", transform=card.transAxes)
         return
@@ -88,6 +88,6 @@ def place(figure: Figure, panel: Mapping[str, Any], server: Prometheus, values: 
     bottom = top - tall + below * inch + legend * tall
     inner = (left + beside / WIDTH, bottom, width - (beside + 0.1) / WIDTH, top - 0.32 * inch - bottom)
     axes = figure.add_axes(inner)
-    drawing.KINDS[kind](axes, panel, found)
+    drawing.KINDS[kind](axes, panel, results)
     if kind in ("timeseries", "heatmap"):
         axes.set_xlim(*drawing.moments((server.begin, server.end)))

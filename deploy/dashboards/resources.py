@@ -18,6 +18,7 @@ SHOWN = "{{instance}} {{process}}"
 
 
 def dashboard(slo: Slo) -> Dashboard:
+    """The dashboard of machines and processes."""
     rows = {
         "Now": now(slo),
         "Processor and memory": processes(),
@@ -31,6 +32,7 @@ def dashboard(slo: Slo) -> Dashboard:
 
 
 def now(slo: Slo) -> list[Any]:
+    """What they take at this moment."""
     return [
         tile(
             "Uptime",
@@ -76,6 +78,7 @@ def now(slo: Slo) -> list[Any]:
 
 
 def processes() -> list[Any]:
+    """CPU and memory."""
     return [
         lines(
             "Processor by process",
@@ -93,6 +96,7 @@ def processes() -> list[Any]:
 
 
 def files() -> list[Any]:
+    """Disks and descriptors."""
     return [
         lines(
             "Open file descriptors",
@@ -126,6 +130,7 @@ def files() -> list[Any]:
 
 
 def workers() -> list[Any]:
+    """Signs of life."""
     cost = (
         f"{total('ekiben_recording_seconds_total', OF, 'instance')}"
         f" / {total('process_cpu_seconds_total', WORKERS, 'instance')}"

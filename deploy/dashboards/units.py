@@ -33,4 +33,5 @@ def scaled(value: float, steps: Sequence[tuple[float, str]], gap: str) -> str:
 
 
 def rounded(value: float) -> str:
+    """To three digits."""
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

@@ -37,8 +37,8 @@ class Counts:
 @contextmanager
 def clients(port: int, number: int = 8) -> Iterator[Counts]:
     """So many clients ask every model in turn, over connections that they keep, until the block ends."""
-    asked, counts, lock, stop = requests(port), Counts(), threading.Lock(), threading.Event()
-    threads = [threading.Thread(target=_client, args=(port, asked, counts, lock, stop)) for _ in range(number)]
+    queries, counts, lock, stop = requests(port), Counts(), threading.Lock(), threading.Event()
+    threads = [threading.Thread(target=_client, args=(port, queries, counts, lock, stop)) for _ in range(number)]
     for thread in threads:
         thread.start()
     try:
@@ -52,16 +52,17 @@ def clients(port: int, number: int = 8) -> Iterator[Counts]:
 def requests(port: int) -> list[Request]:
     """One row of zeros for every model that the service says it has."""
 
-    def tensor(said: dict[str, Any]) -> dict[str, Any]:
-        shape = [1 if size < 0 else size for size in said["shape"]]
-        return {**said, "shape": shape, "data": [0] * math.prod(shape)}
+    def tensor(declared: dict[str, Any]) -> dict[str, Any]:
+        """A row of zeros."""
+        shape = [1 if size < 0 else size for size in declared["shape"]]
+        return {**declared, "shape": shape, "data": [0] * math.prod(shape)}
 
-    found = []
+    queries = []
     for model in ask(port, "POST", "/v2/repository/index"):
         path = f"/v2/models/{model['name']}"
-        inputs = [tensor(said) for said in ask(port, "GET", path)["inputs"]]
-        found.append((f"{path}/infer", json.dumps({"inputs": inputs}).encode()))
-    return found
+        inputs = [tensor(declared) for declared in ask(port, "GET", path)["inputs"]]
+        queries.append((f"{path}/infer", json.dumps({"inputs": inputs}).encode()))
+    return queries
 
 
 def ask(port: int, method: str, path: str) -> Any:
@@ -78,7 +79,7 @@ def ask(port: int, method: str, path: str) -> Any:
         connection.close()
 
 
-def _client(port: int, asked: list[Request], counts: Counts, lock: threading.Lock, stop: threading.Event) -> None:
+def _client(port: int, queries: list[Request], counts: Counts, lock: threading.Lock, stop: threading.Event) -> None:
     connection = HTTPConnection(HOST, port, timeout=TIMEOUT)
     turn = 0
     while not stop.wait(PAUSE):
@@ -90,7 +91,7 @@ def _client(port: int, asked: list[Request], counts: Counts, lock: threading.Loc
                 counts.refused += 1
             continue
         started = time.monotonic()
-        failure = _infer(connection, *asked[turn % len(asked)])
+        failure = _infer(connection, *queries[turn % len(queries)])
         turn += 1
         with lock:
             counts.slowest = max(counts.slowest, time.monotonic() - started)

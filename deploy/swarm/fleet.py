@@ -29,6 +29,7 @@ class FleetError(RuntimeError):
 
 
 def docker(*words: str, **environment: str) -> str:
+    """What a docker command prints. FleetError if it fails"""
     done = subprocess.run(
         ["docker", *words], env={**os.environ, **environment}, capture_output=True, text=True, timeout=SECONDS
     )
@@ -38,6 +39,7 @@ def docker(*words: str, **environment: str) -> str:
 
 
 def wait(condition: Callable[[], object], complaint: Callable[[], str]) -> None:
+    """Until the condition holds. FleetError with the complaint after SECONDS"""
     deadline = time.monotonic() + SECONDS
     while not condition():
         if time.monotonic() > deadline:
@@ -73,6 +75,7 @@ class Fleet:
         docker("stack", "deploy", *file, self.name, **settings, FRONT_CONFIG=self.name, WATCH_CONFIG=self.name)
 
     def up(self, image: str) -> None:
+        """Until both replicas answer."""
         self.deploy(image)
         wait(lambda: self.running("ekiben") == 2 and self.answers(), self.tasks)
 
@@ -97,10 +100,13 @@ class Fleet:
 
     def update(self) -> tuple[str, str]:
         """When the last rollout began, and its state."""
-        said = json.loads(docker("service", "inspect", "--format={{json .UpdateStatus}}", f"{self.name}_ekiben")) or {}
-        return said.get("StartedAt", ""), said.get("State", "")
+        status = (
+            json.loads(docker("service", "inspect", "--format={{json .UpdateStatus}}", f"{self.name}_ekiben")) or {}
+        )
+        return status.get("StartedAt", ""), status.get("State", "")
 
     def image(self) -> str:
+        """What the replicas are to run."""
         return docker(
             "service", "inspect", "--format={{.Spec.TaskTemplate.ContainerSpec.Image}}", f"{self.name}_ekiben"
         )
@@ -113,16 +119,19 @@ class Fleet:
         wait(lambda: victim not in self.healthy() and len(self.healthy()) == 2, self.tasks)
 
     def answers(self) -> bool:
+        """Whether the front answers, and all is well behind it."""
         try:
             return bool(ask(self.port, "GET", "/health")["status"] == "ok")
         except (OSError, HTTPException):
             return False
 
     def running(self, service: str) -> int:
+        """Tasks of a service that run."""
         words = ["service", "ls", f"--filter=name={self.name}_{service}", "--format={{.Replicas}}"]
         return int(docker(*words).partition("/")[0] or 0)
 
     def containers(self, service: str, *further: str) -> list[str]:
+        """Ids of a service's containers on this machine."""
         label = f"--filter=label=com.docker.swarm.service.name={self.name}_{service}"
         return docker("ps", "--quiet", label, *further).split()
 
@@ -131,6 +140,7 @@ class Fleet:
         return self.containers("ekiben", "--filter=health=healthy")
 
     def tasks(self) -> str:
+        """The state of every task, in words."""
         shown = "{{.Name}} {{.Image}} {{.CurrentState}} {{.Error}}"
         return "the tasks are\n" + docker("stack", "ps", "--no-trunc", f"--format={shown}", self.name)
 

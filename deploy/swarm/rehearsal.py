@@ -49,6 +49,7 @@ def scene(fleet: Fleet, what: str, act: Callable[[], object]) -> Scene:
 
 
 def table(scenes: Sequence[Scene]) -> str:
+    """The scenes as Markdown."""
     head = "| | seconds | answered | refused | lost | repeated by the front | slowest answer |\n|---|" + "---:|" * 6
     rows = [
         f"| {s.what} | {s.seconds:.0f} | {s.counts.answered:,} | {s.counts.refused} | {s.counts.lost} "
@@ -59,6 +60,7 @@ def table(scenes: Sequence[Scene]) -> str:
 
 
 def play(fleet: Fleet, good: str, bad: str) -> list[Scene]:
+    """A rollout, a bad release, a death."""
     return [
         scene(fleet, "a rollout", lambda: fleet.roll(good)),
         scene(fleet, "a release that does not start, and its rollback", lambda: fleet.roll(bad)),
@@ -67,18 +69,19 @@ def play(fleet: Fleet, good: str, bad: str) -> list[Scene]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """0, or 1 if the fleet did not do what it should."""
     parser = argparse.ArgumentParser(prog="python -m deploy.swarm.rehearsal", description=__doc__)
     parser.add_argument("--image", default="ekiben:slim", help="the service's (%(default)s); make image BOX=slim")
     parser.add_argument("--front", default="haproxy:2.6", help="HAProxy's (%(default)s)")
     parser.add_argument("--port", type=int, default=3000, help="of the front (%(default)s), on every address")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     print("takes about a minute and a half", file=sys.stderr)
     try:
         with (
-            releases(asked.image, "ekiben-rehearsal") as made,
-            fleet(asked.image, asked.front, "ekiben-rehearsal", asked.port) as started,
+            releases(options.image, "ekiben-rehearsal") as tags,
+            fleet(options.image, options.front, "ekiben-rehearsal", options.port) as started,
         ):
-            measured = table(play(started, *made))
+            measured = table(play(started, *tags))
     except FleetError as error:
         print(error, file=sys.stderr)
         return 1

@@ -18,6 +18,14 @@ IMAGE = "ekiben-test"
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=1g")
 
 
+# Where HAProxy's own image cannot be had, Debian's package of the same version does.
+HAPROXY = "haproxy:2.6"
+DEBIANS = """FROM python:3.11-slim
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/*
+USER haproxy
+"""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def engine() -> None:
     """Skips where there is no container engine; in CI that is a failure."""
@@ -51,6 +59,19 @@ def build(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
 @pytest.fixture(scope="session")
 def slim(build: Callable[..., str]) -> str:
     return build("slim")
+
+
+@pytest.fixture(scope="session")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image of HAProxy."""
+    if docker("image", "ls", "--quiet", HAPROXY):
+        yield HAPROXY
+        return
+    folder = tmp_path_factory.mktemp("haproxy")
+    (folder / "Dockerfile").write_text(DEBIANS)
+    command(["docker", "build", "--quiet", "--tag", f"{IMAGE}:haproxy", str(folder)], 120)
+    yield f"{IMAGE}:haproxy"
+    docker("image", "rm", f"{IMAGE}:haproxy")
 
 
 @dataclass

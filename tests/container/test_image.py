@@ -5,6 +5,7 @@ import math
 import re
 import sys
 import time
+from datetime import datetime
 from importlib.metadata import version
 
 import httpx
@@ -138,6 +139,15 @@ def test_the_bill_of_materials_says_what_is_inside(slim, tmp_path):
     assert found["pkg:pypi/bentoml"] == version("bentoml")
     assert "pkg:deb/debian/libc6" in found
     assert "pkg:pypi/torch" not in found
+
+
+def test_the_image_says_what_it_is_and_of_which_commit(slim):
+    labels = json.loads(docker("image", "inspect", "--format={{json .Config.Labels}}", slim))
+    named = {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
+    assert named["title"] == "ekiben" and named["licenses"] == "Apache-2.0" and named["version"] != "unknown"
+    assert named["revision"] == command(["git", "rev-parse", "HEAD"], 10)
+    created = docker("image", "inspect", "--format={{.Created}}", slim)
+    assert datetime.fromisoformat(created).timestamp() == int(command(["git", "log", "-1", "--format=%ct"], 10))
 
 
 def test_docker_sees_it_healthy(box):

@@ -8,35 +8,17 @@ from deploy.swarm.clients import clients
 from deploy.swarm.fleet import fleet, releases
 from deploy.swarm.rehearsal import scene
 from tests.conftest import free_port
-from tests.container.conftest import IMAGE, command, docker, running, wait
+from tests.container.conftest import docker, running, wait
 
 pytestmark = pytest.mark.container
 NAME = f"ekiben-test-{os.getpid()}"
-# Where HAProxy's own image cannot be had, Debian's package of the same version does.
-HAPROXY = "haproxy:2.6"
-DEBIANS = """FROM python:3.11-slim
-RUN apt-get update -q && apt-get install -y -q --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/*
-USER haproxy
-"""
-
-
-@pytest.fixture(scope="module")
-def front(tmp_path_factory):
-    if docker("image", "ls", "--quiet", HAPROXY):
-        yield HAPROXY
-        return
-    folder = tmp_path_factory.mktemp("haproxy")
-    (folder / "Dockerfile").write_text(DEBIANS)
-    command(["docker", "build", "--quiet", "--tag", f"{IMAGE}:haproxy", str(folder)], 120)
-    yield f"{IMAGE}:haproxy"
-    docker("image", "rm", f"{IMAGE}:haproxy")
 
 
 @pytest.fixture(scope="module")
 def release(slim):
     docker("tag", slim, f"{NAME}:first")  # Swarm takes images by name
-    with releases(f"{NAME}:first", NAME) as made:
-        yield dict(zip(("good", "bad"), made, strict=True))
+    with releases(f"{NAME}:first", NAME) as tags:
+        yield dict(zip(("good", "bad"), tags, strict=True))
     docker("image", "rm", f"{NAME}:first")
 
 

@@ -1,12 +1,14 @@
 """Prometheus and Alertmanager with what is committed for them, only faster: an hour takes 3600 / scale seconds."""
 
 import json
+import os
+import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -15,10 +17,11 @@ import yaml
 
 from deploy.objectives import read
 from deploy.slo import files, write
-from tests.deploy.conftest import DEPLOY, alertmanager_config, tool
+from tests.deploy.conftest import DEPLOY, alertmanager_folder, tool
 from tests.deploy.stand_ins import Telegram, serving
 
 TOKEN = "123456:not-a-secret"  # noqa: S105
+RUNBOOK = "https://runbooks.example/ekiben"  # an address, so that messages link to it
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Stack:
     telegram: Telegram
     prometheus: str
     alertmanager: str
+    pings: list[float]  # when Watchdog came, by the monotonic clock
 
     def watch(self, port: int) -> None:
         """Scrape this port of 127.0.0.1, and no other."""
@@ -48,10 +52,17 @@ class Stack:
     def wait(self, promql: str, seconds: float = 30) -> dict[str, float]:
         """The first samples that the expression has."""
         until = time.monotonic() + seconds
-        while not (found := self.query(promql)):
+        while not (samples := self.query(promql)):
             assert time.monotonic() < until, f"{promql} has nothing after {seconds} s"
             time.sleep(0.1)
-        return found
+        return samples
+
+    def wait_until(self, condition: Callable[[], bool], complaint: str, seconds: float = 30) -> None:
+        """Until the condition holds."""
+        until = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < until, f"{complaint}, after {seconds} s"
+            time.sleep(0.1)
 
     def inhibited(self, *names: str, seconds: float = 15) -> None:
         """Waits until these alerts fire at Alertmanager and are kept quiet."""
@@ -69,32 +80,45 @@ class Stack:
 def watching(folder: Path, port: int, *, scale: float, scrape: str) -> Iterator[Stack]:
     """A stack that scrapes this port of 127.0.0.1 and evaluates the committed rules, both every `scrape`."""
     programs = tool("prometheus"), tool("alertmanager", "prometheus-alertmanager")
-    write(files(read(scale=scale)), folder)
+    write(files(replace(read(scale=scale), runbook=RUNBOOK)), folder)
     with ExitStack() as running:
         telegram = Telegram()
         chat = running.enter_context(serving(telegram.reply))
+        pings: list[float] = []
+        outside = running.enter_context(
+            serving(lambda *_: (pings.append(time.monotonic()), (200, "text/plain", b""))[1])
+        )
         ports = free_port(), free_port()
         listen = [f"--web.listen-address=127.0.0.1:{listening}" for listening in ports]
         addresses = [f"http://127.0.0.1:{listening}" for listening in ports]
-        routes = alertmanager_config(folder, TOKEN, api_url=f"http://127.0.0.1:{chat}", chat_id=-100)
-        hurried(routes)
+        start = hurried(alertmanager_folder(folder, TOKEN), chat) / "start.sh"
+        settings = {
+            "ALERTMANAGER": programs[1],
+            "WORK": str(folder / "work"),
+            "TELEGRAM_TOKEN_FILE": str(folder / "telegram_token"),
+            "TELEGRAM_CHAT_ID": "-100",
+            "WATCHDOG_URL": f"http://127.0.0.1:{outside}/ping",
+        }
         scrapes = prometheus_config(folder, ports[1], scrape)
         data, seen = f"--storage.tsdb.path={folder}/data", f"--storage.path={folder}/alertmanager-data"
         alone = "--cluster.listen-address="
-        stack = Stack(folder, telegram, *addresses)
+        stack = Stack(folder, telegram, *addresses, pings)
         stack.watch(port)
-        running.enter_context(program(folder, programs[1], f"--config.file={routes}", listen[1], seen, alone))
-        running.enter_context(program(folder, programs[0], f"--config.file={scrapes}", listen[0], data))
+        running.enter_context(program(folder, "sh", str(start), listen[1], seen, alone, **settings))
+        again = "--rules.alert.resend-delay=1s"  # what fires before Alertmanager is there is sent once more
+        running.enter_context(program(folder, programs[0], f"--config.file={scrapes}", listen[0], data, again))
         for address in addresses:
             ready(address)
         yield stack
 
 
 @contextmanager
-def program(folder: Path, *command: str) -> Iterator[None]:
+def program(folder: Path, *command: str, **environment: str) -> Iterator[None]:
     """Runs while the block does; ended by its own id."""
     with (folder / f"{Path(command[0]).name}.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=os.environ | environment
+        )
         try:
             yield
         finally:
@@ -123,12 +147,15 @@ def ready(address: str, seconds: float = 20) -> None:
             time.sleep(0.1)
 
 
-def hurried(file: Path) -> None:
-    """The committed waits of Alertmanager, in the time of the test."""
-    config = yaml.safe_load(file.read_text())
-    for route in (config["route"], *config["route"]["routes"]):
-        route |= {"group_wait": "500ms", "group_interval": "1s"}
-    file.write_text(yaml.safe_dump(config))
+def hurried(folder: Path, chat: int) -> Path:
+    """The committed waits of Alertmanager, in the time of the test, and the chat at this port of 127.0.0.1."""
+    file = folder / "alertmanager.yml"
+    text = re.sub(r"group_wait: \w+", "group_wait: 500ms", file.read_text())
+    text = re.sub(r"group_interval: \w+", "group_interval: 1s", text).replace(
+        "repeat_interval: 5m", "repeat_interval: 1s"
+    )
+    file.write_text(text.replace("https://api.telegram.org", f"http://127.0.0.1:{chat}"))
+    return folder
 
 
 def prometheus_config(folder: Path, alertmanager: int, scrape: str) -> Path:
@@ -136,6 +163,7 @@ def prometheus_config(folder: Path, alertmanager: int, scrape: str) -> Path:
     config["global"] |= {"scrape_interval": scrape, "scrape_timeout": scrape, "evaluation_interval": scrape}
     config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager}"]}]}]
     config["scrape_configs"][0]["dns_sd_configs"] = []
+    config["scrape_configs"][1]["static_configs"] = [{"targets": [f"127.0.0.1:{alertmanager}"]}]
     (folder / "prometheus" / "targets").mkdir()
     file = folder / "prometheus" / "prometheus.yml"
     file.write_text(yaml.safe_dump(config))

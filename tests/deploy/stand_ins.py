@@ -69,11 +69,14 @@ class Telegram:
     """What a chat would show: each message as (bot token, settings), and a way to wait for one."""
 
     messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    refuses: bool = False  # every message, as it does with a token that is no longer valid
     arrived: Condition = field(default_factory=Condition)
 
     def reply(self, path: str, body: bytes) -> tuple[int, str, bytes]:
         token, method = path.removeprefix("/bot").split("/")
         assert method == "sendMessage"
+        if self.refuses:
+            return 401, "application/json", b'{"ok":false,"error_code":401,"description":"Unauthorized"}'
         with self.arrived:
             self.messages.append((token, json.loads(body)))
             self.arrived.notify_all()
@@ -86,11 +89,11 @@ class Telegram:
     def wait(self, *words: str, seconds: float = 20, after: int = 0) -> dict[str, Any]:
         """The first message, past or to come, that has all the words, after so many others."""
 
-        def found() -> dict[str, Any] | None:
+        def first() -> dict[str, Any] | None:
             return next((m for _, m in self.messages[after:] if all(word in m["text"] for word in words)), None)
 
         with self.arrived:
-            message = self.arrived.wait_for(found, seconds)
+            message = self.arrived.wait_for(first, seconds)
         assert message is not None, f"no message with {words} within {seconds} s; there came {self.shown()}"
         return message
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.objectives import read
 from tests.deploy.conftest import DEPLOY, run, tool
-from tests.deploy.stack import TOKEN, Stack, watching
+from tests.deploy.stack import RUNBOOK, TOKEN, Stack, watching
 from tests.deploy.stand_ins import (
     BINS,
     FAST,
@@ -70,7 +69,7 @@ def test_an_overload_wakes_once_and_is_over(stack: Stack, exporter: Exporter) ->
     assert message["parse_mode"] == "HTML" and not message.get("disable_notification")
     assert "<b>ekiben: too many requests fail</b>" in message["text"]
     assert re.search(r"Over the last (1h|6h), [\d.]+% of requests fail; the objective allows 0.1%", message["text"])
-    assert f'href="{read().runbook}#availabilitybudgetburn"' in message["text"]
+    assert f'href="{RUNBOOK}#availabilitybudgetburn"' in message["text"]
     assert {token for token, _ in telegram.messages} == {TOKEN}
     telegram.wait("🎫", ">Shedding</a>")
     stack.inhibited("LatencyBudgetBurn", "QueueSaturated", "AvailabilityBudgetBurn")
@@ -83,7 +82,7 @@ def test_an_overload_wakes_once_and_is_over(stack: Stack, exporter: Exporter) ->
 def test_a_service_that_is_gone_wakes_once_and_comes_back(stack: Stack, exporter: Exporter) -> None:
     telegram = stack.telegram
     exporter.answers = False
-    message = telegram.wait("🔥", "<b>ekiben is down</b>", f'href="{read().runbook}#servicedown"')
+    message = telegram.wait("🔥", "<b>ekiben is down</b>", f'href="{RUNBOOK}#servicedown"')
     assert "1 firing" in message["text"]
     stack.inhibited("ReplicaDown")
     exporter.answers = True
@@ -94,6 +93,20 @@ def test_a_service_that_is_gone_wakes_once_and_comes_back(stack: Stack, exporter
 def test_the_trial_in_the_documentation_arrives(stack: Stack) -> None:
     (written,) = re.findall(r"`(amtool alert add .+?)`", (DEPLOY.parent / "docs" / "slo.md").read_text())
     tool("amtool")
-    asked = run(*written.replace("http://localhost:9093", stack.alertmanager).split())
-    assert asked.returncode == 0, asked.stderr
+    done = run(*written.replace("http://localhost:9093", stack.alertmanager).split())
+    assert done.returncode == 0, done.stderr
     stack.telegram.wait("🔥", "<b>trial</b>", ">Trial</a>")
+
+
+def test_what_telegram_does_not_take_is_told_by_another_way(stack: Stack, exporter: Exporter) -> None:
+    """Watchdog comes again and again until messages are lost: then it stops, and whoever waits for it knows."""
+    before = len(stack.pings)
+    stack.wait_until(lambda: len(stack.pings) >= before + 2, "Watchdog does not come")
+    stack.telegram.refuses = True
+    exporter.gauges[REFUSED] = 1
+    stack.inhibited("Watchdog", seconds=60)
+    stack.telegram.refuses = False
+    message = stack.telegram.wait("🔥", ">NotificationsFailing</a>", "do not arrive by telegram", seconds=60)
+    assert f'href="{RUNBOOK}#notificationsfailing"' in message["text"]
+    exporter.gauges[REFUSED] = 0
+    assert not [text for text in stack.telegram.shown() if "Watchdog" in text]

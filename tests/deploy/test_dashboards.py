@@ -33,7 +33,7 @@ PICTURE = (contract.BENTOS / "digits" / contract.examples("digits")[0]).read_byt
 
 
 @pytest.fixture(scope="module")
-def made() -> dict:
+def boards() -> dict:
     return dashboards(read())
 
 
@@ -41,8 +41,8 @@ def test_the_files_are_current(capsys: pytest.CaptureFixture) -> None:
     assert main(["--check"]) == 0, capsys.readouterr()
 
 
-def test_a_stale_file_is_told_and_so_is_one_that_nothing_makes(made: dict, tmp_path: Path) -> None:
-    texts = {path: text for path, text in files(made).items() if path != handbook.PATH}
+def test_a_stale_file_is_told_and_so_is_one_that_nothing_makes(boards: dict, tmp_path: Path) -> None:
+    texts = {path: text for path, text in files(boards).items() if path != handbook.PATH}
     write(texts, tmp_path)
     assert stale(texts, tmp_path) == []
     folder = tmp_path / "grafana/dashboards"
@@ -54,11 +54,13 @@ def test_a_stale_file_is_told_and_so_is_one_that_nothing_makes(made: dict, tmp_p
     ]
 
 
-def test_a_query_of_a_metric_that_nobody_has_is_told(made: dict) -> None:
-    assert unknown(made) == []
-    changed = json.loads(json.dumps(made).replace("ekiben_batch_rows_count", "ekiben_batch_row_count"))
-    told = unknown(changed)
-    assert "Ekiben · model · Rows and engine calls: ekiben_batch_row_count is neither exported nor recorded" in told
+def test_a_query_of_a_metric_that_nobody_has_is_told(boards: dict) -> None:
+    assert unknown(boards) == []
+    changed = json.loads(json.dumps(boards).replace("ekiben_batch_rows_count", "ekiben_batch_row_count"))
+    complaints = unknown(changed)
+    assert (
+        "Ekiben · model · Rows and engine calls: ekiben_batch_row_count is neither exported nor recorded" in complaints
+    )
 
 
 GROUPED = 'sum by (job) (rate(a_total{b=~"$c",d="e{f}"}[$__rate_interval])) / on (g) group_left (h) i:j:k'
@@ -74,12 +76,12 @@ GROUPED = 'sum by (job) (rate(a_total{b=~"$c",d="e{f}"}[$__rate_interval])) / on
     ],
 )
 def test_metric_names_are_read_from_promql(expr: str, names: str) -> None:
-    assert exported.asked(expr) == set(names.split())
+    assert exported.metric_names(expr) == set(names.split())
 
 
 def test_what_is_no_promql_is_an_error() -> None:
     with pytest.raises(ValueError, match="parenthesis"):
-        exported.asked("sum(rate(x[5m])")
+        exported.metric_names("sum(rate(x[5m])")
 
 
 def test_histograms_and_summaries_are_asked_by_their_samples() -> None:
@@ -87,14 +89,14 @@ def test_histograms_and_summaries_are_asked_by_their_samples() -> None:
         "# HELP h H\n# TYPE h histogram\n# HELP s S\n# TYPE s summary\n# HELP c_total C\n# TYPE c_total counter\n"
         "# HELP bentoml_x X\n# TYPE bentoml_x gauge\n"
     )
-    found = exported.families(text)
-    assert exported.series(found) == {"h_bucket", "h_sum", "h_count", "s_sum", "s_count", "c_total"}
-    assert exported.families(exported.recording(found)) == found
+    results = exported.families(text)
+    assert exported.series(results) == {"h_bucket", "h_sum", "h_count", "s_sum", "s_count", "c_total"}
+    assert exported.families(exported.recording(results)) == results
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_panel_says_what_it_is_and_fits(made: dict, name: str) -> None:
-    dashboard = made[name]
+def test_every_panel_says_what_it_is_and_fits(boards: dict, name: str) -> None:
+    dashboard = boards[name]
     taken: set[tuple[int, int]] = set()
     for panel in panels(dashboard):
         title, grid = panel["title"], panel["gridPos"]
@@ -111,15 +113,15 @@ def test_every_panel_says_what_it_is_and_fits(made: dict, name: str) -> None:
 
 
 def source() -> dict:
-    (found,) = yaml.safe_load((DEPLOY / "compose/grafana-datasource.yml").read_text())["datasources"]
-    return found
+    (results,) = yaml.safe_load((DEPLOY / "compose/grafana-datasource.yml").read_text())["datasources"]
+    return results
 
 
-def test_dashboards_link_one_another_and_sections_of_the_runbook_that_are_there(made: dict) -> None:
+def test_dashboards_link_one_another_and_sections_of_the_runbook_that_are_there(boards: dict) -> None:
     runbook = (DEPLOY / "runbook.md").read_text()
     sections = {heading.lower() for heading in re.findall(r"^## (\w+)$", runbook, re.MULTILINE)}
-    assert len({dashboard["uid"] for dashboard in made.values()}) == len(made)
-    for dashboard in made.values():
+    assert len({dashboard["uid"] for dashboard in boards.values()}) == len(boards)
+    for dashboard in boards.values():
         (others,) = (link for link in dashboard["links"] if link["type"] == "dashboards")
         assert others["tags"] == dashboard["tags"] and others["keepTime"]
         for link in (link for holder in (dashboard, *panels(dashboard)) for link in holder.get("links", [])):
@@ -131,10 +133,10 @@ def test_an_objective_of_one_model_gets_its_tiles(tmp_path: Path) -> None:
     written = yaml.safe_load((DEPLOY / "slo.yaml").read_text())
     written["models"] = {"iris": {"latency": {"target": 99, "within": "100ms"}}}
     (tmp_path / "slo.yaml").write_text(yaml.safe_dump(written))
-    found = dashboards(read(tmp_path / "slo.yaml"))
-    titles = {panel["title"] for panel in panels(found["overview"])}
+    results = dashboards(read(tmp_path / "slo.yaml"))
+    titles = {panel["title"] for panel in panels(results["overview"])}
     assert {"Iris-latency: budget left", "Iris-latency: burn rate"} <= titles
-    assert unknown(found) == []
+    assert unknown(results) == []
 
 
 def test_figures_are_shown_as_people_read_them() -> None:
@@ -216,26 +218,26 @@ def form(file: bytes) -> tuple[bytes, str]:
     return head + file + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"
 
 
-def test_every_query_returns_something_after_a_load(made: dict, started: Services, prometheus: str) -> None:
+def test_every_query_returns_something_after_a_load(boards: dict, started: Services, prometheus: str) -> None:
     until = time.monotonic() + 30
     quiet = [""]
     while quiet:
         load(started)
         time.sleep(1)
         server = Prometheus(prometheus)
-        quiet = [line for dashboard in made.values() for line in silent(dashboard, server)]
+        quiet = [line for dashboard in boards.values() for line in silent(dashboard, server)]
         assert time.monotonic() < until, "\n".join(quiet)
 
 
-def test_the_dashboards_are_drawn(made: dict, prometheus: str, tmp_path: Path) -> None:
+def test_the_dashboards_are_drawn(boards: dict, prometheus: str, tmp_path: Path) -> None:
     server = Prometheus(prometheus, points=30)
-    assert draw({"overview": made["overview"]}, server, tmp_path) == 0
+    assert draw({"overview": boards["overview"]}, server, tmp_path) == 0
     assert [file.name for file in tmp_path.iterdir()] == ["overview.png"]
     assert int.from_bytes((tmp_path / "overview.png").read_bytes()[16:20]) == 1440  # pixels wide
     for name in ("model", "drift"):
-        (suffix, values), *_ = selections(made[name], server)
-        titles = {panel["title"] for panel in panels(made[name]) if "$" not in panel["title"]}
-        figure = picture(made[name], server, values)
+        (suffix, values), *_ = selections(boards[name], server)
+        titles = {panel["title"] for panel in panels(boards[name]) if "$" not in panel["title"]}
+        figure = picture(boards[name], server, values)
         texts = [text.get_text() for text in figure.findobj(Text)]
         close(figure)
         assert suffix == "-digits" and titles <= set(texts)
@@ -250,9 +252,9 @@ def test_a_query_that_prometheus_refuses_is_an_error_with_the_query(prometheus: 
 def test_the_recording_is_what_the_services_export(started: Services) -> None:
     """python -m deploy.dashboards --metrics takes it anew."""
     load(started)  # a family whose labels are not known beforehand is there from its first observation on
-    found = {f for service in started.started for f in exported.of_service(f"{service.url}/metrics")}
+    results = {f for service in started.started for f in exported.of_service(f"{service.url}/metrics")}
     recorded = set(exported.recorded())
-    assert found == recorded, f"not recorded: {found - recorded}; not exported: {recorded - found}"
+    assert results == recorded, f"not recorded: {results - recorded}; not exported: {recorded - results}"
 
 
 def test_counts_add_up_over_the_workers(started: Services) -> None:

@@ -14,11 +14,11 @@ from tritonclient import http as triton
 from bentos import contract
 from deploy.objectives import read
 from tests.conftest import ROOT, Serve, Server
-from tests.deploy.stack import Stack, watching
+from tests.deploy.stack import RUNBOOK, Stack, watching
 
 pytestmark = pytest.mark.long
 
-BATCH = 50  # rows of a request; each comes over a connection of its own, so that both workers take part
+BATCH = 5  # rows of a request; each comes over a connection of its own, so that both workers take part
 DRIFT = read().drift
 
 
@@ -69,8 +69,8 @@ def counted(reference: dict, values: np.ndarray) -> list[int]:
     """How many values fall into each bin, the last for those that are missing."""
     present = values[~np.isnan(values)]
     bins = np.searchsorted(reference["edges"], present, side="left")
-    found = np.bincount(bins, minlength=len(reference["shares"])).tolist()
-    return [*found, len(values) - len(present)]
+    counts = np.bincount(bins, minlength=len(reference["shares"])).tolist()
+    return [*counts, len(values) - len(present)]
 
 
 def by_hand(reference: dict, values: np.ndarray) -> float:
@@ -88,10 +88,10 @@ def test_a_stream_that_moved_is_told_and_one_that_did_not_is_not(streams: Stream
     streams.send("wine", trained_on("wine", few) * 2)
     streams.send("iris", flowers)
     message = stack.telegram.wait("🎫", ">InputDrift</a>", "<b>ekiben iris: ", "PSI", seconds=40)
-    assert f'href="{read().runbook}#inputdrift"' in message["text"] and message["disable_notification"] == "true"
+    assert f'href="{RUNBOOK}#inputdrift"' in message["text"] and message["disable_notification"] == "true"
     stack.inhibited("PredictionDrift")
-    told = stack.query('count by (model) (ALERTS{alertname=~".*Drift"})')
-    assert set(told) == {"model=iris"}
+    alerting = stack.query('count by (model) (ALERTS{alertname=~".*Drift"})')
+    assert set(alerting) == {"model=iris"}
 
     reference = record("iris")["reference"]["input:petal_length"]
     (psi,) = stack.query('ekiben:drift_psi{model="iris",quantity="input:petal_length"}').values()
@@ -128,22 +128,22 @@ def test_the_counters_of_all_workers_add_up_to_what_was_sent(streams: Streams) -
         rows = np.concatenate(sent)
         names = [f.name for f in contract.model(model).payload.fields]  # type: ignore[union-attr]
         for quantity, reference in record(model)["reference"].items():
-            found = together[model, quantity]
-            assert sum(found) == len(rows)
+            counts = together[model, quantity]
+            assert sum(counts) == len(rows)
             if quantity.startswith("input:"):
-                assert found == counted(reference, rows[:, names.index(quantity.removeprefix("input:"))])
+                assert counts == counted(reference, rows[:, names.index(quantity.removeprefix("input:"))])
         parts = [sum(worker[model, "input:" + names[0]]) for worker in workers]
         assert sum(parts) == len(rows)
 
 
 def observed(files: list[str]) -> dict[tuple[str, str], list[int]]:
     """(model, quantity) → rows by bin, the missing last, in these files of prometheus_client's."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    counts: dict[tuple[str, str], dict[str, int]] = {}
     for family in MultiProcessCollector.merge(files):
         for sample in family.samples if family.name == "ekiben_drift_observed" else ():
             labels = sample.labels
-            found.setdefault((labels["model"], labels["quantity"]), {})[labels["bin"]] = int(sample.value)
-    return {key: [bins[name] for name in sorted(bins)] for key, bins in found.items()}
+            counts.setdefault((labels["model"], labels["quantity"]), {})[labels["bin"]] = int(sample.value)
+    return {key: [bins[name] for name in sorted(bins)] for key, bins in counts.items()}
 
 
 @pytest.mark.parametrize("model", ["homes", "iris", "wine"])

@@ -13,13 +13,11 @@ import psutil
 import pytest
 from tritonclient import http as triton
 
-from deploy.objectives import read
 from tests.conftest import Serve, Server, copied_home, end
-from tests.deploy.stack import Stack, watching
+from tests.deploy.stack import RUNBOOK, Stack, watching
 
 pytestmark = pytest.mark.long
 
-SLO = read()
 # A hung worker is left alone, so that somebody has to be told; a queue that a few callers can fill.
 SETTINGS = {"EKIBEN_FAULTS": "1", "EKIBEN_WORKERS": "2", "EKIBEN_HANG_S": "600", "EKIBEN_MAX_QUEUE_ROWS": "128"}
 
@@ -27,10 +25,10 @@ SETTINGS = {"EKIBEN_FAULTS": "1", "EKIBEN_WORKERS": "2", "EKIBEN_HANG_S": "600",
 @pytest.fixture(scope="module")
 def home(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of a few models, in which one form was changed after it was certified."""
-    found = copied_home(store, tmp_path_factory.mktemp("home"), "iris-onnx", "digits-onnx", "digits-int8")
-    (file,) = (found / "models" / "digits-int8").rglob("*.onnx")
+    copy = copied_home(store, tmp_path_factory.mktemp("home"), "iris-onnx", "digits-onnx", "digits-int8")
+    (file,) = (copy / "models" / "digits-int8").rglob("*.onnx")
     file.write_bytes(file.read_bytes() + b"\0")
-    return found
+    return copy
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +92,11 @@ def test_faults_wake_once_and_are_over_when_they_end(stack: Stack, service: Serv
     """Half of the requests fail and the others are slow: one page, of the cause that leads on; then its end."""
     stack.wait('ekiben:slo_requests:rate5m{slo="availability"} > 0')
     for kind, amount in (("errors", {"share": 0.5}), ("latency", {"seconds": 1.2})):
-        asked = {**amount, "route": "/v2/models/iris"}
-        httpx.post(f"{service.url}/faults/{kind}", params=asked).raise_for_status()
+        parameters = {**amount, "route": "/v2/models/iris"}
+        httpx.post(f"{service.url}/faults/{kind}", params=parameters).raise_for_status()
     message = stack.telegram.wait("🔥", "<b>ekiben: too many requests fail</b>", seconds=60)
     assert re.search(r"Over the last (1h|6h), [\d.]+% of requests fail; the objective allows 0.1%", message["text"])
-    assert f'href="{SLO.runbook}#availabilitybudgetburn"' in message["text"]
+    assert f'href="{RUNBOOK}#availabilitybudgetburn"' in message["text"]
     assert message["parse_mode"] == "HTML" and not message.get("disable_notification")
     stack.inhibited("LatencyBudgetBurn")
     assert stack.query("ekiben_faults == 1")
@@ -134,7 +132,7 @@ def test_a_service_that_is_gone_wakes_once_and_comes_back_repaired(
     before = len(stack.telegram.messages)
     end(service.process)
     message = stack.telegram.wait("🔥", "<b>ekiben is down</b>", seconds=60, after=before)
-    assert f'href="{SLO.runbook}#servicedown"' in message["text"]
+    assert f'href="{RUNBOOK}#servicedown"' in message["text"]
     stack.inhibited("ReplicaDown")
     assert len(pages(stack, "", before)) == 1
     (file,) = (home / "models" / "digits-int8").rglob("*.onnx")

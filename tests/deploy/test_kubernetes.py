@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from tests.deploy.conftest import DEPLOY, run, tool
 
 HERE = DEPLOY / "kubernetes"
 VERSIONS = ("1.30", "1.34")  # the oldest and the newest that docs/fleet.md names
-BUILDS = ("overlays/small", "overlays/production", "kserve")
+OVERLAYS = ("overlays/small", "overlays/production", "overlays/registry")
+BUILDS = (*OVERLAYS, "kserve")
 OURS = yaml.safe_load((HERE / "schemas.yaml").read_text())
 IMAGE = (DEPLOY / "image" / "Dockerfile.j2").read_text()
 SERVING = "\n".join(file.read_text() for file in (DEPLOY.parent / "serving").rglob("*.py"))
@@ -42,6 +44,14 @@ def validate(resource: Resource, version: str = VERSIONS[-1]) -> None:
         kubernetes_validate.validate(resource, version, strict=True)
     if kind == "ServingRuntime":
         spec = {key: resource["spec"][key] for key in ("containers", "volumes")}
+    elif kind == "InferenceService":
+        own = ("automountServiceAccountToken", "topologySpreadConstraints")
+        spec = {key: resource["spec"]["predictor"][key] for key in own} | {
+            "containers": [{"name": "pod", "image": "pod"}]
+        }
+    else:
+        return
+    if spec:
         validate({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": spec}, version)
 
 
@@ -62,7 +72,8 @@ def test_every_resource_fits_its_schema(folder: str, version: str) -> None:
 def resources() -> list[tuple[str, str]]:
     kinds = ["Namespace", "Service", "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"]
     monitoring = [("overlays/production", kind) for kind in (*kinds, "ServiceMonitor", "PrometheusRule")]
-    return [*monitoring, ("kserve", "ServingRuntime"), ("kserve", "InferenceService")]
+    ways_in = [("overlays/registry", "HTTPRoute"), ("overlays/registry", "Ingress")]
+    return [*monitoring, *ways_in, ("kserve", "ServingRuntime"), ("kserve", "InferenceService")]
 
 
 @pytest.mark.parametrize(("folder", "kind"), resources())
@@ -93,10 +104,13 @@ def test_pods_are_what_the_restricted_standard_asks_for(folder: str) -> None:
         assert allowed["seccompProfile"] == {"type": "RuntimeDefault"}
         assert allowed["capabilities"] == {"drop": ["ALL"]}
         assert allowed["allowPrivilegeEscalation"] is False and allowed["readOnlyRootFilesystem"] is True
-        assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/tmp"}  # noqa: S108
+        written = [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
+        assert written == ["/tmp"]  # noqa: S108
+        (memory,) = [volume["emptyDir"] for volume in spec["volumes"] if "emptyDir" in volume]
+        assert memory == {"medium": "Memory", "sizeLimit": "128Mi"}
 
 
-@pytest.mark.parametrize("folder", ["overlays/small", "overlays/production"])
+@pytest.mark.parametrize("folder", OVERLAYS)
 def test_selectors_find_the_pods(folder: str) -> None:
     resources = built(folder)
     deployment = resources["Deployment"]["spec"]
@@ -134,10 +148,87 @@ def test_probes_ask_what_the_service_answers(folder: str) -> None:
     probes = [value for key, value in pod(folder)["containers"][0].items() if key.endswith("Probe")]
     assert len(probes) >= 2
     for probe in probes:
-        assert f'"{probe["httpGet"]["path"]}"' in SERVING
+        assert f'"{probe["httpGet"]["path"]}"' in SERVING or probe["httpGet"]["path"].startswith("/v2/health/")
 
 
-@pytest.mark.parametrize("folder", ["overlays/small", "overlays/production"])
+@pytest.mark.parametrize("folder", OVERLAYS)
+def test_a_start_is_over_once_the_service_lives(folder: str) -> None:
+    """A model that never gets ready is no reason to start again and again."""
+    container = pod(folder)["containers"][0]
+    assert container["startupProbe"]["httpGet"]["path"] == container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+@pytest.mark.parametrize("folder", BUILDS)
+def test_pods_spread_over_nodes_and_zones_and_none_is_left_pending(folder: str) -> None:
+    resources = built(folder)
+    spec = resources["InferenceService"]["spec"]["predictor"] if folder == "kserve" else pod(folder)
+    spread = spec["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert {each["whenUnsatisfiable"] for each in spread} == {"ScheduleAnyway"}
+    assert spec["automountServiceAccountToken"] is False
+
+
+def test_kserves_pods_are_found_by_its_own_label_and_scraped() -> None:
+    resources = built("kserve")
+    service = resources["InferenceService"]
+    labels = {"serving.kserve.io/inferenceservice": service["metadata"]["name"]}
+    selectors = [resources["PodDisruptionBudget"]["spec"]["selector"]]
+    selectors += [each["labelSelector"] for each in service["spec"]["predictor"]["topologySpreadConstraints"]]
+    assert all(selector == {"matchLabels": labels} for selector in selectors)
+    assert service["metadata"]["annotations"]["serving.kserve.io/enable-prometheus-scraping"] == "true"
+    (port,) = pod("kserve")["containers"][0]["ports"]
+    assert resources["ServingRuntime"]["spec"]["annotations"]["prometheus.kserve.io/port"] == str(port["containerPort"])
+
+
+def test_namespaces_are_settings_of_the_network_policy(tmp_path: Path) -> None:
+    shutil.copytree(HERE / "base", tmp_path / "base")
+    (tmp_path / "base" / "network.env").write_text("INGRESS_NAMESPACE=edge\nMONITORING_NAMESPACE=watching\n")
+    done = run(tool("kubectl"), "kustomize", tmp_path / "base")
+    (policy,) = [each for each in yaml.safe_load_all(done.stdout) if each["kind"] == "NetworkPolicy"]
+    (ingress,) = policy["spec"]["ingress"]
+    names = [each["namespaceSelector"]["matchLabels"] for each in ingress["from"] if "namespaceSelector" in each]
+    assert names == [{"kubernetes.io/metadata.name": "edge"}, {"kubernetes.io/metadata.name": "watching"}]
+    assert "ekiben-network" not in done.stdout  # it is no resource of the cluster
+    (egress,) = policy["spec"]["egress"]
+    assert "to" not in egress and {port["port"] for port in egress["ports"]} == {53, 5353}
+
+
+def test_keys_come_from_a_secret_and_prometheus_has_its_own() -> None:
+    resources, spec = built("overlays/registry"), pod("overlays/registry")
+    (container,) = spec["containers"]
+    (variable,) = container["env"]
+    (volume,) = [each for each in spec["volumes"] if "secret" in each]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == volume["name"]]
+    assert variable["name"] in {f"EKIBEN_{name.upper()}" for name in Settings.__dataclass_fields__}
+    assert Path(variable["value"]).parent == Path(mount["mountPath"]) and mount["readOnly"] and "subPath" not in mount
+    assert volume["secret"]["defaultMode"] == 0o440 and spec["securityContext"]["fsGroup"] == 1034
+    (endpoint,) = resources["ServiceMonitor"]["spec"]["endpoints"]
+    secret = endpoint["authorization"]["credentials"]["name"]
+    assert secret != volume["secret"]["secretName"]  # what opens the metrics opens nothing else
+    assert "authorization" not in built("overlays/production")["ServiceMonitor"]["spec"]["endpoints"][0]
+
+
+def test_the_image_is_named_to_the_byte_and_its_registry_may_ask_for_a_password() -> None:
+    resources, spec = built("overlays/registry"), pod("overlays/registry")
+    assert re.fullmatch(r"registry\.example\.com/ekiben@sha256:[0-9a-f]{64}", spec["containers"][0]["image"])
+    assert spec["imagePullSecrets"] and spec["priorityClassName"] == resources["PriorityClass"]["metadata"]["name"]
+
+
+def test_both_ways_in_lead_to_the_service() -> None:
+    resources = built("overlays/registry")
+    (port,) = resources["Service"]["spec"]["ports"]
+    (rule,) = resources["HTTPRoute"]["spec"]["rules"]
+    (backend,) = rule["backendRefs"]
+    assert backend == {"name": resources["Service"]["metadata"]["name"], "port": port["port"]}
+    (host,) = resources["Ingress"]["spec"]["rules"]
+    (path,) = host["http"]["paths"]
+    assert path["backend"]["service"] == {"name": backend["name"], "port": {"name": port["name"]}}
+    (certificate,) = resources["Ingress"]["spec"]["tls"]
+    assert certificate["hosts"] == [host["host"]]
+
+
+@pytest.mark.parametrize("folder", OVERLAYS)
 def test_a_pod_that_ends_has_the_time_for_it(folder: str) -> None:
     spec = pod(folder)
     settling = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -162,12 +253,14 @@ def test_the_rules_are_prometheus_own(tmp_path: Path) -> None:
 
 ADAPTED = {
     rule["name"]["as"]: rule
-    for rule in yaml.safe_load((HERE / "monitoring" / "adapter.yaml").read_text())["rules"]["custom"]
+    for rule in yaml.safe_load((HERE / "queue" / "adapter.yaml").read_text())["rules"]["custom"]
 }
 
 
 def test_the_autoscaler_reads_what_the_adapter_gives() -> None:
-    metrics = built("overlays/production")["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    plain = built("overlays/production")["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    assert [metric["type"] for metric in plain] == ["Resource"]  # without an adapter there would be no answer
+    metrics = built("overlays/registry")["HorizontalPodAutoscaler"]["spec"]["metrics"]
     assert {metric["type"] for metric in metrics} == {"Resource", "Pods"}
     assert {metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods"} <= set(ADAPTED)
 
@@ -178,10 +271,10 @@ def test_the_adapter_adds_up_what_the_service_counts(name: str, tmp_path: Path) 
     rule = ADAPTED[name]
     series, _, matchers = rule["seriesQuery"].rstrip("}").partition("{")
     assert f'"{re.sub("_(sum|count)$", "", series)}"' in SERVING
-    asked = rule["metricsQuery"].replace("<<.GroupBy>>", "pod").replace("<<.Series>>", series)
-    asked = asked.replace("<<.LabelMatchers>>", f'{matchers},namespace="ekiben",pod=~"a|b"')
+    query = rule["metricsQuery"].replace("<<.GroupBy>>", "pod").replace("<<.Series>>", series)
+    query = query.replace("<<.LabelMatchers>>", f'{matchers},namespace="ekiben",pod=~"a|b"')
     (tmp_path / "rules.yml").write_text(
-        yaml.safe_dump({"groups": [{"name": "adapter", "rules": [{"record": name, "expr": asked}]}]})
+        yaml.safe_dump({"groups": [{"name": "adapter", "rules": [{"record": name, "expr": query}]}]})
     )
     counted = [("a", "onnx", "0+60x40"), ("a", "int8", "0+60x40"), ("b", "onnx", "0+15x40")]
     case = {

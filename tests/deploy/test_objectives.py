@@ -22,8 +22,8 @@ def promised(folder: Path, **of_model: object) -> Slo:
 
 
 def test_the_service_promises_p95_of_a_second_and_three_nines() -> None:
-    found = read()
-    latency, availability = found.service_wide("latency"), found.service_wide("availability")
+    promises = read()
+    latency, availability = promises.service_wide("latency"), promises.service_wide("availability")
     assert (latency.target, latency.within, availability.target) == (0.95, 1.0, 0.999)
     assert [(t.severity, t.burn, t.long, t.short) for t in availability.tiers] == [
         ("page", 14.4, "1h", "5m"),
@@ -32,13 +32,13 @@ def test_the_service_promises_p95_of_a_second_and_three_nines() -> None:
         ("ticket", 1, "3d", "6h"),
     ]
     assert latency.tiers == availability.tiers  # 14.4 × 5 % = 72 %: p95 can burn as fast
-    assert burn.lowered(found) == []
+    assert burn.lowered(promises) == []
 
 
 def test_a_burn_rate_out_of_reach_is_lowered_and_said(tmp_path: Path) -> None:
-    found = promised(tmp_path, latency={"target": 90, "within": "1s"})
-    assert [(t.burn, t.lowered_from) for t in found.objectives[-1].tiers] == [(8, 14.4), (6, 0), (3, 0), (1, 0)]
-    assert burn.lowered(found) == [
+    promises = promised(tmp_path, latency={"target": 90, "within": "1s"})
+    assert [(t.burn, t.lowered_from) for t in promises.objectives[-1].tiers] == [(8, 14.4), (6, 0), (3, 0), (1, 0)]
+    assert burn.lowered(promises) == [
         "iris-latency: burn rate 14.4 over 1h would need 144 % errors; lowered to 8, which is 80 %"
     ]
 
@@ -54,7 +54,7 @@ def test_an_objective_without_a_ticket_tier_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"objectives": {"availability": {"target": 100}, "latency": {"target": 95, "within": "1s"}}}, "target = 100"),
         (
@@ -76,14 +76,14 @@ def test_an_objective_without_a_ticket_tier_is_refused(tmp_path: Path) -> None:
         ({"drift": {"psi": -1, "samples": 500, "window": "1h"}}, "drift.psi = -1"),
     ],
 )
-def test_errors_name_the_key_and_the_value(tmp_path: Path, changed: dict[str, object], told: str) -> None:
-    with pytest.raises(SloError, match=told.replace("[", r"\[")):
+def test_errors_name_the_key_and_the_value(tmp_path: Path, changed: dict[str, object], message: str) -> None:
+    with pytest.raises(SloError, match=message.replace("[", r"\[")):
         slo(tmp_path, **changed)
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "slo.yaml").write_text("service: ekiben\n")
-    with pytest.raises(SloError, match=r"slo\.yaml: drift, objectives, runbook, window is missing"):
+    with pytest.raises(SloError, match=r"slo\.yaml: drift, objectives, window is missing"):
         read(tmp_path / "slo.yaml")
 
 
@@ -92,9 +92,9 @@ def test_durations() -> None:
 
 
 def test_a_threshold_between_two_boundaries_is_refused(tmp_path: Path) -> None:
-    found = promised(tmp_path, latency={"target": 99, "within": "300ms"})
+    promises = promised(tmp_path, latency={"target": 99, "within": "300ms"})
     with pytest.raises(SloError, match=r"iris-latency: within = 0.3 s .* the nearest are 0.25 s and 0.5 s"):
-        boundaries.check(found.objectives, boundaries.of_file(boundaries.REQUEST))
+        boundaries.check(promises.objectives, boundaries.of_file(boundaries.REQUEST))
 
 
 def test_serving_has_the_boundary_that_the_service_promises() -> None:
@@ -121,5 +121,5 @@ def test_boundaries_of_a_running_service(tmp_path: Path) -> None:
 
 def test_deploy_imports_nothing_of_the_project() -> None:
     sources = "\n".join(file.read_text() for file in DEPLOY.glob("*.py"))
-    assert not [room for room in ("serving", "bentos", "train", "convert") if f"import {room}" in sources]
+    assert not [package for package in ("serving", "bentos", "train", "convert") if f"import {package}" in sources]
     assert "from serving" not in sources and "from bentos" not in sources

@@ -1,0 +1,132 @@
+"""The compose and stack files as text, and HAProxy's configuration in front of a stand-in; no engine is needed."""
+
+import http.client
+import re
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.conftest import DEPLOY, run, tool
+from tests.deploy.stack import free_port, program
+from tests.deploy.stand_ins import serving
+
+COMPOSE = DEPLOY / "compose"
+FILES = ("compose/compose.yaml", "compose/chain.yaml", "compose/front.yaml", "swarm/stack.yaml")
+SECRETS = "/run/secrets/"
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with compose's own tags."""
+
+
+Loader.add_constructor("!reset", lambda loader, node: None)
+
+
+def services(file: str) -> dict[str, dict[str, Any]]:
+    """Name → service, those that extend another left out, and those that only override."""
+    listed = yaml.load((DEPLOY / file).read_text(), Loader)["services"]  # noqa: S506
+    return {name: each for name, each in listed.items() if "image" in each}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_log_grows_for_ever(file: str) -> None:
+    assert services(file)
+    for name, service in services(file).items():
+        options = service["logging"]["options"]
+        assert re.fullmatch(r"\d+m", options["max-size"]) and int(options["max-file"]) > 1, name
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_nobody_writes_to_an_image_or_has_privileges(file: str) -> None:
+    for name, service in services(file).items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+
+
+def test_swarm_has_every_rule_and_every_file_of_alertmanager() -> None:
+    stack = yaml.safe_load((DEPLOY / "swarm" / "stack.yaml").read_text())
+    files = {Path(config["file"]).name for config in stack["configs"].values()}
+    rules = {file.name for file in (DEPLOY / "prometheus" / "rules").glob("*.yml")}
+    assert files >= rules | {file.name for file in (DEPLOY / "alertmanager").iterdir()}
+    used = {config["source"] for service in stack["services"].values() for config in service.get("configs", [])}
+    assert used == set(stack["configs"])
+    (token,) = stack["services"]["alertmanager"]["secrets"]
+    assert token["mode"] == 0o400 and token["uid"] == "65534"
+
+
+def test_the_chains_check_is_documented_by_a_command_that_leaves_the_chain_alone() -> None:
+    """`up --exit-code-from` stops every container once one has ended."""
+    page = (DEPLOY.parent / "docs" / "chain.md").read_text()
+    for text in (page, (COMPOSE / "chain.yaml").read_text()):
+        assert "run --rm tests" in text and "--exit-code-from" not in text
+
+
+def configuration(folder: Path, replica: int, plain: int, encrypted: int) -> list[str]:
+    """HAProxy's options for the committed files, with one replica and ports on loopback, and a certificate of today."""
+    certificate = folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    subprocess.run(
+        [*command, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True, timeout=60
+    )
+    certificate.write_text((folder / "crt").read_text() + (folder / "key").read_text())
+    front = (DEPLOY / "swarm" / "haproxy.cfg").read_text()
+    front = front.replace("bind :3000", f"bind 127.0.0.1:{plain}").replace(
+        "bind :8404", f"bind 127.0.0.1:{free_port()}"
+    )
+    front, count = re.subn(
+        r"server-template .*", f"server replica 127.0.0.1:{replica} check inter 100ms fall 2 rise 1", front
+    )
+    tls = (COMPOSE / "tls.cfg").read_text().replace("bind :3443", f"bind 127.0.0.1:{encrypted}")
+    tls = tls.replace(f"{SECRETS}certificate", str(certificate))
+    assert count == 1 and str(certificate) in tls
+    (folder / "haproxy.cfg").write_text(front)
+    (folder / "tls.cfg").write_text(tls)
+    return ["-f", str(folder / "haproxy.cfg"), "-f", str(folder / "tls.cfg")]
+
+
+def test_haproxy_takes_the_fleets_configuration_as_it_stands() -> None:
+    checked = run(tool("haproxy"), "-c", "-f", DEPLOY / "swarm" / "haproxy.cfg")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Iterator[tuple[int, int]]:
+    """The ports of the front, plain and encrypted, before a stand-in that answers with the path."""
+    with serving(lambda path, body: (200, "text/plain", path.encode())) as replica:
+        ports = free_port(), free_port()
+        options = configuration(tmp_path, replica, *ports)
+        if not shutil.which("openssl"):
+            pytest.skip("openssl is not installed")
+        with program(tmp_path, tool("haproxy"), "-db", *options):
+            yield ports
+
+
+def ask(connection: http.client.HTTPConnection, path: str) -> tuple[int, str, str]:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode(), answer.headers.get("strict-transport-security", "")
+
+
+def test_tls_ends_at_the_front_and_metrics_stay_inside(front: tuple[int, int]) -> None:
+    plain = http.client.HTTPConnection("127.0.0.1", front[0], timeout=10)
+    until = time.monotonic() + 20
+    while True:
+        try:
+            if ask(plain, "/iris/random")[0] == 200:
+                break
+        except OSError:
+            plain.close()
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    context = ssl._create_unverified_context()  # noqa: S323 - the certificate was made a second ago
+    outside = http.client.HTTPSConnection("127.0.0.1", front[1], timeout=10, context=context)
+    assert ask(outside, "/iris/random") == (200, "/iris/random", "max-age=31536000")
+    for path in ("/metrics", "/metrics?x=1", "/faults/latency"):
+        assert ask(outside, path)[0] == 404, path
+    assert ask(plain, "/metrics")[0] == 200
