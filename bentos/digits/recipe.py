@@ -20,7 +20,7 @@ from bentos.digits.network import Network
 DRAWINGS = 90_000  # in the training set, all hands and pens together
 EPOCHS = 4
 BATCH = 128
-PEAK_RATE = 4e-3
+PEAK_LEARNING_RATE = 4e-3
 CHUNK = 512  # digits drawn at once
 
 
@@ -34,7 +34,7 @@ def load(options: Mapping[str, str]) -> Data:
 
 def _mnist(folder: Path, part: str) -> Split:
     images, labels = idx.pair(folder, part)
-    return Split(strokes.framed(images.astype(np.float32) / 255), labels.astype(np.int64))
+    return Split(strokes.frame(images.astype(np.float32) / 255), labels.astype(np.int64))
 
 
 def _sklearn() -> Data:
@@ -43,9 +43,9 @@ def _sklearn() -> Data:
     from sklearn.model_selection import train_test_split
 
     counts, digits = load_digits(return_X_y=True)
-    with _repeatable(0) as random:
-        outlines = strokes.framed(strokes.unfolded(counts.reshape(-1, 8, 8) / 16))
-        drawn = strokes.redrawn(strokes.distances(outlines[:, 0]), random)
+    with _seeded(0) as random:
+        outlines = strokes.frame(strokes.unfold(counts.reshape(-1, 8, 8) / 16))
+        drawn = strokes.redraw(strokes.distances(outlines[:, 0]), random)
     split = train_test_split(drawn, digits.astype(np.int64), test_size=0.2, stratify=digits, random_state=0)
     source = "sklearn.datasets.load_digits: 1797 digits of E. Alpaydin and C. Kaynak, Optical Recognition, UCI, 1998"
     return Data(Split(split[0], split[2]), Split(split[1], split[3]), source)
@@ -53,14 +53,14 @@ def _sklearn() -> Data:
 
 def fit(data: Data, seed: int, progress: Callable[[Iterator[Any], str], Iterator[Any]]) -> Network:
     """The network after EPOCHS over all drawings, in eval mode; the same seed gives the same weights."""
-    with _repeatable(seed) as random:
+    with _seeded(seed) as random:
         images, digits = drawings(data.train, random, progress)
         network = Network()
         steps = [batch for _ in range(EPOCHS) for batch in torch.randperm(len(images), generator=random).split(BATCH)]
-        optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE, weight_decay=0.02)
-        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=len(steps), pct_start=0.2)
+        optimizer = torch.optim.AdamW(network.parameters(), PEAK_LEARNING_RATE, weight_decay=0.02)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=len(steps), pct_start=0.2)
         for batch in progress(iter(steps), f"batches of {BATCH}"):
-            loss = F.cross_entropy(network(worn(images[batch], random)), digits[batch], label_smoothing=0.05)
+            loss = F.cross_entropy(network(augment(images[batch], random)), digits[batch], label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -69,7 +69,7 @@ def fit(data: Data, seed: int, progress: Callable[[Iterator[Any], str], Iterator
 
 
 @contextmanager
-def _repeatable(seed: int) -> Iterator[torch.Generator]:
+def _seeded(seed: int) -> Iterator[torch.Generator]:
     """One thread, as sums depend on their order; for a network this small, more are no faster."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.manual_seed(seed)
@@ -87,19 +87,19 @@ def drawings(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The digits as they are, and drawn by other hands, DRAWINGS or a little more. (m, 1, 28, 28) and (m,)"""
     sevens = train.inputs[train.targets == 7]
-    originals = np.concatenate([train.inputs, strokes.unbarred(sevens[:, 0])[:, None]])
+    originals = np.concatenate([train.inputs, strokes.unbar(sevens[:, 0])[:, None]])
     digits = torch.from_numpy(np.concatenate([train.targets, np.full(len(sevens), 7)]))
     images, hands = [torch.from_numpy(originals)], -(-DRAWINGS // len(digits))
     rows = torch.arange(len(digits)).split(CHUNK)
     for chunk in progress(iter(rows), f"× {CHUNK} digits, each drawn by {hands} hands"):
         fields, ones = strokes.distances(originals[chunk, 0]), digits[chunk] == 1
         for _ in range(hands):
-            images.append(torch.from_numpy(strokes.redrawn(fields, random, strokes.other_hands(ones, random))))
+            images.append(torch.from_numpy(strokes.redraw(fields, random, strokes.other_hands(ones, random))))
     order = torch.cat([torch.arange(len(digits)), *(chunk.repeat(hands) for chunk in rows)])
     return torch.cat(images), digits[order]
 
 
-def worn(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+def augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     """Shifted by a pixel at most, paled and noisy, other for each batch. (n, 1, 28, 28) → (n, 1, 28, 28)"""
     n = len(images)
     shift = torch.randint(-1, 2, (2,), generator=random).tolist()
