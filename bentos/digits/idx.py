@@ -25,20 +25,22 @@ def read(file: Path, dimensions: int) -> np.ndarray:
     magic = 0x0800 + dimensions
     if len(content) < header:
         raise ValueError(f"{file}: truncated: {len(content)} bytes, its header alone has {header}")
-    found, *shape = struct.unpack(f">{1 + dimensions}I", content[:header])
-    if found != magic:
+    file_magic, *shape = struct.unpack(f">{1 + dimensions}I", content[:header])
+    if file_magic != magic:
         raise ValueError(
-            f"{file}: magic number is {found:#010x}, unsigned bytes in {dimensions} dimensions have {magic:#010x}"
+            f"{file}: magic number is {file_magic:#010x}, unsigned bytes in {dimensions} dimensions have {magic:#010x}"
         )
     if len(content) - header != math.prod(shape):
-        wanted = f"{math.prod(shape)} bytes for {' × '.join(map(str, shape))}"
-        raise ValueError(f"{file}: truncated or overlong: {len(content) - header} bytes after its header, not {wanted}")
+        expected = f"{math.prod(shape)} bytes for {' × '.join(map(str, shape))}"
+        raise ValueError(
+            f"{file}: truncated or overlong: {len(content) - header} bytes after its header, not {expected}"
+        )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def pair(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """The pictures and digits of `train` or `held_out`. → (n, 28, 28) and (n,) uint8; ValueError names the fault."""
-    images, labels = (located(folder, name) for name in FILES[part])
+    images, labels = (locate(folder, name) for name in FILES[part])
     pictures, digits = read(images, 3), read(labels, 1)
     if pictures.shape[1:] != (28, 28):
         raise ValueError(f"{images}: pictures of {pictures.shape[1]} × {pictures.shape[2]} pixels, not 28 × 28")
@@ -51,7 +53,7 @@ def pair(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     return pictures, digits
 
 
-def located(folder: Path, name: str) -> Path:
+def locate(folder: Path, name: str) -> Path:
     """The file of that name, as any of its mirrors spells it: `-idx3` or `.idx3`, with `.gz` or without."""
     spellings = [name + end for name in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
     for spelling in spellings:

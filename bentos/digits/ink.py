@@ -1,4 +1,4 @@
-"""Grey pictures → digits as MNIST has them. Training data and served pictures both go through `centred`."""
+"""Grey pictures → digits as MNIST has them. Training data and served pictures both go through `centre`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from PIL import Image
 
 SIZE = 28  # pixels a side of what the network takes
 BOX = 20  # the digit's longest side within it
-FAINT = 0.1  # ink below this does not stretch the digit's box
-SAME = 1 / 255  # greys no further apart are one paper
-LEAST_CONTRAST = 0.02  # of black to white: five of 255 grey levels
+FAINT_INK = 0.1  # ink below this does not stretch the digit's box
+SAME_GREY = 1 / 255  # greys no further apart are one paper
+MIN_CONTRAST = 0.02  # of black to white: five of 255 grey levels
 
 
-def centred(ink: np.ndarray) -> np.ndarray | None:
+def centre(ink: np.ndarray) -> np.ndarray | None:
     """The digit in a 20×20 box, its centre of mass in the middle. (h, w) in [0, 1] → (28, 28), None without ink."""
-    rows, columns = (np.flatnonzero((ink > FAINT).any(axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero((ink > FAINT_INK).any(axis)) for axis in (1, 0))
     if not rows.size:
         return None
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -26,7 +26,7 @@ def centred(ink: np.ndarray) -> np.ndarray | None:
     ):
         return ink  # it is so already, and resampling would only blur it
     if not BOX - 2 <= longest <= BOX:
-        digit = _resized(digit, BOX / longest)
+        digit = _resize(digit, BOX / longest)
     middle = np.rint((SIZE - 1) / 2 - _mass_centre(digit)).astype(int)
     top, left = np.clip(middle, 0, SIZE - np.array(digit.shape))
     frame = np.zeros((SIZE, SIZE), np.float32)
@@ -39,52 +39,52 @@ def _mass_centre(ink: np.ndarray) -> np.ndarray:
     return np.array([ink.sum(1) @ np.arange(ink.shape[0]) / total, ink.sum(0) @ np.arange(ink.shape[1]) / total])
 
 
-def _resized(digit: np.ndarray, scale: float) -> np.ndarray:
+def _resize(digit: np.ndarray, scale: float) -> np.ndarray:
     """Scaled with antialiasing; hairlines, which that pales, are made bright again."""
     height, width = (max(1, round(side * scale)) for side in digit.shape)
     picture = Image.fromarray(np.ascontiguousarray(digit, np.float32))
     small = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC)).clip(0, 1)
-    inked = small[small > FAINT]
+    inked = small[small > FAINT_INK]
     bright = float(np.quantile(inked, 0.8)) if inked.size else max(float(small.max()), 1e-6)
     return (small * max(1.0, 0.75 / bright)).clip(0, 1)
 
 
-def extracted(grey: np.ndarray) -> np.ndarray | None:
+def extract(grey: np.ndarray) -> np.ndarray | None:
     """The ink, light on dark, whatever the paper. (h, w) in [0, 1] of either polarity → the same in [0, 1] or None.
 
     The paper is the colour of the picture's edge, or a smooth surface where the light is uneven; ink is what differs
     from it by more than the paper's own noise. None where nothing does.
     """
-    grey = _unframed(grey)
+    grey = _crop_frame(grey)
     edge = _ring(grey)
-    paper = _commonest(edge)
+    paper = _commonest_grey(edge)
     depth = grey - paper
-    noise = _spread(edge - paper)
-    if np.mean(np.abs(depth) < SAME) < 0.25:
+    noise = _noise(edge - paper)
+    if np.mean(np.abs(depth) < SAME_GREY) < 0.25:
         depth = grey - _surface(grey)
-        noise = _spread(depth)
+        noise = _noise(depth)
     ink = np.maximum(depth if (depth**3).sum() > 0 else -depth, 0)
     darkest = float(ink.max())
-    if darkest < max(LEAST_CONTRAST, 6 * noise):
+    if darkest < max(MIN_CONTRAST, 6 * noise):
         return None
     floor = 3 * noise
     full = float(np.quantile(ink[ink > darkest / 2], 0.9)) if noise else darkest
     ink = ((ink - floor) / (full - floor)).clip(0, 1).astype(np.float32)
-    return ink if max(ink.shape) <= 2 * SIZE else _without_specks(ink)
+    return ink if max(ink.shape) <= 2 * SIZE else _remove_specks(ink)
 
 
-def _commonest(greys: np.ndarray) -> float:
+def _commonest_grey(greys: np.ndarray) -> float:
     """The middle of the greys that most share."""
     bins = (greys * 15.99).astype(np.int64)
     return float(np.median(greys[np.abs(bins - np.bincount(bins).argmax()) <= 1]))
 
 
-def _spread(noise: np.ndarray) -> float:
+def _noise(noise: np.ndarray) -> float:
     """Standard deviation by the quarter nearest to nought, which no ink is among."""
     return float(np.quantile(np.abs(noise), 0.25)) / 0.319
 
 
-def _unframed(grey: np.ndarray) -> np.ndarray:
+def _crop_frame(grey: np.ndarray) -> np.ndarray:
     """Without a drawn border: rings of one colour round a ring of another."""
     for _ in range(min(grey.shape) // 12):
         outer, inner = _ring(grey), _ring(grey[1:-1, 1:-1])
@@ -114,21 +114,21 @@ def _surface(grey: np.ndarray) -> np.ndarray:
     return surface
 
 
-def _without_specks(ink: np.ndarray) -> np.ndarray:
+def _remove_specks(ink: np.ndarray) -> np.ndarray:
     """Only the strokes that weigh a twentieth of the heaviest or more: dust would stretch the digit's box."""
     step = -(-max(ink.shape) // 64)
     padded = np.pad(ink, [(0, -side % step) for side in ink.shape])
     blocks = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step).max((1, 3))
-    labels = _components(blocks > 0.3)
+    labels = _label_components(blocks > 0.3)
     mass = np.bincount(labels.ravel(), blocks.ravel())
     mass[0] = 0
-    mass[_beyond(labels, mass)] = 0
-    stays = _grown(mass[labels] >= max(float(mass.max()), 1e-6) / 20)
+    mass[_desk_labels(labels, mass)] = 0
+    stays = _dilate(mass[labels] >= max(float(mass.max()), 1e-6) / 20)
     whole = np.repeat(np.repeat(stays, step, 0), step, 1)[: ink.shape[0], : ink.shape[1]]
     return np.where(whole, ink, 0)
 
 
-def _beyond(labels: np.ndarray, mass: np.ndarray) -> list[int]:
+def _desk_labels(labels: np.ndarray, mass: np.ndarray) -> list[int]:
     """What runs along a side is the desk beyond the paper, if there is something else within."""
     sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
     within = np.setdiff1d(labels, _ring(labels))
@@ -136,17 +136,17 @@ def _beyond(labels: np.ndarray, mass: np.ndarray) -> list[int]:
     return [i for i in long if within.size and mass[within].max() > mass[i] / 20]
 
 
-def _components(mask: np.ndarray) -> np.ndarray:
+def _label_components(mask: np.ndarray) -> np.ndarray:
     """Number what hangs together, eight neighbours each. (h, w) bool → (h, w) int, 0 outside"""
     labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     while True:
-        spread = np.where(mask, _grown(labels), 0)
+        spread = np.where(mask, _dilate(labels), 0)
         if (spread == labels).all():
             return labels
         labels = spread
 
 
-def _grown(values: np.ndarray) -> np.ndarray:
+def _dilate(values: np.ndarray) -> np.ndarray:
     """The largest of each 3×3 neighbourhood."""
     framed = np.pad(values, 1)
     rows = np.maximum(np.maximum(framed[:-2], framed[1:-1]), framed[2:])

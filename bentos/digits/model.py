@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from bentos.contract import Arrays, Image, Model, PayloadError, Signature, Tensor
-from bentos.digits.ink import SIZE, centred, extracted
-from bentos.digits.picture import grey
+from bentos.digits.ink import SIZE, centre, extract
+from bentos.digits.picture import read_grey
 
 
 def preprocess(data: bytes) -> tuple[np.ndarray, ...]:
     """Any picture of one digit, as MNIST has it. → (1, 28, 28) float32 in [0, 1], light on dark; PayloadError"""
-    ink = extracted(grey(data))
-    digit = None if ink is None else centred(ink)
+    ink = extract(read_grey(data))
+    digit = None if ink is None else centre(ink)
     if digit is None:
         raise PayloadError(
             "no digit found: image is blank; send a picture of one digit, dark on light or light on dark"

@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch.nn import functional as F
 
-from bentos.digits.ink import SIZE, centred
+from bentos.digits.ink import SIZE, centre
 
 FINE = 2  # distances are measured on a raster this much finer than the picture's
 CANVAS = 40  # pixels a side of what is drawn, the digit being 28 of them, before it is centred
@@ -19,16 +19,16 @@ MARGIN = 1.4  # the picture's side over its digit's
 CLOCKWISE = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))  # rolls that bring a neighbour
 
 
-def unfolded(counts: np.ndarray, steps: int = 40) -> np.ndarray:
+def unfold(counts: np.ndarray, steps: int = 40) -> np.ndarray:
     """Smooth outlines with as much ink in each block as was counted. (n, 8, 8) in [0, 1] → (n, 80, 80), framed"""
-    wanted = torch.from_numpy(np.pad(counts, [(0, 0), (1, 1), (1, 1)]).astype(np.float32))[:, None]
-    level = wanted * 4 - 2
+    target = torch.from_numpy(np.pad(counts, [(0, 0), (1, 1), (1, 1)]).astype(np.float32))[:, None]
+    level = target * 4 - 2
     for _ in range(steps):
-        level = (level + 2 * (wanted - F.avg_pool2d(_outlined(level, 4), 4))).clamp(-6, 6)
-    return _outlined(level, 8)[:, 0].numpy()
+        level = (level + 2 * (target - F.avg_pool2d(_outline(level, 4), 4))).clamp(-6, 6)
+    return _outline(level, 8)[:, 0].numpy()
 
 
-def _outlined(level: torch.Tensor, finer: int) -> torch.Tensor:
+def _outline(level: torch.Tensor, finer: int) -> torch.Tensor:
     return torch.sigmoid(3 * F.interpolate(level, scale_factor=finer, mode="bicubic", align_corners=False))
 
 
@@ -37,7 +37,7 @@ def distances(images: np.ndarray) -> torch.Tensor:
     fine = F.interpolate(torch.from_numpy(images)[:, None], scale_factor=FINE, mode="bicubic")[:, 0].numpy()
     shapes = fine > 0.5
     fields = np.empty((len(images), 2, *fine.shape[1:]), np.float32)
-    for field, shape, line in zip(fields, shapes, thinned(shapes), strict=True):
+    for field, shape, line in zip(fields, shapes, thin(shapes), strict=True):
         inside = distance_transform_edt(shape)
         half_width = inside[line].mean() if line.any() else 1.0
         field[0] = distance_transform_edt(~shape) - inside + half_width
@@ -45,7 +45,7 @@ def distances(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(fields / FINE)
 
 
-def thinned(shapes: np.ndarray) -> np.ndarray:
+def thin(shapes: np.ndarray) -> np.ndarray:
     """Strokes to lines of one pixel, by Zhang and Suen (1984). (n, h, w) bool → (n, h, w) bool"""
     lines = np.pad(shapes, [(0, 0), (1, 1), (1, 1)])
     while True:
@@ -62,12 +62,12 @@ def thinned(shapes: np.ndarray) -> np.ndarray:
             return lines[:, 1:-1, 1:-1]
 
 
-def unbarred(sevens: np.ndarray) -> np.ndarray:
+def unbar(sevens: np.ndarray) -> np.ndarray:
     """Sevens as many write them: what crosses the stem at half height is gone. (n, 28, 28) → (n, 28, 28)"""
-    return np.stack([_unbarred(seven) for seven in sevens]) if len(sevens) else sevens
+    return np.stack([_unbar(seven) for seven in sevens]) if len(sevens) else sevens
 
 
-def _unbarred(seven: np.ndarray) -> np.ndarray:
+def _unbar(seven: np.ndarray) -> np.ndarray:
     rows = np.flatnonzero((seven > 0.5).any(1)).tolist()
     height = max(rows[-1] - rows[0], 1) if rows else 1
     clear = [row for row in rows if 0.24 < (row - rows[0]) / height < 0.36 or 0.76 < (row - rows[0]) / height < 0.92]
@@ -88,38 +88,38 @@ def _rightmost(image: np.ndarray, row: int) -> tuple[float, float, float]:
     return float(row), float(stroke.mean()), float(stroke.size)
 
 
-def redrawn(fields: torch.Tensor, random: torch.Generator, hands: torch.Tensor | None = None) -> np.ndarray:
-    """Each digit with another pen and, if any are given, by other hands. (n, 2, 56, 56) → (n, 1, 28, 28)"""
+def redraw(fields: torch.Tensor, random: torch.Generator, hands: torch.Tensor | None = None) -> np.ndarray:
+    """Each digit with another pen and, with `hands`, by other hands. (n, 2, 56, 56) → (n, 1, 28, 28)"""
     n, same = len(fields), hands is None
     grid = _upright(n) if hands is None else hands
     bent = F.grid_sample(fields, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    pen = _uniform((n, 1, 1), *((0.9, 1.8) if same else (0.5, 2.0)), random)  # half its width, in pixels of the picture
-    evenness = _uniform((n, 1, 1), 0, 0.15 if same else 1, random)
-    softness = _uniform((n, 1, 1), 0.5, 1.6, random)
+    pen = uniform((n, 1, 1), *((0.9, 1.8) if same else (0.5, 2.0)), random)  # half its width, in pixels of the picture
+    evenness = uniform((n, 1, 1), 0, 0.15 if same else 1, random)
+    softness = uniform((n, 1, 1), 0.5, 1.6, random)
     ink = (0.5 + (pen - torch.lerp(bent[:, 0], bent[:, 1], evenness)) / softness).clamp(0, 1)
-    return framed(ink.numpy())
+    return frame(ink.numpy())
 
 
-def framed(pictures: np.ndarray) -> np.ndarray:
+def frame(pictures: np.ndarray) -> np.ndarray:
     """Centred as served pictures are; what lost its ink is black. (n, h, w) → (n, 1, 28, 28)"""
     blank = np.zeros((SIZE, SIZE), np.float32)
-    found = (centred(picture) for picture in pictures)
-    return np.stack([blank if digit is None else digit for digit in found])[:, None]
+    digits = (centre(picture) for picture in pictures)
+    return np.stack([blank if digit is None else digit for digit in digits])[:, None]
 
 
 def other_hands(ones: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     """Where each point of the canvas lies in the picture: turned, slanted, stretched, bent. (n,) → (n, 40, 40, 2)"""
     n = len(ones)
-    turn = _uniform((n,), -0.3, 0.3, random)  # radians
-    slant = _uniform((n,), -0.45, 0.7, random)
+    turn = uniform((n,), -0.3, 0.3, random)  # radians
+    slant = uniform((n,), -0.45, 0.7, random)
     stretch = torch.exp(0.1 + 0.2 * torch.randn(n, generator=random))
     # Many write a one as a plain stroke: squeezed, its flag and foot are gone.
     plain = ones & (torch.rand(n, generator=random) < 0.7)
-    stretch = torch.where(plain, stretch * _uniform((n,), 0.15, 0.8, random), stretch)
+    stretch = torch.where(plain, stretch * uniform((n,), 0.15, 0.8, random), stretch)
     cos, sin = torch.cos(turn), torch.sin(turn)
     rows = torch.stack([cos / stretch, (sin + slant) / stretch, -sin, cos], -1).view(n, 2, 2)
     grid = _upright(n) @ rows.transpose(1, 2)[:, None]
-    return grid + _bends(n, 3, 0.16, random) + _bends(n, 6, 0.06, random)
+    return grid + bends(n, 3, 0.16, random) + bends(n, 6, 0.06, random)
 
 
 def _upright(n: int) -> torch.Tensor:
@@ -128,12 +128,12 @@ def _upright(n: int) -> torch.Tensor:
     return F.affine_grid(identity, [n, 1, CANVAS, CANVAS], align_corners=False)
 
 
-def _bends(n: int, knots: int, strongest: float, random: torch.Generator) -> torch.Tensor:
+def bends(n: int, knots: int, strongest: float, random: torch.Generator) -> torch.Tensor:
     """Smooth displacements, of `knots` independent ones a side. (n, 40, 40, 2)"""
-    strengths = _uniform((n, 1, 1, 1), 0, strongest, random)
+    strengths = uniform((n, 1, 1, 1), 0, strongest, random)
     coarse = torch.randn(n, 2, knots, knots, generator=random) * strengths
     return F.interpolate(coarse, size=(CANVAS, CANVAS), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
 
 
-def _uniform(shape: tuple[int, ...], low: float, high: float, random: torch.Generator) -> torch.Tensor:
+def uniform(shape: tuple[int, ...], low: float, high: float, random: torch.Generator) -> torch.Tensor:
     return low + (high - low) * torch.rand(shape, generator=random)

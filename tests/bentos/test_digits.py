@@ -6,18 +6,21 @@ import gzip
 import io
 import itertools
 import struct
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFile
 
 from bentos import contract
 from bentos.contract import PayloadError
-from bentos.digits.ink import centred
+from bentos.digits.ink import centre
 from bentos.digits.model import MODEL, preprocess
+from bentos.digits.picture import read_grey
 
+ROOT = Path(__file__).parents[2]
 RANDOM = np.random.default_rng(0)
 
 
@@ -124,6 +127,113 @@ def test_cmyk_and_32_bit_files_are_read(plain: np.ndarray) -> None:
     assert alike(seen(Image.fromarray(np.asarray(seven(), np.float32) / 255), "TIFF"), plain)
 
 
+def on_ground(ink: int, ground: int) -> np.ndarray:
+    return np.asarray(seven().point(lambda value: round(ground + (ink - ground) * value / 255)))
+
+
+def cut_out(ink: int, ground: int, transparent: str) -> Image.Image:
+    """With alpha 0 or 255, and black beneath what is transparent, as many programs save it."""
+    shape = np.asarray(seven())
+    alpha = (shape > 40) if transparent == "ground" else (shape < 215)
+    grey = np.where(alpha, on_ground(ink, ground), 0).astype(np.uint8)
+    return Image.merge("RGBA", [Image.fromarray(grey)] * 3 + [Image.fromarray(alpha).convert("L")])
+
+
+@pytest.mark.parametrize("transparent", ["ground", "ink"])
+@pytest.mark.parametrize(("ink", "ground"), [(0, 255), (255, 0), (80, 255), (80, 0), (255, 150), (0, 150)])
+def test_hard_alpha_is_read_whichever_is_transparent(
+    ink: int, ground: int, transparent: str, plain: np.ndarray
+) -> None:
+    assert alike(seen(cut_out(ink, ground, transparent)), plain)
+    assert alike(seen(cut_out(ink, ground, transparent), "WEBP", lossless=True), plain)
+
+
+@pytest.mark.parametrize("transparent", [0, 255])
+@pytest.mark.parametrize("ink", [0, 255])
+@pytest.mark.parametrize("size", [28, 112, 700])
+@pytest.mark.parametrize(("mode", "kind"), [("L", "PNG"), ("P", "PNG"), ("L", "GIF"), ("P", "GIF")])
+def test_one_transparent_grey_is_read_whichever_it_is(
+    mode: str, kind: str, size: int, ink: int, transparent: int
+) -> None:
+    picture = seven().resize((size, size), Image.Resampling.BICUBIC)
+    opaque = seen(picture)
+    picture = picture if ink else inverted(picture)
+    assert alike(seen(picture.convert(mode), kind, transparency=transparent), opaque[0])
+
+
+def test_one_transparent_grey_of_16_bits_is_read(plain: np.ndarray) -> None:
+    assert alike(seen(deep(65535, 0), transparency=65535), plain)
+
+
+def test_a_drawing_on_nothing_keeps_its_shape_whatever_its_inks(plain: np.ndarray) -> None:
+    greys = np.tile(np.linspace(0, 255, 112).astype(np.uint8), (112, 1))
+    assert alike(seen(Image.merge("LA", (Image.fromarray(greys), seven()))), plain)
+
+
+def test_paper_left_in_a_loop_is_paper() -> None:
+    picture = Image.new("LA", (112, 112))
+    ImageDraw.Draw(picture).ellipse((30, 20, 80, 90), fill=(255, 255), outline=(0, 255), width=10)
+    assert seen(picture)[0, 14, 14] < 0.1
+
+
+def test_a_card_in_the_middle_of_nothing_is_the_paper(plain: np.ndarray) -> None:
+    card = Image.new("RGBA", (200, 220))
+    card.paste(inverted(seven()).convert("RGBA"), (40, 50))
+    assert alike(seen(card), plain)
+
+
+@pytest.mark.parametrize("bits", [1, 8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_fewer_bits_in_a_file_of_16_are_read(bits: int, kind: str, plain: np.ndarray) -> None:
+    assert alike(seen(deep(0, 2**bits - 1), kind), plain)
+    assert alike(seen(deep(2**bits - 1, 0), kind), plain)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 16, 24, 31])
+@pytest.mark.parametrize("lowest", [0, -500])
+def test_whole_numbers_of_32_bits_are_read(bits: int, lowest: int, plain: np.ndarray) -> None:
+    values = np.asarray(seven(), np.float64) / 255 * (2**bits - 1) + lowest
+    assert alike(seen(Image.fromarray(values.astype(np.int32)), "TIFF"), plain)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "LA", "P", "I;16"])
+def test_strips_give_what_the_whole_picture_gives(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = deep(0, 65535).resize((1001, 1001)) if mode == "I;16" else inverted(seven(1001, 90)).convert(mode)
+    whole = read_grey(sent(large))
+    monkeypatch.setattr("bentos.digits.picture.STRIP_PIXELS", 1)
+    assert whole.shape == (251, 251)
+    assert (read_grey(sent(large)) == whole).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGB", "P", "L", "1"])
+def test_a_large_picture_is_in_memory_once(mode: str, tmp_path: Path) -> None:
+    """Peak memory above what its own decoded pixels take, in a process of its own."""
+    side = 3000
+    file = tmp_path / "large.png"
+    picture = inverted(seven(side, 260))
+    if mode in ("RGBA", "LA"):
+        picture.putalpha(seven(side, 260))
+    picture.convert(mode).save(file, compress_level=1)
+    decoded = side * side * (4 if mode in ("RGBA", "LA", "RGB") else 1) / 2**20
+    assert peak_mib(file) < decoded + 25
+
+
+def peak_mib(file: Path) -> float:
+    """What reading a picture adds to a process that has read a small one."""
+    code = """if True:
+        import resource, sys
+        from pathlib import Path
+        from bentos.digits.picture import read_grey
+        read_grey(Path(sys.argv[1]).read_bytes())
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        read_grey(Path(sys.argv[2]).read_bytes())
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    """
+    small = contract.BENTOS / "digits" / "examples" / "seven.png"
+    output = subprocess.run([sys.executable, "-c", code, small, file], cwd=ROOT, capture_output=True, check=True)
+    return float(output.stdout)
+
+
 ASKEW = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
@@ -198,32 +308,20 @@ def test_what_is_no_picture_is_refused_with_what_is_allowed(data: bytes, words: 
 
 @pytest.mark.parametrize("side", [5001, 12_000, 60_000])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_small_file_of_too_many_pixels_is_refused_unread(side: int) -> None:
+def test_a_small_file_of_too_many_pixels_is_refused_unread(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     bomb = sent(Image.new("L", (1, 1)))
-    begun = time.perf_counter()
+    loads: list[object] = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", loads.append)
     with pytest.raises(PayloadError, match="pixels"):
         preprocess(bomb[:16] + header + crc(b"IHDR" + header) + bomb[33:])
-    assert time.perf_counter() - begun < 0.5
+    assert not loads
 
 
 def crc(chunk: bytes) -> bytes:
     import zlib
 
     return struct.pack(">I", zlib.crc32(chunk))
-
-
-def test_preprocessing_is_quick() -> None:
-    def best(data: bytes, times: int) -> float:
-        def once() -> float:
-            begun = time.perf_counter()
-            preprocess(data)
-            return time.perf_counter() - begun
-
-        return min(once() for _ in range(times))
-
-    assert best(sent(seven(28, 3)), 50) < 0.0005
-    assert best(sent(photographed().resize((1000, 1000)).convert("RGB"), "JPEG"), 10) < 0.03
 
 
 def test_quantities_are_one_figure_a_row() -> None:
@@ -235,7 +333,7 @@ def test_quantities_are_one_figure_a_row() -> None:
 
 
 def test_centring_without_ink_finds_nothing() -> None:
-    assert centred(np.zeros((50, 50), np.float32)) is None
+    assert centre(np.zeros((50, 50), np.float32)) is None
 
 
 def test_examples_are_small_pictures_that_preprocess() -> None:
@@ -320,6 +418,7 @@ class TestRecipe:
         from bentos.digits import recipe
 
         monkeypatch.setattr(recipe, "DRAWINGS", 1000)
+        monkeypatch.setattr(recipe, "WRITTEN", dict.fromkeys(range(10), 50))
         monkeypatch.setattr(recipe, "EPOCHS", 1)
 
     def test_the_digits_are_split_by_class_and_always_alike(self, data: contract.Data) -> None:
@@ -358,11 +457,42 @@ class TestRecipe:
 
         def again(seed: int) -> np.ndarray:
             random = torch.Generator().manual_seed(seed)
-            return strokes.redrawn(fields, random, strokes.other_hands(ones, random))
+            return strokes.redraw(fields, random, strokes.other_hands(ones, random))
 
         assert (again(1) == again(1)).all()
         assert np.abs(again(1) - again(2)).mean() > 0.01
         assert np.abs(again(1)[0] - again(1)[1]).mean() > 0.01
+
+    @pytest.mark.parametrize("digit", range(10))
+    def test_habits_are_written_seeded_varied_and_centred(self, digit: int) -> None:
+        import torch
+
+        from bentos.digits.writing import write
+
+        once, again, other = (write(digit, 20, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+        assert once.shape == (20, 1, 28, 28) and once.dtype == np.float32
+        assert (once == again).all() and np.abs(once - other).mean() > 0.01
+        assert np.abs(once[0] - once[1]).mean() > 0.01
+        assert once.min() >= 0 and once.max((1, 2, 3)).min() > 0.7 and once.max() <= 1
+        for picture in once[:, 0]:
+            inked = (np.flatnonzero((picture > 0.1).any(axis)) for axis in (1, 0))
+            assert max(np.ptp(side) + 1 for side in inked) in (18, 19, 20, 21)
+
+    def test_a_two_is_written_with_a_loop_at_its_foot_and_without(self) -> None:
+        import torch
+        from scipy.ndimage import label
+
+        from bentos.digits.writing import write
+
+        twos = write(2, 60, torch.Generator().manual_seed(0))[:, 0]
+        holes = [label(np.pad(two, 1) < 0.3)[1] - 1 for two in twos]
+        assert 10 < np.count_nonzero(holes) < 50
+
+    def test_a_habit_of_two_unlike_extremes_is_refused(self) -> None:
+        from bentos.digits import habits
+
+        with pytest.raises(ValueError, match="not alike"):
+            habits.habit(1, "0,0 5,5 / 9,9", "0,0 5,5 9,9")
 
     def test_unfolding_keeps_the_ink_of_each_block(self) -> None:
         from sklearn.datasets import load_digits
@@ -370,7 +500,7 @@ class TestRecipe:
         from bentos.digits import strokes
 
         counts = load_digits().images[:20] / 16
-        blocks = strokes.unfolded(counts).reshape(20, 10, 8, 10, 8).mean((2, 4))[:, 1:-1, 1:-1]
+        blocks = strokes.unfold(counts).reshape(20, 10, 8, 10, 8).mean((2, 4))[:, 1:-1, 1:-1]
         assert np.abs(blocks - counts).mean() < 0.01
 
     def test_a_seven_loses_its_bar_and_nothing_else(self) -> None:
@@ -379,5 +509,5 @@ class TestRecipe:
         without = np.asarray(seven(28, 3), np.float32) / 255
         barred = without.copy()
         barred[13:15, 7:21] = 1
-        assert strokes.unbarred(barred[None])[0][13:15, 7:10].max() == 0
-        assert np.abs(strokes.unbarred(barred[None])[0] - without).mean() < 0.02
+        assert strokes.unbar(barred[None])[0][13:15, 7:10].max() == 0
+        assert np.abs(strokes.unbar(barred[None])[0] - without).mean() < 0.02
