@@ -16,7 +16,7 @@ from convert import graph
 CALIBRATION_BATCH = 16
 
 
-class Rows(CalibrationDataReader):
+class CalibrationRows(CalibrationDataReader):  # type: ignore[misc]  # which has no types
     """Calibration rows in small batches."""
 
     def __init__(self, rows: Arrays) -> None:
@@ -44,7 +44,7 @@ def quantize(source: Path, target: Path, calibration: Arrays) -> None:
         quantize_static(
             str(prepared),
             str(target),
-            Rows(calibration),
+            CalibrationRows(calibration),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

@@ -7,9 +7,9 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from bentos.contract import PICTURE_FORMATS as FORMATS
 from bentos.contract import PayloadError
 
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 25_000_000
 WORKING = 256  # pixels of the longest side at which a digit is looked for
 ALLOWED = f"send a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file of at most {MAX_PIXELS // 1_000_000} megapixels"

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from bentos import contract
-from bentos.contract import Fields, Model, PayloadError
+from bentos.contract import Fields, Model, ModelError, PayloadError
 from serving.api.depth import MOST
 from serving.api.payloads import field_reader
 from serving.api.pictures import check_pictures
@@ -44,14 +44,22 @@ def routes(repository: Repository) -> Routes:
             read = reader(forms[0].model, repository.settings.max_json_depth)
             found[_path(forms[0].model)] = {"POST": Predict(name, read, repository).app()}
             found[f"/{name}/random"] = {"GET": random_prediction(name, repository)}
-        elif not forms and name in contract.names():
+        elif not forms and (path := _folder_path(name)):
             refused = next(stored for stored in repository.refused.values() if stored.model == name)
-            found[_path(contract.model(name))] = {"POST": unavailable(refused, repository)}
+            found[path] = {"POST": unavailable(refused, repository)}
     return found
 
 
 def _path(model: Model) -> str:
     return f"/{model.name}/{model.verb}"
+
+
+def _folder_path(name: str) -> str:
+    """The route of a folder none of whose forms is served; empty where there is none that can be read."""
+    try:
+        return _path(contract.model(name))
+    except (KeyError, ImportError, ModelError):
+        return ""
 
 
 def reader(model: Model, max_depth: int = MOST) -> Reader:
@@ -185,10 +193,11 @@ def random_payload(served: Served) -> tuple[Any, Any]:
     if not isinstance(model.payload, Fields):
         data = (contract.BENTOS / model.name / random.choice(contract.examples(model.name))).read_bytes()  # noqa: S311
         return {FILE_FIELD: f"data:image/png;base64,{base64.b64encode(data).decode()}"}, data
-    reference = served.stored.certificate["reference"]
+    reference = served.stored.certificate.reference
     payload: dict[str, Any] = {}
     for field in model.payload.fields:
-        edges = (reference.get(f"input:{field.name}") or {}).get("edges") or [field.low, field.high]
+        histogram = reference.get(f"input:{field.name}")
+        edges = (histogram.edges if histogram else ()) or (field.low, field.high)
         low, high = max(field.low, edges[0]), min(field.high, edges[-1])
         drawn = random.uniform(low, high)  # noqa: S311
         payload[field.name] = (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from bentos.certificate import Certificate
 from bentos.contract import Arrays, Model, class_probabilities
 from serving.telemetry.buffers import Binned, Counted, bounded
 from serving.telemetry.metrics import Families
@@ -20,9 +20,9 @@ STEPS = 8  # boundaries of a value, between the first and the last decile of tra
 class Predictions:
     """The predictions of one served form."""
 
-    def __init__(self, model: Model, certificate: Mapping[str, Any], families: Families) -> None:
+    def __init__(self, model: Model, certificate: Certificate, families: Families) -> None:
         self._labels = model.labels
-        served = (certificate["model"], certificate["form"], certificate["version"])
+        served = (certificate.model, certificate.form, certificate.version)
         if model.labels:
             names = [*model.labels[:CLASSES], *[OTHER] * (len(model.labels) - CLASSES)]
             self._classes = Counted([families.predictions.labels(*served, name) for name in names])
@@ -30,7 +30,7 @@ class Predictions:
             self._entropy = Binned(families.entropy.labels(*served))
             self._tallies: list[Binned | Counted] = [self._classes, self._confidence, self._entropy]
         else:
-            edges = certificate["reference"]["prediction:value"]["edges"]
+            edges = certificate.reference["prediction:value"].edges
             self._value = Binned(bounded(families.value, served, boundaries(edges)))
             self._tallies = [self._value]
 

@@ -102,7 +102,7 @@ class Trial:
             page["seen"] = f"data:image/png;base64,{base64.b64encode(shown['seen']).decode()}"
         if not isinstance(self.model.payload, Fields):
             return self._render("image.html", scope, **page | {"payload": "picture.png"})
-        reference = self.repository.get(self.name).stored.certificate["reference"]
+        reference = self.repository.get(self.name).stored.certificate.reference
         page["payload"] = values = defaults(self.model.payload) if values is None else values
         page["controls"] = controls(self.model.payload, values, errors, reference)
         return self._render("fields.html", scope, **page)

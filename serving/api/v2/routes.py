@@ -8,7 +8,7 @@ from serving.api.v2 import describe
 from serving.api.v2.infer import Infer
 from serving.http.router import App, Receive, Routes, Scope, Send, get, read_body, send_json
 from serving.inference.repository import Repository, Served
-from serving.inference.store import StoredForm
+from serving.inference.store import RefusedForm
 from serving.process.vitals import Vitals
 
 VERSION = "0.1.0"
@@ -42,7 +42,7 @@ def _model(base: str, name: str, served: Served, repository: Repository) -> Rout
     }
 
 
-def _refused(base: str, refused: StoredForm, repository: Repository) -> Routes:
+def _refused(base: str, refused: RefusedForm, repository: Repository) -> Routes:
     return {
         f"{base}/ready": get(lambda _: health.or_refuse("ready", refused.refusal)),
         f"{base}/infer": {"POST": unavailable(refused, repository)},

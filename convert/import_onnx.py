@@ -10,17 +10,19 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 
-from bentos import contract, trained
+from bentos import contract, golden, trained
+from bentos.certificate import Certificate, Dataset, Difference, Onnx, Training
 from bentos.contract import Arrays, Signature
+from bentos.meaning import Meaning
+from bentos.rehearsal import Run
 from convert import graph, store
 from convert.artifacts import ConvertError
-from convert.certify import issue
-from convert.engine import Run, in_batches, onnx_run
+from convert.certify import identify
+from convert.engine import in_batches, onnx_run
 
 MAX_BYTES = 2**31 - 1  # of one protobuf file
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -28,54 +30,58 @@ CONSISTENT = 1e-3  # how far a row's answer may depend on the rows beside it, re
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
+    """The command line."""
+    command = argparse.ArgumentParser(
         prog="python -m convert import",
         description="Box an ONNX file that has no recipe: check it, derive its signature, try it, certify it as it is "
         "and save it to the BentoML store as <name>-onnx:<version>. It is then served at /v2/models/<name>.",
         epilog="The file must have one dynamic first dimension (the batch) in every input and output, all others "
         "fixed; tensors of numbers; ONNX's own operators or ONNX Runtime's (com.microsoft); weights inside.",
     )
-    found.add_argument("file", type=Path, help="my.onnx")
-    found.add_argument("--name", required=True, help="the model's name: lower-case letters, digits, _")
-    found.add_argument("--title", default="", help="what pages call it (default: the name)")
-    found.add_argument("--labels", default="", metavar="A,B,C", help="class names, in the order of the output")
-    found.add_argument("--force", action="store_true", help="replace it if it is in the store already")
-    return found
+    command.add_argument("file", type=Path, help="my.onnx")
+    command.add_argument("--name", required=True, help="the model's name: lower-case letters, digits, _")
+    command.add_argument("--title", default="", help="what pages call it (default: the name)")
+    command.add_argument("--labels", default="", metavar="A,B,C", help="class names, in the order of the output")
+    command.add_argument("--force", action="store_true", help="replace it if it is in the store already")
+    return command
 
 
 def main(arguments: Sequence[str]) -> int:
     """Import one file; 1 and the reason if it cannot be served."""
-    asked = parser().parse_args(arguments)
-    labels = [label.strip() for label in asked.labels.split(",")] if asked.labels else []
+    options = parser().parse_args(arguments)
+    labels = tuple(label.strip() for label in options.labels.split(",")) if options.labels else ()
     try:
-        tag, note = bring(asked.file, asked.name, asked.title or asked.name, labels, asked.force)
+        tag, note = import_onnx(options.file, options.name, options.title or options.name, labels, options.force)
     except ConvertError as error:
-        print(f"{asked.file}: {error}", file=sys.stderr)
+        print(f"{options.file}: {error}", file=sys.stderr)
         return 1
     print(f"{tag}: {note}")
     return 0
 
 
-def bring(file: Path, name: str, title: str, labels: Sequence[str], force: bool = False) -> tuple[str, str]:
+def import_onnx(file: Path, name: str, title: str, labels: Sequence[str], force: bool = False) -> tuple[str, str]:
     """Check, try, certify and save an ONNX file: its tag, and what happened. ConvertError says why not."""
-    named(name)
+    check_name(name)
     loaded = load(file)
     graph.check(loaded)
     signature = graph.signature(loaded)
-    labelled(signature, labels)
+    check_labels(signature, labels)
     version = trained.numbered(hashlib.sha256(file.read_bytes() + repr((title, list(labels))).encode()).digest())
     tag = f"{name}-onnx:{version}"
     if not force and store.find(tag, "onnx"):
         return tag, "already in the store" + (", now the latest again" if store.make_latest(tag) else "")
-    apart = consistent(onnx_run_or_refuse(file), signature)
+    run = open_file(file)
+    apart = row_dependence(run, signature)
     with tempfile.TemporaryDirectory() as folder:
         boxed = Path(shutil.copyfile(file, Path(folder) / "model.onnx"))
-        certificate = certify(name, version, boxed, file.name, signature, loaded, apart)
-        store.save(boxed, certificate, {"title": title, "labels": list(labels), "doc": f"Imported from {file.name}."})
+        facts = Onnx(graph.opset(loaded), loaded.ir_version)
+        certificate = certify(name, version, boxed, file.name, signature, tuple(labels), facts, run, apart)
+        store.save(boxed, certificate, {"title": title, "doc": f"Imported from {file.name}."})
     return tag, f"saved: {graph.words(signature)}"
 
 
-def named(name: str) -> None:
+def check_name(name: str) -> None:
+    """ConvertError for a name that cannot be in a path, or is a folder's."""
     if not NAME.fullmatch(name):
         raise ConvertError(f"the name {name!r} is not lower-case letters, digits and _, beginning with a letter")
     if name in contract.names():
@@ -83,6 +89,7 @@ def named(name: str) -> None:
 
 
 def load(file: Path) -> onnx.ModelProto:
+    """The graph without the files that it may name. ConvertError"""
     if not file.is_file():
         raise ConvertError("there is no such file")
     if file.stat().st_size > MAX_BYTES:
@@ -93,8 +100,8 @@ def load(file: Path) -> onnx.ModelProto:
         raise ConvertError(f"it is no ONNX file: {error}") from error
 
 
-def labelled(signature: Signature, labels: Sequence[str]) -> None:
-    """The labels must be as many as some output has columns, and differ."""
+def check_labels(signature: Signature, labels: Sequence[str]) -> None:
+    """ConvertError unless the labels are as many as some output has columns, and differ."""
     if not labels:
         return
     if len(set(labels)) != len(labels) or not all(labels):
@@ -104,54 +111,73 @@ def labelled(signature: Signature, labels: Sequence[str]) -> None:
         raise ConvertError(f"{len(labels)} labels for outputs of {sorted(widths)} columns: {graph.words(signature)}")
 
 
-def onnx_run_or_refuse(file: Path) -> Run:
+def open_file(file: Path) -> Run:
+    """What runs the file. ConvertError where ONNX Runtime does not load it"""
     try:
         return onnx_run(file)
     except Exception as error:
         raise ConvertError(f"ONNX Runtime does not load it: {error}") from error
 
 
-def consistent(run: Run, signature: Signature) -> float:
+def row_dependence(run: Run, signature: Signature) -> float:
     """Random rows together and one by one: the greatest difference. ConvertError if a row depends on its neighbours."""
     rows = graph.random_rows(signature, 3)
     try:
         together, alone = in_batches(run, rows, 3), in_batches(run, rows, 1)
     except Exception as error:
         raise ConvertError(f"it does not run on random rows in batches of 1 and 3: {error}") from error
-    promised(together, signature)
-    promised(alone, signature)
+    check_shapes(together, signature)
+    check_shapes(alone, signature)
     apart = max(relative_gap(together[t.name], alone[t.name]) for t in signature.outputs)
     if apart > CONSISTENT:
         raise ConvertError(f"a row's answer changes by {apart:.2g} with the rows beside it: it cannot be batched")
     return apart
 
 
-def promised(outputs: Arrays, signature: Signature) -> None:
+def check_shapes(outputs: Arrays, signature: Signature) -> None:
+    """ConvertError where the outputs for 3 rows are not as the file declares them."""
     for tensor in signature.outputs:
         array = outputs[tensor.name]
         if array.shape != (3, *tensor.shape[1:]) or array.dtype != tensor.dtype:
-            given = f"{array.dtype} {list(array.shape)}"
-            raise ConvertError(f"output {tensor.name!r} is {given} for 3 rows, declared is {graph.listed((tensor,))}")
+            actual = f"{array.dtype} {list(array.shape)}"
+            raise ConvertError(f"output {tensor.name!r} is {actual} for 3 rows, declared is {graph.listed((tensor,))}")
 
 
 def relative_gap(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest difference over the largest value, or over 1."""
     a, b = (np.nan_to_num(array.astype(np.float64)) for array in (one, other))
     return float(np.abs(a - b).max() / max(1.0, np.abs(a).max()))
 
 
 def certify(
-    name: str, version: str, file: Path, origin: str, signature: Signature, loaded: onnx.ModelProto, apart: float
-) -> dict[str, Any]:
-    """A certificate of the file as it is: nothing was converted, so nothing can have been lost."""
-    nothing = {"source": f"not known: imported from {origin}", "sha256": "", "rows": 0, "held_out_rows": 0}
-    return issue(name, "onnx", version, "onnx", file, signature, {
-        "dataset": nothing,
-        "training": {"metrics": {}},
-        "difference": {
-            "against": "onnx", "max": 0.0, "relative": False, "rows": 3, "labels_must_equal": False,
-            "labels_differing": 0, "metric": "", "loss": 0.0, "single_rows_max": apart,
-        },
-        "metrics": {},
-        "reference": {},
-        "onnx": {"opset": graph.opset(loaded), "ir_version": loaded.ir_version},
-    })  # fmt: skip
+    name: str,
+    version: str,
+    file: Path,
+    origin: str,
+    signature: Signature,
+    labels: tuple[str, ...],
+    facts: Onnx,
+    run: Run,
+    apart: float,
+) -> Certificate:
+    """A certificate of the file as it is: nothing was converted, so nothing can have been lost.
+
+    Its golden rows are random ones and what they give here; elsewhere they may differ as much as by their neighbours.
+    """
+    difference = Difference(against="onnx", rows=3, single_rows_max=apart)
+    rows = graph.random_rows(signature, golden.ROWS)
+    outputs = in_batches(run, rows, golden.ROWS)
+    largest = max((float(np.abs(a[np.isfinite(a)]).max(initial=1.0)) for a in outputs.values()), default=1.0)
+    return Certificate(
+        **identify(name, "onnx", version, "onnx", file),
+        signature=signature,
+        meaning=Meaning(payload="None", labels=labels),
+        dataset=Dataset(f"not known: imported from {origin}"),
+        training=Training(),
+        difference=difference,
+        metrics={},
+        intervals={},
+        reference={},
+        golden=golden.write(file.parent, rows, outputs, difference, tolerance=CONSISTENT * largest),
+        onnx=facts,
+    ).sealed()
