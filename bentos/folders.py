@@ -98,7 +98,8 @@ def _located(error: Exception, name: str, file: str) -> str:
     own = [(f"bentos/{name}/{path.relative_to(folder)}", line) for path, line in frames if path.is_relative_to(folder)]
     where, line = own[-1] if own else (file, None)
     kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
-    return f"{where}{f', line {line}' if line else ''}: {kind}{' '.join(str(error).split())}"
+    words = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{where}{f', line {line}' if line else ''}: {kind}{' '.join(words.split())}"
 
 
 def _check_network(of: Model) -> None:

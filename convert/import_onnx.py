@@ -25,6 +25,7 @@ from convert.certify import identify
 from convert.engine import in_batches, onnx_run
 
 MAX_BYTES = 2**31 - 1  # of one protobuf file
+TRIAL_ROWS = 3
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 CONSISTENT = 1e-3  # how far a row's answer may depend on the rows beside it, relative to the largest value
 
@@ -121,11 +122,11 @@ def open_file(file: Path) -> Run:
 
 def row_dependence(run: Run, signature: Signature) -> float:
     """Random rows together and one by one: the greatest difference. ConvertError if a row depends on its neighbours."""
-    rows = graph.random_rows(signature, 3)
+    rows = graph.random_rows(signature, TRIAL_ROWS)
     try:
-        together, alone = in_batches(run, rows, 3), in_batches(run, rows, 1)
+        together, alone = in_batches(run, rows, TRIAL_ROWS), in_batches(run, rows, 1)
     except Exception as error:
-        raise ConvertError(f"it does not run on random rows in batches of 1 and 3: {error}") from error
+        raise ConvertError(f"it does not run on random rows in batches of 1 and {TRIAL_ROWS}: {error}") from error
     check_shapes(together, signature)
     check_shapes(alone, signature)
     apart = max(relative_gap(together[t.name], alone[t.name]) for t in signature.outputs)
@@ -135,12 +136,12 @@ def row_dependence(run: Run, signature: Signature) -> float:
 
 
 def check_shapes(outputs: Arrays, signature: Signature) -> None:
-    """ConvertError where the outputs for 3 rows are not as the file declares them."""
+    """ConvertError where the outputs of the trial are not as the file declares them."""
     for tensor in signature.outputs:
         array = outputs[tensor.name]
-        if array.shape != (3, *tensor.shape[1:]) or array.dtype != tensor.dtype:
+        if array.shape != (TRIAL_ROWS, *tensor.shape[1:]) or array.dtype != tensor.dtype:
             actual = f"{array.dtype} {list(array.shape)}"
-            raise ConvertError(f"output {tensor.name!r} is {actual} for 3 rows, declared is {graph.listed((tensor,))}")
+            raise ConvertError(f"output {tensor.name!r} is {actual} for {TRIAL_ROWS} rows, declared is {graph.listed((tensor,))}")
 
 
 def relative_gap(one: np.ndarray, other: np.ndarray) -> float:
@@ -162,11 +163,12 @@ def certify(
 ) -> Certificate:
     """A certificate of the file as it is: nothing was converted, so nothing can have been lost.
 
-    Its golden rows are random ones and what they give here; elsewhere they may differ as much as by their neighbours.
+    Its golden rows are those of the trial and what they give here; elsewhere they may differ as much as by their
+    neighbours.
     """
-    difference = Difference(against="onnx", rows=3, single_rows_max=apart)
-    rows = graph.random_rows(signature, golden.ROWS)
-    outputs = in_batches(run, rows, golden.ROWS)
+    difference = Difference(against="onnx", rows=TRIAL_ROWS, single_rows_max=apart)
+    rows = graph.random_rows(signature, TRIAL_ROWS)
+    outputs = in_batches(run, rows, TRIAL_ROWS)
     largest = max((float(np.abs(a[np.isfinite(a)]).max(initial=1.0)) for a in outputs.values()), default=1.0)
     return Certificate(
         **identify(name, "onnx", version, "onnx", file),

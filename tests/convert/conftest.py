@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from bentos import contract
 from tests.convert import toy
 
 
@@ -24,7 +23,5 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def toy_model(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(contract, "names", lambda: ["toy"])
-    monkeypatch.setattr(contract, "model", lambda name: toy.MODEL)
-    monkeypatch.setattr(contract, "recipe", lambda name: toy.RECIPE)
+    toy.install(monkeypatch)
     return "toy"

@@ -22,7 +22,7 @@ from serving.errors import EngineError
 from serving.inference.onnx_files import check_onnx
 from serving.inference.sessions import check_sizes
 from tests.conftest import ROOT, copied_home
-from tests.convert.test_bring import custom, external, garbage, nested, written
+from tests.convert.test_import_onnx import custom, external, garbage, nested, written
 
 FILES = {"model.onnx", "model.skops", "weights.safetensors", "model.yaml"}
 PICKLE = re.compile(rb"\x80[\x02-\x05]")  # what pickle.dumps begins with since protocol 2

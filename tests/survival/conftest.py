@@ -30,8 +30,8 @@ def hostile_home(store, tmp_path_factory) -> Path:
         "throwing": throwing(home / "throwing.onnx"),
         "shrinking": shrinking(home / "shrinking.onnx"),
     }
-    bring = "; ".join(f"bring(Path({str(file)!r}), {name!r}, '', [])" for name, file in made.items())
-    command([sys.executable, "-c", f"from pathlib import Path; from convert.bring import bring; {bring}"], home)
+    imports = "; ".join(f"import_onnx(Path({str(file)!r}), {name!r}, '', [])" for name, file in made.items())
+    command([sys.executable, "-c", f"from pathlib import Path; from convert.import_onnx import import_onnx; {imports}"], home)
     return home
 
 
