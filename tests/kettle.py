@@ -3,6 +3,7 @@
 import importlib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,11 @@ class Kettle:
             del sys.modules[module]
         importlib.invalidate_caches()
         sys.dont_write_bytecode = True  # two edits within a second are two
+
+
+@pytest.fixture
+def kettle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kettle]:
+    """The folder, until the test ends."""
+    folder = Kettle(tmp_path / "bentos", monkeypatch)
+    yield folder
+    folder.forget()

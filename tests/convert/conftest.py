@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.convert import toy
+from tests.kettle import kettle
+
+__all__ = ["kettle", "store", "toy_model"]
 
 
 @pytest.fixture

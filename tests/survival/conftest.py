@@ -31,7 +31,8 @@ def hostile_home(store, tmp_path_factory) -> Path:
         "shrinking": shrinking(home / "shrinking.onnx"),
     }
     imports = "; ".join(f"import_onnx(Path({str(file)!r}), {name!r}, '', [])" for name, file in made.items())
-    command([sys.executable, "-c", f"from pathlib import Path; from convert.import_onnx import import_onnx; {imports}"], home)
+    code = f"from pathlib import Path; from convert.import_onnx import import_onnx; {imports}"
+    command([sys.executable, "-c", code], home)
     return home
 
 
