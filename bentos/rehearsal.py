@@ -26,7 +26,7 @@ def rehearse(model: Model, run: Run, payloads: Sequence[Any]) -> None:
 
 def _rehearse(model: Model, run: Run, payload: Any) -> None:
     rows = model.rows(payload)
-    inputs = _named("rows", model.signature.inputs, [np.asarray(row)[None] for row in rows])
+    inputs = _named("preprocess", model.signature.inputs, [np.asarray(row)[None] for row in rows])
     outputs = run(inputs)
     _named("the engine", model.signature.outputs, [outputs[t.name] for t in model.signature.outputs])
     answers = model.answers(outputs)
@@ -38,11 +38,11 @@ def _rehearse(model: Model, run: Run, payload: Any) -> None:
 def _named(who: str, tensors: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> Arrays:
     """The arrays by tensor, if they are as many and as the signature says. ModelError"""
     if len(arrays) != len(tensors):
-        raise ModelError(f"{who} give {len(arrays)} tensors, the signature says {len(tensors)}")
+        raise ModelError(f"{who} gives {len(arrays)} tensors, the signature says {len(tensors)}")
     for tensor, array in zip(tensors, arrays, strict=True):
         if array.dtype != tensor.dtype or list(array.shape) != [1, *tensor.shape[1:]]:
             raise ModelError(
-                f"{who} give {tensor.name} as {array.dtype} {list(array.shape[1:])} a row,"
+                f"{who} gives {tensor.name} as {array.dtype} {list(array.shape[1:])} a row,"
                 f" the signature says {tensor.datatype} {list(tensor.shape[1:])}"
             )
     return {tensor.name: array for tensor, array in zip(tensors, arrays, strict=True)}

@@ -34,6 +34,7 @@ class Artifacts:
 
     @property
     def version(self) -> str:
+        """The number that all forms of this run share."""
         return self.record.version
 
 

@@ -58,6 +58,7 @@ def _nodes(sequence: Any) -> Iterator[onnx.NodeProto]:
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs in a node's attributes."""
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g
@@ -122,14 +123,17 @@ def as_promised(graph: onnx.ModelProto, promised: Signature) -> None:
 
 
 def words(of: Signature) -> str:
+    """`x FP32 [-1, 3] → y FP32 [-1, 2]`"""
     return f"{listed(of.inputs)} → {listed(of.outputs)}"
 
 
 def listed(tensors: tuple[Tensor, ...]) -> str:
+    """`x FP32 [-1, 3], y INT64 [-1]`"""
     return ", ".join(f"{t.name} {t.datatype} {list(t.shape)}" for t in tensors)
 
 
 def opset(graph: onnx.ModelProto) -> dict[str, int]:
+    """The operator sets that a graph is of: domain → version."""
     return {o.domain or "ai.onnx": o.version for o in graph.opset_import}
 
 
@@ -147,6 +151,7 @@ def tidy(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write(graph: onnx.ModelProto, path: Path) -> None:
+    """Write a graph; the same graph gives the same bytes."""
     path.write_bytes(graph.SerializeToString(deterministic=True))
 
 

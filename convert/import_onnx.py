@@ -140,8 +140,8 @@ def check_shapes(outputs: Arrays, signature: Signature) -> None:
     for tensor in signature.outputs:
         array = outputs[tensor.name]
         if array.shape != (TRIAL_ROWS, *tensor.shape[1:]) or array.dtype != tensor.dtype:
-            actual = f"{array.dtype} {list(array.shape)}"
-            raise ConvertError(f"output {tensor.name!r} is {actual} for {TRIAL_ROWS} rows, declared is {graph.listed((tensor,))}")
+            actual = f"{array.dtype} {list(array.shape)} for {TRIAL_ROWS} rows"
+            raise ConvertError(f"output {tensor.name!r} is {actual}, declared is {graph.listed((tensor,))}")
 
 
 def relative_gap(one: np.ndarray, other: np.ndarray) -> float:

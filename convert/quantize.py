@@ -29,6 +29,7 @@ class CalibrationRows(CalibrationDataReader):  # type: ignore[misc]  # which has
             yield {name: values[start : start + CALIBRATION_BATCH] for name, values in rows.items()}
 
     def get_next(self) -> Arrays | None:
+        """The next batch, None after the last; ONNX Runtime asks."""
         return next(self.batches, None)
 
 

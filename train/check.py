@@ -30,9 +30,20 @@ def _check_split(model: Model, split: Split, where: str) -> None:
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():
         place = int(np.flatnonzero(~np.isfinite(targets.reshape(len(targets), -1)).all(1))[0])
         raise TrainingError(f"{where}.targets[{place}] is {targets[place]}: every target must be a finite number")
+    _check_classes(targets, len(model.labels), where)
     if isinstance(model.payload, Fields) and model.preprocess is None:
         for column, field in enumerate(model.payload.fields):
             _check_column(field, rows[:, column], f"{where}.inputs, column {column} ({field.name})")
+
+
+def _check_classes(targets: np.ndarray, n_labels: int, where: str) -> None:
+    """The targets of a classifier are places in its labels."""
+    wrong = (targets != np.rint(targets)) | (targets < 0) | (targets >= n_labels) if n_labels else np.zeros(0, bool)
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise TrainingError(
+            f"{where}.targets[{place}] is {targets[place]}: a class must be a whole number from 0 to {n_labels - 1}"
+        )
 
 
 def _check_column(field: Field, values: np.ndarray, where: str) -> None:

@@ -16,7 +16,7 @@ from bentos.certificate import Interval, Training
 from bentos.contract import Arrays, Data, Model, Recipe
 from bentos.meaning import Meaning
 from bentos.record import TrainingRecord
-from bentos.rehearsal import rehearse
+from bentos.rehearsal import Run, rehearse
 from bentos.scores import accuracy_interval
 from train.check import TrainingError, check_data, check_outputs
 from train.lineage import code, describe, inputs, libraries
@@ -37,7 +37,7 @@ def train(name: str, seed: int, options: Mapping[str, str], out: Path) -> Traini
     with one_thread(recipe.framework):
         fitted = recipe.fit(data, seed, progress(name))
     run = trained.predictor(model, recipe.framework, fitted)
-    outputs = run(input_tensors(model, data.held_out.inputs))
+    outputs = predict(run, input_tensors(model, data.held_out.inputs))
     check_outputs(outputs)
     rehearse(model, run, payloads)
     metrics = judge(recipe, data, outputs)
@@ -65,6 +65,14 @@ def train(name: str, seed: int, options: Mapping[str, str], out: Path) -> Traini
     )
     write(out / name, recipe, data, outputs, record)
     return record
+
+
+def predict(run: Run, inputs: Arrays) -> Arrays:
+    """What the fitted object gives. TrainingError where it does not give what the signature says"""
+    try:
+        return run(inputs)
+    except Exception as error:
+        raise TrainingError(f"what fit() gives does not answer the held-out rows: {error}") from error
 
 
 def seed_everything(framework: str, seed: int) -> None:

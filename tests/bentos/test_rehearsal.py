@@ -35,11 +35,11 @@ def test_what_is_right_passes() -> None:
 @pytest.mark.parametrize(
     ("changes", "run", "words"),
     [
-        ({"preprocess": lambda payload: (np.zeros(3, np.float32),)}, engine(), "rows give x as float32 [3] a row, the"),
-        ({"preprocess": lambda payload: (np.zeros(2),)}, engine(), "rows give x as float64 [2] a row, the"),
-        ({"preprocess": lambda payload: ()}, engine(), "rows give 0 tensors, the signature says 1"),
+        ({"preprocess": lambda payload: (np.zeros(3, "f4"),)}, engine(), "preprocess gives x as float32 [3] a row"),
+        ({"preprocess": lambda payload: (np.zeros(2),)}, engine(), "preprocess gives x as float64 [2] a row, the"),
+        ({"preprocess": lambda payload: ()}, engine(), "preprocess gives 0 tensors, the signature says 1"),
         ({"preprocess": lambda payload: payload["b"]}, engine(), "KeyError: 'b'"),
-        ({}, engine(3), "the engine give logits as float32 [3] a row, the signature says FP32 [2]"),
+        ({}, engine(3), "the engine gives logits as float32 [3] a row, the signature says FP32 [2]"),
         ({"labels": ("a", "b", "c")}, engine(), "ValueError: zip() argument 2 is shorter than argument 1"),
         ({"postprocess": lambda outputs: []}, engine(), "postprocess gives 0 answers for 1 row"),
         ({"postprocess": lambda outputs: [np.float32(1)]}, engine(), "TypeError: Object of type float32 is not JSON"),

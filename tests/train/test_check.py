@@ -71,6 +71,11 @@ def test_columns_that_changed_places_are_seen() -> None:
         (np.ones((3, 4), np.float32), np.zeros(2), "train has 3 rows of inputs and 2 targets"),
         (np.ones((0, 4), np.float32), None, "train has 0 rows"),
         (np.ones((3, 4), np.float32), np.array([1, np.nan, 2]), r"train.targets\[1\] is nan: every target must be a"),
+        (
+            np.ones((3, 4), np.float32),
+            np.array([1, 2, 3]),
+            r"train.targets\[2\] is 3: a class must be a whole number from",
+        ),
     ],
 )
 def test_shapes_types_and_targets_are_checked(rows: np.ndarray, targets: np.ndarray | None, words: str) -> None:

@@ -30,6 +30,12 @@ FIT = "    return HistGradientBoostingRegressor(random_state=seed).fit(data.trai
         ("recipe.py", "rows[400:]", "rows[400:, ::-1]", "train.inputs, column 0 (litres): "),
         ("recipe.py", "seconds = 4186", "seconds = np.nan * 4186", "train.targets[0] is nan: every target must be"),
         ("recipe.py", FIT, SKOPS_CANNOT, "model.skops holds bentos.kettle.recipe.Mean, which skops does not trust"),
+        (
+            "model.py",
+            "(-1, 1)",
+            "(-1, 2)",
+            "kettle: what fit() gives does not answer the held-out rows: cannot reshape",
+        ),
         ("recipe.py", FIT, "    raise KeyError('oven')\n", "kettle: bentos/kettle/recipe.py: KeyError: 'oven'"),
     ],
 )
