@@ -89,8 +89,8 @@ class Walk:
             if node.level:
                 base = importlib.util.resolve_name("." * node.level + base, module.rpartition(".")[0])
             for alias in node.names if self._has(base) else ():
-                inner = f"{base}.{alias.name}"
-                yield (inner, EVERYTHING) if _is_module(inner) else (base, alias.name)
+                module_in_it = _is_module(base, alias.name)
+                yield (f"{base}.{alias.name}", EVERYTHING) if module_in_it else (base, alias.name)
 
     def _has(self, module: str) -> bool:
         return bool(self.package) and f"{module}.".startswith(f"{self.package}.")
@@ -132,8 +132,8 @@ def _is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is no package
+def _is_module(package: str, name: str) -> bool:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:  # no package, so nothing in it is a module
         return False
+    return importlib.util.find_spec(f"{package}.{name}") is not None

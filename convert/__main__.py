@@ -16,14 +16,14 @@ from convert.artifacts import ConvertError, read
 from convert.forms import Outcome, convert, forms
 from convert.table import table
 
-SETTLED = (ConvertError, ModelError, ModuleNotFoundError)  # why a model cannot be read
+FOLDER_ERRORS = (ConvertError, ModelError, ModuleNotFoundError)  # why a model cannot be read
 
 
 def forms_of(name: str) -> list[str]:
     """The forms that a model's recipe asks for; none where its folder cannot be read."""
     try:
         return forms(contract.recipe(name))
-    except SETTLED:
+    except FOLDER_ERRORS:
         return []
 
 
@@ -80,7 +80,7 @@ def convert_model(name: str, artifacts: Path, only: Sequence[str] | None, force:
     """What becomes of each form of a model, or of the model as a whole if it cannot be read; printed as it comes."""
     try:
         run = read(name, artifacts / name)
-    except SETTLED as error:
+    except FOLDER_ERRORS as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         yield Outcome(name, "", "", refusal=str(error))
         return
