@@ -79,7 +79,7 @@ class Stranger:
 def test_a_skops_file_with_a_type_of_ones_own_is_refused(tmp_path):
     file = tmp_path / "model.skops"
     file.write_bytes(skops.io.dumps(Stranger()))
-    with pytest.raises(trained.UnreadableError, match="test_supply.Stranger, which skops does not trust"):
+    with pytest.raises(trained.UnreadableError, match=r"test_supply\.Stranger, which skops does not trust"):
         trained.load(contract.model("iris"), "sklearn", file)
 
 
