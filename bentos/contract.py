@@ -10,7 +10,6 @@ A model is one folder `bentos/<name>/`:
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,10 +36,17 @@ DATATYPES: dict[str, np.dtype[Any]] = {
 }
 # Best first: the order in which the plain name of a model picks among its certified forms.
 FORMS = ("optimized", "onnx", "pytorch", "sklearn", "int8")
+FRAMEWORKS = ("pytorch", "sklearn")
+# Kinds of picture files, as Pillow calls those that it decodes in C.
+PICTURE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
 
 class PayloadError(ValueError):
     """A payload that its model cannot take; the message names the field, the value and what is allowed."""
+
+
+class ModelError(ValueError):
+    """A folder that holds no model yet: one line that names the file, the key, the value and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,26 @@ class Field:
     type: type = float
     nullable: bool = False  # may be null or left out: the model then sees NaN
 
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ModelError(f"field name {self.name!r}: it must be letters, digits and _, not beginning with a digit")
+        if self.type not in (float, int, bool):
+            raise ModelError(f"field {self.name}: type={self.type!r} must be float, int or bool")
+        if not self.low <= self.high:
+            raise ModelError(f"field {self.name}: low={self.low:g} is above high={self.high:g}")
+        if self.default is not None and not self.low <= self.default <= self.high:
+            raise ModelError(f"field {self.name}: default={self.default:g} must be {self.allowed()}")
+
+    def allows(self, value: Any) -> bool:
+        """Whether a JSON value is one of this field's."""
+        if value is None:
+            return self.nullable
+        if self.type is bool or type(value) is bool:
+            return self.type is bool and type(value) is bool
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return self.type is float or value == int(value)
+
     def allowed(self) -> str:
         """`a whole number from 1 to 100 floors, or null`: the words that errors, Swagger and pages share."""
         if self.type is bool:
@@ -112,6 +138,13 @@ class Fields:
 
     fields: tuple[Field, ...]
     at_most: tuple[tuple[str, str], ...] = ()  # (lesser, greater): combinations that can exist have lesser ≤ greater
+
+    def __post_init__(self) -> None:
+        known = [f.name for f in self.fields]
+        if twice := sorted({name for name in known if known.count(name) > 1}):
+            raise ModelError(f"field {twice[0]} is there twice")
+        if unknown := [name for pair in self.at_most for name in pair if name not in known]:
+            raise ModelError(f"at_most: {unknown[0]!r} is no field: there is {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -196,7 +229,8 @@ def class_probabilities(outputs: Arrays) -> np.ndarray:
         return outputs["probabilities"]
     logits = outputs["logits"].astype(np.float64)
     exponentials = np.exp(logits - logits.max(1, keepdims=True))
-    return exponentials / exponentials.sum(1, keepdims=True)
+    probabilities: np.ndarray = exponentials / exponentials.sum(1, keepdims=True)
+    return probabilities
 
 
 @dataclass(frozen=True)
@@ -243,6 +277,12 @@ class Recipe:
     options: Mapping[str, str] = field(default_factory=dict)  # command-line options of load: name → help
     report: Callable[[Data, Arrays, Path], None] | None = None  # plots for the author, into a folder
 
+    def __post_init__(self) -> None:
+        if self.framework not in FRAMEWORKS:
+            raise ModelError(f"framework={self.framework!r} must be one of {', '.join(FRAMEWORKS)}")
+        if unknown := [form for form in self.tolerances if form not in FORMS]:
+            raise ModelError(f"tolerances: {unknown[0]!r} is no form: there is {', '.join(FORMS)}")
+
 
 def names() -> list[str]:
     """The folders under bentos/ that hold a model, in alphabetical order."""
@@ -250,21 +290,22 @@ def names() -> list[str]:
 
 
 def model(name: str) -> Model:
-    """The model of folder bentos/<name>. KeyError names the folders there are."""
+    """The model of folder bentos/<name>. KeyError names the folders there are; ModelError says what is wrong in it."""
+    from bentos import folders  # which knows this module
+
     if name not in names():
         raise KeyError(f"no model {name!r} under bentos/: there is {', '.join(names())}")
-    found: Model = importlib.import_module(f"bentos.{name}.model").MODEL
-    return found
+    return folders.model(name)
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of folder bentos/<name>."""
-    model(name)
-    found: Recipe = importlib.import_module(f"bentos.{name}.recipe").RECIPE
-    return found
+    """The recipe of folder bentos/<name>. ModelError says what is wrong in it."""
+    from bentos import folders
+
+    return folders.recipe(model(name))
 
 
 def examples(name: str) -> list[Any]:
     """The payloads of bentos/<name>/examples.json; a picture is given as the path of a file beside it."""
-    found: list[Any] = json.loads((BENTOS / name / "examples.json").read_text())
-    return found
+    payloads: list[Any] = json.loads((BENTOS / name / "examples.json").read_text())
+    return payloads

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from bentos.certificate import Interval
+from bentos.comparison import classes
 from bentos.contract import Arrays, class_probabilities
+from bentos.statistics import interval
 
 
 def classification(targets: np.ndarray, outputs: Arrays) -> dict[str, float]:
@@ -13,6 +16,12 @@ def classification(targets: np.ndarray, outputs: Arrays) -> dict[str, float]:
     labels = outputs["label"] if "label" in outputs else probabilities.argmax(1)
     likelihood = probabilities[np.arange(len(targets)), targets].clip(1e-12)
     return {"accuracy": float((labels == targets).mean()), "log_loss": float(-np.log(likelihood).mean())}
+
+
+def accuracy_interval(targets: np.ndarray, outputs: Arrays) -> Interval | None:
+    """What the accuracy on these rows says of the accuracy on all, at 95 %; None for a regressor. (n,) whole numbers"""
+    labels = classes(outputs)
+    return None if labels is None else interval(int((labels == targets).sum()), len(targets))
 
 
 def regression(targets: np.ndarray, outputs: Arrays) -> dict[str, float]:

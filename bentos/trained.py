@@ -17,12 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from bentos.certificate import plain
 from bentos.contract import Arrays, Model, Signature
+from bentos.meaning import Meaning
 
 FILES = {"pytorch": "weights.safetensors", "sklearn": "model.skops"}
 # What skops may construct beside what it trusts by itself (NumPy, SciPy and scikit-learn's public estimators).
 TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
 EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class UnreadableError(Exception):
+    """A file that its framework does not read back; the message says what is in the way."""
 
 
 def save(framework: str, trained: Any, path: Path) -> None:
@@ -38,7 +44,10 @@ def save(framework: str, trained: Any, path: Path) -> None:
 
 
 def load(model: Model, framework: str, path: Path) -> Any:
-    """The trained object, from weights into the model's network, or from skops with an allow list; never pickle."""
+    """The trained object, from weights into the model's network, or from skops with an allow list; never pickle.
+
+    UnreadableError where skops does not trust what the file holds.
+    """
     if framework == "pytorch":
         from safetensors.torch import load_file
 
@@ -47,8 +56,16 @@ def load(model: Model, framework: str, path: Path) -> Any:
         network.load_state_dict(load_file(path))
         return network.eval()
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
-    return skops.io.load(path, trusted=list(TRUSTED))
+    try:
+        return skops.io.load(path, trusted=list(TRUSTED))
+    except UntrustedTypesFoundException:
+        strange = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
+        raise UnreadableError(
+            f"{path.name} holds {', '.join(strange)}, which skops does not trust: it may hold scikit-learn's own"
+            " estimators, and NumPy's and SciPy's arrays"
+        ) from None
 
 
 def predictor(model: Model, framework: str, trained: Any) -> Callable[[Arrays], Arrays]:
@@ -57,13 +74,13 @@ def predictor(model: Model, framework: str, trained: Any) -> Callable[[Arrays], 
     return lambda inputs: run(model.signature, trained, inputs)
 
 
-def version(path: Path, signature: Signature) -> str:
-    """A number that follows from the weights and the signature: all forms of one training run share it.
+def version(path: Path, model: Model) -> str:
+    """A number that follows from the weights, the signature and the meaning: all forms of one training run share it.
 
     A number since Triton's clients take versions for numbers: perf_analyzer finds no statistics of another.
     """
     digest = hashlib.sha256(path.read_bytes())
-    digest.update(json.dumps(signature.as_dict(), sort_keys=True).encode())
+    digest.update(json.dumps(plain([model.signature, Meaning.of(model)]), sort_keys=True).encode())
     return numbered(digest.digest())
 
 
@@ -78,8 +95,8 @@ def _run_pytorch(signature: Signature, trained: Any, inputs: Arrays) -> Arrays:
     trained.eval()
     with torch.inference_mode():
         outputs = trained(*(torch.from_numpy(np.ascontiguousarray(inputs[t.name])) for t in signature.inputs))
-    given = outputs if isinstance(outputs, tuple) else (outputs,)
-    return {t.name: o.numpy() for t, o in zip(signature.outputs, given, strict=True)}
+    arrays = outputs if isinstance(outputs, tuple) else (outputs,)
+    return {t.name: array.numpy() for t, array in zip(signature.outputs, arrays, strict=True)}
 
 
 def _run_sklearn(signature: Signature, trained: Any, inputs: Arrays) -> Arrays:

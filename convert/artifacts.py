@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bentos import contract, trained
+from bentos import contract, folders, trained
 from bentos.contract import Arrays, Model, Recipe
+from bentos.meaning import Meaning
+from bentos.record import NAME, TrainingRecord
 
 
 class ConvertError(Exception):
@@ -23,28 +24,39 @@ class Artifacts:
 
     model: Model
     recipe: Recipe
-    record: dict[str, Any]  # training.json
+    record: TrainingRecord
     file: Path
     inputs: Arrays
     targets: np.ndarray
     outputs: Arrays
     calibration: Arrays
+    payloads: list[Any]  # the examples, as Model.rows takes them
 
     @property
     def version(self) -> str:
-        return str(self.record["version"])
+        """The number that all forms of this run share."""
+        return self.record.version
 
 
 def read(name: str, folder: Path) -> Artifacts:
-    """The artifacts of one model. ConvertError says what to run if there are none or they do not belong together."""
+    """The artifacts of one model. ConvertError says what to run if there are none or they do not belong together.
+
+    ModelError where the model's folder is at fault.
+    """
     model, recipe = contract.model(name), contract.recipe(name)
+    payloads = folders.payloads(model)
     again = f"run `python -m train {name}`"
-    if not (folder / "training.json").is_file():
+    if not (folder / NAME).is_file():
         raise ConvertError(f"{folder} holds no trained model: {again}")
-    record = json.loads((folder / "training.json").read_text())
+    try:
+        record = TrainingRecord.read(folder)
+    except ValueError as error:
+        raise ConvertError(f"{folder / NAME} cannot be read ({error}): {again}") from error
+    if changed := record.meaning.differences(Meaning.of(model)):
+        raise ConvertError(f"bentos/{name}/model.py changed since it was trained: {'; '.join(changed)}: {again}")
     file = folder / trained.FILES[recipe.framework]
-    if not file.is_file() or trained.version(file, model.signature) != record["version"]:
-        raise ConvertError(f"{file} or the signature of {name} changed since training.json was written: {again}")
+    if not file.is_file() or trained.version(file, model) != record.version:
+        raise ConvertError(f"{file} or the signature of {name} changed since {NAME} was written: {again}")
     with np.load(folder / "data.npz") as data:
         arrays = {key: data[key] for key in data.files}
     first = model.signature.inputs[0].name
@@ -57,4 +69,5 @@ def read(name: str, folder: Path) -> Artifacts:
         targets=arrays["targets"],
         outputs={t.name: arrays[f"output:{t.name}"] for t in model.signature.outputs},
         calibration={first: arrays["calibration"]},
+        payloads=payloads,
     )

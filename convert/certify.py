@@ -7,97 +7,133 @@ from importlib.metadata import version as library
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bentos import certificate as proof
-from bentos.contract import Arrays, Signature, Tolerance, class_probabilities
+from bentos import golden, statistics
+from bentos.certificate import Certificate, Comparison, Difference, FormFile, Onnx
+from bentos.comparison import classes, labels_differing, row_gaps
+from bentos.contract import Arrays, Tolerance
+from bentos.rehearsal import Run, rehearse
+from bentos.scores import accuracy_interval
 from convert.artifacts import Artifacts, ConvertError
-from convert.engine import BATCH, Run, in_batches
+from convert.engine import BATCH, in_batches
 
 SINGLES = 16  # held-out rows that are also run one by one
 TRAINED = Tolerance(difference=1e-4)  # what storing the trained form may cost, where a recipe has no `onnx`
 
 
 def certify(
-    made: Artifacts, form: str, file: Path, run: Run, expected: Arrays, extra: dict[str, Any]
-) -> dict[str, Any]:
-    """The sealed certificate of a form's file. ConvertError names the figure and the tolerance that it breaks.
+    artifacts: Artifacts, form: str, file: Path, run: Run, expected: Arrays, onnx: Onnx | None = None
+) -> Certificate:
+    """The sealed certificate of a form's file, whose golden rows are written beside it.
 
-    `expected` is what the trained form gives on the held-out rows.
+    `expected` is what the trained form gives on the held-out rows. ConvertError names the figure and the tolerance that
+    it breaks, ModelError the payload that is not answered.
     """
-    framework = made.recipe.framework
-    tolerance = made.recipe.tolerances.get("onnx" if form == framework else form, TRAINED)
-    outputs = in_batches(run, made.inputs, BATCH)
-    metrics = {key: float(value) for key, value in made.recipe.score(made.targets, outputs).items()}
-    headline = next(iter(metrics))
-    against = f"{framework} as trained" if form == framework else framework
-    difference = compare(outputs, expected, tolerance) | {
-        "against": against,
-        "metric": headline,
-        "loss": float(made.recipe.score(made.targets, expected)[headline]) - metrics[headline],
-        "single_rows_max": compare(in_batches(run, first_rows(made.inputs), 1), first_rows(expected), tolerance)["max"],
-    }
-    if tolerance.difference is not None:
-        difference["max"] = max(difference["max"], difference["single_rows_max"])
-    record = made.record
-    training = {key: record[key] for key in ("seed", "options", "metrics", "code", "seconds", "libraries")}
-    return issue(made.model.name, form, made.version, framework, file, made.model.signature, {
-        "dataset": record["dataset"], "training": training, "difference": difference, "metrics": metrics,
-        "reference": record["reference"],
-    } | extra)  # fmt: skip
+    record, framework = artifacts.record, artifacts.recipe.framework
+    tolerance = artifacts.recipe.tolerances.get("onnx" if form == framework else form, TRAINED)
+    outputs = in_batches(run, artifacts.inputs, BATCH)
+    metrics = {key: float(value) for key, value in artifacts.recipe.score(artifacts.targets, outputs).items()}
+    interval = accuracy_interval(artifacts.targets, outputs) if "accuracy" in metrics else None
+    difference = differ(artifacts, form, run, outputs, expected, tolerance, metrics)
+    certificate = Certificate(
+        **identify(artifacts.model.name, form, record.version, framework, file),
+        signature=record.signature,
+        meaning=record.meaning,
+        dataset=record.dataset,
+        training=record.training,
+        difference=difference,
+        comparison=compare(artifacts, outputs, expected, tolerance),
+        metrics=metrics,
+        intervals={} if interval is None else {"accuracy": interval},
+        reference=record.reference,
+        golden=golden.write(file.parent, artifacts.inputs, expected, difference),
+        onnx=onnx,
+    )
+    check(certificate)
+    rehearse(artifacts.model, run, artifacts.payloads)
+    return certificate.sealed()
 
 
-def issue(
-    model: str, form: str, version: str, framework: str, file: Path, signature: Signature, facts: dict[str, Any]
-) -> dict[str, Any]:
-    """A sealed certificate over these facts. ConvertError if its figures are above their tolerances."""
-    certificate = {
-        "schema": proof.SCHEMA, "model": model, "form": form, "version": version, "framework": framework,
-        "issued": datetime.now(UTC).isoformat(timespec="seconds"), "signature": signature.as_dict(),
-        "file": {"name": file.name, "sha256": proof.file_sha256(file), "bytes": file.stat().st_size},
+def identify(model: str, form: str, version: str, framework: str, file: Path) -> dict[str, Any]:
+    """Those fields of a certificate that say what it is of, when and with what it was made."""
+    return {
+        "schema": proof.SCHEMA,
+        "model": model,
+        "form": form,
+        "version": version,
+        "framework": framework,
+        "issued": datetime.now(UTC).isoformat(timespec="seconds"),
+        "file": FormFile(file.name, proof.file_sha256(file), file.stat().st_size),
         "libraries": libraries(form),
-    } | facts  # fmt: skip
-    if failed := proof.failures(certificate):
-        raise ConvertError(f"refused, not saved: {'; '.join(failed)}")
-    return certificate | {"seal": proof.seal(certificate)}
-
-
-def compare(outputs: Arrays, expected: Arrays, tolerance: Tolerance) -> dict[str, Any]:
-    """How far outputs are from those expected. NaN where either is, so that no tolerance accepts it."""
-    floats = [name for name, array in expected.items() if array.dtype.kind == "f"]
-    gaps = [gap(outputs[name], expected[name], tolerance.relative) for name in floats]
-    found = {
-        "max": float(np.max(gaps)) if gaps else 0.0,
-        "relative": tolerance.relative,
-        "rows": len(next(iter(expected.values()))),
-        "labels_must_equal": tolerance.labels_equal,
-        "labels_differing": labels_differing(outputs, expected),
-        "tolerance": tolerance.difference,
-        "loss_tolerance": tolerance.metric_loss,
     }
-    return {key: value for key, value in found.items() if value is not None}  # the store's metadata holds no None
 
 
-def gap(given: np.ndarray, expected: np.ndarray, relative: bool) -> float:
-    if given.shape != expected.shape:
-        raise ConvertError(f"it gives {list(given.shape)} where the trained form gives {list(expected.shape)}")
-    wide = expected.astype(np.float64)
-    found = np.abs(given.astype(np.float64) - wide)
-    return float((found / np.maximum(np.abs(wide), np.finfo(np.float32).tiny) if relative else found).max())
+def check(certificate: Certificate) -> None:
+    """ConvertError if a figure is above its tolerance."""
+    if failed := certificate.difference.failures():
+        raise ConvertError(f"refused, not saved: {'; '.join(failed)}")
 
 
-def labels_differing(outputs: Arrays, expected: Arrays) -> int:
-    """Rows whose class is another one; 0 for regressors."""
-    if not {"label", "logits", "probabilities"} & set(expected):
-        return 0
-    return int((label(outputs) != label(expected)).sum())
+def differ(
+    artifacts: Artifacts,
+    form: str,
+    run: Run,
+    outputs: Arrays,
+    expected: Arrays,
+    tolerance: Tolerance,
+    metrics: dict[str, float],
+) -> Difference:
+    """How far the form's outputs are from those expected, in batches and row by row."""
+    framework, headline = artifacts.recipe.framework, next(iter(metrics))
+    largest = largest_gap(outputs, expected, tolerance)
+    single = largest_gap(in_batches(run, first_rows(artifacts.inputs), 1), first_rows(expected), tolerance)
+    return Difference(
+        against=f"{framework} as trained" if form == framework else framework,
+        rows=len(artifacts.targets),
+        max=largest if tolerance.difference is None else float(max(largest, single)),
+        relative=tolerance.relative,
+        tolerance=tolerance.difference,
+        single_rows_max=single,
+        labels_must_equal=tolerance.labels_equal,
+        labels_differing=labels_differing(outputs, expected),
+        metric=headline,
+        loss=float(artifacts.recipe.score(artifacts.targets, expected)[headline]) - metrics[headline],
+        loss_tolerance=tolerance.metric_loss,
+    )
 
 
-def label(outputs: Arrays) -> np.ndarray:
-    return outputs["label"] if "label" in outputs else class_probabilities(outputs).argmax(1)
+def largest_gap(outputs: Arrays, expected: Arrays, tolerance: Tolerance) -> float:
+    """The largest difference of any row. ConvertError where the shapes differ."""
+    try:
+        return float(row_gaps(outputs, expected, tolerance.relative).max())
+    except ValueError as error:
+        raise ConvertError(str(error)) from error
+
+
+def compare(artifacts: Artifacts, outputs: Arrays, expected: Arrays, tolerance: Tolerance) -> Comparison:
+    """Row by row against the trained form: labels of a classifier, values above the tolerance of a regressor."""
+    labels, trained = classes(outputs), classes(expected)
+    n_rows = len(artifacts.targets)
+    if labels is None or trained is None:
+        gaps = row_gaps(outputs, expected, tolerance.relative)
+        changed = n_rows - int((gaps <= (tolerance.difference or 0.0)).sum())
+        return Comparison("values", n_rows, changed, statistics.upper_bound(changed, n_rows))
+    right, was_right = labels == artifacts.targets, trained == artifacts.targets
+    worse, better = int((was_right & ~right).sum()), int((right & ~was_right).sum())
+    changed = int((labels != trained).sum())
+    return Comparison(
+        what="labels",
+        rows=n_rows,
+        changed=changed,
+        below=statistics.upper_bound(changed, n_rows),
+        worse=worse,
+        better=better,
+        p_value=statistics.mcnemar(worse, better),
+    )
 
 
 def first_rows(rows: Arrays) -> Arrays:
+    """Those that are run one by one."""
     return {name: array[:SINGLES] for name, array in rows.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +9,22 @@ import onnxruntime
 
 from bentos import trained
 from bentos.contract import Arrays, Model
+from bentos.rehearsal import Run
 
-Run = Callable[[Arrays], Arrays]
 BATCH = 64
 
 
 def options() -> onnxruntime.SessionOptions:
     """One thread, so that sums are always taken in one order; no telemetry in the log."""
-    found = onnxruntime.SessionOptions()
-    found.intra_op_num_threads = found.inter_op_num_threads = 1
-    found.use_deterministic_compute = True
-    found.log_severity_level = 3
-    return found
+    session = onnxruntime.SessionOptions()
+    session.intra_op_num_threads = session.inter_op_num_threads = 1
+    session.use_deterministic_compute = True
+    session.log_severity_level = 3
+    return session
 
 
 def onnx_run(file: Path) -> Run:
+    """What runs an ONNX file on the CPU."""
     session = onnxruntime.InferenceSession(str(file), options(), providers=["CPUExecutionProvider"])
     names = [o.name for o in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))

@@ -16,11 +16,12 @@ OPSET_ML = 3
 
 def export(model: Model, framework: str, fitted: Any, path: Path) -> None:
     """Write the ONNX file. ConvertError if what came out is not as the signature promises."""
-    made = {"pytorch": from_pytorch, "sklearn": from_sklearn}[framework](model, fitted)
-    graph.write(graph.tidy(name_batch(made)), path)
+    exported = {"pytorch": from_pytorch, "sklearn": from_sklearn}[framework](model, fitted)
+    graph.write(graph.tidy(name_batch(exported)), path)
 
 
 def from_pytorch(model: Model, network: Any) -> onnx.ModelProto:
+    """A network in eval mode, by PyTorch's exporter."""
     import torch
 
     inputs, outputs = model.signature.inputs, model.signature.outputs
@@ -36,8 +37,8 @@ def from_pytorch(model: Model, network: Any) -> onnx.ModelProto:
         verbose=False,
     )
     assert program is not None
-    found: onnx.ModelProto = program.model_proto
-    return found
+    exported: onnx.ModelProto = program.model_proto
+    return exported
 
 
 def from_sklearn(model: Model, fitted: Any) -> onnx.ModelProto:
@@ -58,18 +59,18 @@ def from_sklearn(model: Model, fitted: Any) -> onnx.ModelProto:
         return [(t.name, types[t.datatype]([None, *t.shape[1:]])) for t in tensors]
 
     classifier = hasattr(fitted, "predict_proba")
-    found: onnx.ModelProto = skl2onnx.to_onnx(
+    exported: onnx.ModelProto = skl2onnx.to_onnx(
         fitted,
         initial_types=declared(model.signature.inputs),
         final_types=declared(model.signature.outputs),
         options={id(fitted): {"zipmap": False}} if classifier else None,
         target_opset={"": OPSET, "ai.onnx.ml": OPSET_ML},
     )
-    return found
+    return exported
 
 
-def name_batch(made: onnx.ModelProto) -> onnx.ModelProto:
+def name_batch(exported: onnx.ModelProto) -> onnx.ModelProto:
     """The first dimension is called `batch` in every tensor that goes in or out."""
-    for value in (*made.graph.input, *made.graph.output):
+    for value in (*exported.graph.input, *exported.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    return made
+    return exported

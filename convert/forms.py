@@ -12,7 +12,8 @@ from typing import Any
 import onnx
 
 from bentos import trained
-from bentos.contract import Arrays, Recipe
+from bentos.certificate import Certificate, Onnx
+from bentos.contract import Arrays, ModelError, Recipe
 from convert import graph, store
 from convert.artifacts import Artifacts, ConvertError
 from convert.certify import certify
@@ -28,7 +29,7 @@ class Outcome:
     model: str
     form: str
     tag: str
-    certificate: dict[str, Any] | None = None
+    certificate: Certificate | None = None
     refusal: str = ""
     note: str = "saved"
 
@@ -38,94 +39,104 @@ def forms(recipe: Recipe) -> list[str]:
     return [recipe.framework, *(form for form in recipe.tolerances if form != recipe.framework)]
 
 
-def convert(made: Artifacts, chosen: Sequence[str], force: bool) -> Iterator[Outcome]:
-    """Make the chosen forms one after the other; a form that is refused does not stop the next."""
+def convert(artifacts: Artifacts, names: Sequence[str], force: bool) -> Iterator[Outcome]:
+    """Make these forms one after the other; a form that is refused does not stop the next."""
     with tempfile.TemporaryDirectory(prefix="ekiben-convert-") as folder:
-        workshop = Workshop(made, Path(folder))
-        for form in chosen:
-            tag = f"{made.model.name}-{form}:{made.version}"
+        workshop = Workshop(artifacts, Path(folder))
+        for form in names:
+            tag = f"{artifacts.model.name}-{form}:{artifacts.version}"
             try:
-                yield kept(made, form, tag, force) or workshop.box(form, tag)
-            except ConvertError as error:
-                yield Outcome(made.model.name, form, tag, refusal=str(error))
+                yield kept(artifacts, form, tag, force) or workshop.box(form, tag)
+            except (ConvertError, ModelError, trained.UnreadableError) as error:
+                yield Outcome(artifacts.model.name, form, tag, refusal=str(error))
+            except Exception as error:  # an exporter's own, which raise anything
+                words = f"it cannot be made: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
+                yield Outcome(artifacts.model.name, form, tag, refusal=words)
 
 
-def kept(made: Artifacts, form: str, tag: str, force: bool) -> Outcome | None:
+def kept(artifacts: Artifacts, form: str, tag: str, force: bool) -> Outcome | None:
     """The form that is in the store already, if its certificate holds and is by today's tolerances."""
-    found = None if force else store.find(tag, form)
-    if found is None or not same_terms(found, made, form):
+    certificate = None if force else store.find(tag, form)
+    if certificate is None or not same_terms(certificate, artifacts, form):
         return None
     note = "already in the store" + (", now the latest again" if store.make_latest(tag) else "")
-    return Outcome(made.model.name, form, tag, found, note=note)
+    return Outcome(artifacts.model.name, form, tag, certificate, note=note)
 
 
-def same_terms(certificate: dict[str, Any], made: Artifacts, form: str) -> bool:
-    tolerance = made.recipe.tolerances.get(form)
-    if tolerance is None:
-        return True
-    terms = certificate["difference"]
-    now = (tolerance.difference, tolerance.relative, tolerance.labels_equal, tolerance.metric_loss)
-    return now == tuple(terms.get(key) for key in ("tolerance", "relative", "labels_must_equal", "loss_tolerance"))
+def same_terms(certificate: Certificate, artifacts: Artifacts, form: str) -> bool:
+    """Whether a certificate is by the tolerance that the recipe has now."""
+    tolerance, terms = artifacts.recipe.tolerances.get(form), certificate.difference
+    return tolerance is None or (
+        tolerance.difference == terms.tolerance
+        and tolerance.relative == terms.relative
+        and tolerance.labels_equal == terms.labels_must_equal
+        and tolerance.metric_loss == terms.loss_tolerance
+    )
 
 
 class Workshop:
     """A folder in which forms are made from one another: trained → onnx → optimized, int8."""
 
-    def __init__(self, made: Artifacts, folder: Path) -> None:
-        self.made = made
+    def __init__(self, artifacts: Artifacts, folder: Path) -> None:
+        self.artifacts = artifacts
         self.folder = folder
         self.files: dict[str, Path] = {}
+        self._trained: Any = None
         self._expected: Arrays = {}
 
     def box(self, form: str, tag: str) -> Outcome:
-        """Make a form, certify it, save it. ConvertError says why it is not saved."""
-        made = self.made
+        """Make a form, certify it, save it. ConvertError, ModelError"""
+        artifacts, framework = self.artifacts, self.artifacts.recipe.framework
         file = self.file(form)
-        extra = {} if form == made.recipe.framework else self.checked(file)
-        expected = made.outputs if form == made.recipe.framework else self.expected()
-        run = form_run(made.model, made.recipe.framework, form, file)
-        certificate = certify(made, form, file, run, expected, extra)
+        checked = None if form == framework else self.checked(file)
+        expected = artifacts.outputs if form == framework else self.expected()
+        run = form_run(artifacts.model, framework, form, file)
+        certificate = certify(artifacts, form, file, run, expected, checked)
         store.save(file, certificate)
-        return Outcome(made.model.name, form, tag, certificate)
+        return Outcome(artifacts.model.name, form, tag, certificate)
 
     def file(self, form: str) -> Path:
         """The file of a form, made once."""
         if form not in self.files:
-            (self.folder / form).mkdir()
+            (self.folder / form).mkdir(exist_ok=True)
             name = trained.FILES.get(form, "model.onnx")
             self.make(form, self.folder / form / name)
             self.files[form] = self.folder / form / name
         return self.files[form]
 
     def make(self, form: str, target: Path) -> None:
-        made = self.made
-        if form == made.recipe.framework:
-            shutil.copyfile(made.file, target)
+        """Write the file of a form. ConvertError where there is no such form"""
+        artifacts = self.artifacts
+        if form == artifacts.recipe.framework:
+            shutil.copyfile(artifacts.file, target)
         elif form == "onnx":
-            export(made.model, made.recipe.framework, self.trained(), target)
+            export(artifacts.model, artifacts.recipe.framework, self.trained(), target)
         elif form == "optimized":
             optimize(self.file("onnx"), target)
         elif form == "int8":
             from convert.quantize import quantize
 
-            quantize(self.file("onnx"), target, made.calibration)
+            quantize(self.file("onnx"), target, artifacts.calibration)
         else:
             raise ConvertError(f"no form {form!r} can be made: there is onnx, optimized, int8")
 
     def trained(self) -> Any:
-        return trained.load(self.made.model, self.made.recipe.framework, self.made.file)
+        """The trained object, read back from its file. UnreadableError"""
+        if self._trained is None:
+            artifacts = self.artifacts
+            self._trained = trained.load(artifacts.model, artifacts.recipe.framework, artifacts.file)
+        return self._trained
 
     def expected(self) -> Arrays:
         """What the trained form, read back from its file, gives on the held-out rows."""
         if not self._expected:
-            framework = self.made.recipe.framework
-            run = form_run(self.made.model, framework, framework, self.made.file)
-            self._expected = in_batches(run, self.made.inputs, BATCH)
+            run = trained.predictor(self.artifacts.model, self.artifacts.recipe.framework, self.trained())
+            self._expected = in_batches(run, self.artifacts.inputs, BATCH)
         return self._expected
 
-    def checked(self, file: Path) -> dict[str, Any]:
-        """The ONNX file's own facts, once it is valid and as the signature promises."""
+    def checked(self, file: Path) -> Onnx:
+        """What the ONNX file needs, once it is valid and as the signature promises."""
         loaded = onnx.load(file)
         graph.check(loaded)
-        graph.as_promised(loaded, self.made.model.signature)
-        return {"onnx": {"opset": graph.opset(loaded), "ir_version": loaded.ir_version}}
+        graph.as_promised(loaded, self.artifacts.model.signature)
+        return Onnx(graph.opset(loaded), loaded.ir_version)

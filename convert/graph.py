@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from bentos.certificate import ONNX_DOMAINS
 from bentos.contract import DATATYPES, Arrays, Signature, Tensor
 from convert.artifacts import ConvertError
 
-# ONNX's own operators, and those of every ONNX Runtime. Not com.microsoft.nchwc: its layouts are one CPU's.
-DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 MAX_ELEMENTS = 2**24  # of one row of one tensor
 MAX_INNER = 2**28  # of a tensor within the graph whose shape does not depend on the batch
 
@@ -23,7 +22,7 @@ def check(graph: onnx.ModelProto) -> None:
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in tensors(graph)):
         raise ConvertError("it keeps weights in another file (external data): save it as one file")
     own = {(f.domain, f.name) for f in graph.functions}
-    foreign = {(n.domain, n.op_type) for n in nodes(graph) if n.domain not in DOMAINS} - own
+    foreign = {(n.domain, n.op_type) for n in nodes(graph) if n.domain not in ONNX_DOMAINS} - own
     if foreign:
         raise ConvertError(
             f"it has operators that not every ONNX Runtime knows: {', '.join(map('.'.join, sorted(foreign)))}"
@@ -59,6 +58,7 @@ def _nodes(sequence: Any) -> Iterator[onnx.NodeProto]:
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs in a node's attributes."""
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g
@@ -123,14 +123,17 @@ def as_promised(graph: onnx.ModelProto, promised: Signature) -> None:
 
 
 def words(of: Signature) -> str:
+    """`x FP32 [-1, 3] → y FP32 [-1, 2]`"""
     return f"{listed(of.inputs)} → {listed(of.outputs)}"
 
 
 def listed(tensors: tuple[Tensor, ...]) -> str:
+    """`x FP32 [-1, 3], y INT64 [-1]`"""
     return ", ".join(f"{t.name} {t.datatype} {list(t.shape)}" for t in tensors)
 
 
 def opset(graph: onnx.ModelProto) -> dict[str, int]:
+    """The operator sets that a graph is of: domain → version."""
     return {o.domain or "ai.onnx": o.version for o in graph.opset_import}
 
 
@@ -148,6 +151,7 @@ def tidy(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write(graph: onnx.ModelProto, path: Path) -> None:
+    """Write a graph; the same graph gives the same bytes."""
     path.write_bytes(graph.SerializeToString(deterministic=True))
 
 

@@ -13,12 +13,12 @@ from convert.engine import options
 
 def optimize(source: Path, target: Path) -> None:
     """Write what ONNX Runtime makes of a graph at its `extended` level, short of layouts that one CPU likes."""
-    asked = options()
-    asked.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    asked.optimized_model_filepath = str(target)
+    session = options()
+    session.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    session.optimized_model_filepath = str(target)
     onnxruntime.InferenceSession(
         str(source),
-        asked,
+        session,
         providers=["CPUExecutionProvider"],
         disabled_optimizers=["NchwcTransformer", "NhwcTransformer"],
     )

@@ -16,7 +16,7 @@ from convert import graph
 CALIBRATION_BATCH = 16
 
 
-class Rows(CalibrationDataReader):
+class CalibrationRows(CalibrationDataReader):  # type: ignore[misc]  # which has no types
     """Calibration rows in small batches."""
 
     def __init__(self, rows: Arrays) -> None:
@@ -29,6 +29,7 @@ class Rows(CalibrationDataReader):
             yield {name: values[start : start + CALIBRATION_BATCH] for name, values in rows.items()}
 
     def get_next(self) -> Arrays | None:
+        """The next batch, None after the last; ONNX Runtime asks."""
         return next(self.batches, None)
 
 
@@ -44,7 +45,7 @@ def quantize(source: Path, target: Path, calibration: Arrays) -> None:
         quantize_static(
             str(prepared),
             str(target),
-            Rows(calibration),
+            CalibrationRows(calibration),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

@@ -29,6 +29,7 @@ def register() -> None:
 
 
 def convert(scope: Any, operator: Any, container: Any) -> None:
+    """Add a booster's nodes to skl2onnx's container. NotImplementedError for categorical splits"""
     booster = operator.raw_operator
     if booster.is_categorical_ is not None:
         raise NotImplementedError("categorical splits have no ONNX operator: encode the categories in the pipeline")
@@ -54,11 +55,11 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
 
 def attributes(trees: list[Any]) -> dict[str, Any]:
     """The node and target lists of all trees, in the words of ONNX."""
-    found: dict[str, list[Any]] = {}
+    lists: dict[str, list[Any]] = {}
 
     def extend(**columns: Any) -> None:
         for key, column in columns.items():
-            found.setdefault(key, []).extend(np.asarray(column).tolist())
+            lists.setdefault(key, []).extend(np.asarray(column).tolist())
 
     for index, tree in enumerate(trees):
         nodes = tree.nodes
@@ -78,7 +79,7 @@ def attributes(trees: list[Any]) -> dict[str, Any]:
             target_ids=np.zeros(leaf.sum(), int),
             target_weights=nodes["value"][leaf],
         )
-    return found
+    return lists
 
 
 def float32_floor(values: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ BENTOML_PATHS = (
 )
 
 
-class LeanService(Service):
+class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untyped
     """A BentoML service whose instance's `routes()` are answered before BentoML's middleware sees the request."""
 
     instance: Any = None

@@ -26,8 +26,8 @@ def store() -> Path:
     """A BENTOML_HOME with every model in every form, kept between runs: train and convert do nothing twice."""
     home = ROOT / "build" / "test-home"
     home.mkdir(parents=True, exist_ok=True)
-    command([sys.executable, "-m", "train", "--if-changed"], home)
-    command([sys.executable, "-m", "convert"], home)
+    command([sys.executable, "-m", "train", "--if-changed", "--strict"], home)
+    command([sys.executable, "-m", "convert", "--strict"], home)
     return home
 
 

@@ -10,7 +10,8 @@ from tests.conftest import ROOT
 
 ROOMS = ("bentos", "serving", "train", "convert", "loadtest", "deploy")
 # What the machinery may know of bentos/: what every model has, never a model.
-COMMON = {"bentos.contract", "bentos.certificate", "bentos.trained"}
+SHARED = ("contract", "folders", "rehearsal", "certificate", "meaning", "golden", "trained")
+COMMON = {f"bentos.{name}" for name in SHARED}
 HEAVY = {"torch", "sklearn", "skops", "safetensors", "skl2onnx", "onnx", "matplotlib"}
 
 

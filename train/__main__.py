@@ -4,70 +4,101 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bentos import contract
+from bentos.contract import ModelError, Recipe
+from bentos.record import TrainingRecord
+from train.check import TrainingError
 from train.lineage import unchanged
-from train.run import TrainingError, train
+from train.run import train
 
-GENERAL = ("models", "seed", "out", "if_changed")  # options that are no recipe's
+GENERAL = ("models", "seed", "out", "if_changed", "strict")  # options that are no recipe's
+
+
+def recipes(names: Sequence[str]) -> tuple[dict[str, Recipe], dict[str, str]]:
+    """The recipes of those folders that can be read, and why the others cannot."""
+    readable, mistakes = {}, {}
+    for name in names:
+        try:
+            readable[name] = contract.recipe(name)
+        except (ModelError, ModuleNotFoundError) as error:
+            mistakes[name] = str(error)
+    return readable, mistakes
 
 
 def parser(names: Sequence[str]) -> argparse.ArgumentParser:
     """The command line: general options, and those that the recipes ask for."""
-    recipes = {name: contract.recipe(name) for name in names}
-    listed = "\n".join(f"  {n:10} {contract.model(n).title} ({recipes[n].framework})" for n in names)
-    found = argparse.ArgumentParser(
+    readable, mistakes = recipes(names)
+    listed = "\n".join(
+        f"  {n:10} {contract.model(n).title} ({readable[n].framework})" if n in readable else f"  {n:10} {mistakes[n]}"
+        for n in names
+    )
+    command = argparse.ArgumentParser(
         prog="python -m train",
         description="Train models by their recipes (bentos/<model>/recipe.py), judge them on data held out of the\n"
         "training, and write what convert reads to artifacts/<model>/. The same seed gives the same weights.",
         epilog=f"models:\n{listed}\n\nexamples:\n  python -m train {names[0]}\n"
-        f"  python -m train {' '.join(names[:2])} --seed 7\n\nnext: python -m convert <model>",
+        f"  python -m train {' '.join(names[:2])} --seed 7\n\nnext: python -m convert <model>\n\n"
+        "A model that cannot be trained does not stop the others. Exit 1 if it was named here, or with --strict.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("models", nargs="*", metavar="model", help=f"{', '.join(names)}; all of them if none is given")
-    found.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything random (default: 0)")
-    found.add_argument("--out", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
-    found.add_argument(
+    command.add_argument("models", nargs="*", metavar="model", help=f"{', '.join(names)}; all of them if none is named")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything random (default: 0)")
+    command.add_argument("--out", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
+    command.add_argument(
         "--if-changed", action="store_true", help="skip a model whose code, data, seed and libraries are as before"
     )
-    for option in sorted({option for recipe in recipes.values() for option in recipe.options}):
-        texts = [f"{n}: {recipes[n].options[option]}" for n in names if option in recipes[n].options]
-        found.add_argument(f"--{option}", metavar="PATH", help="; ".join(texts))
-    return found
+    command.add_argument("--strict", action="store_true", help="exit 1 if any model was not trained")
+    for option in sorted({option for recipe in readable.values() for option in recipe.options}):
+        texts = [f"{n}: {recipe.options[option]}" for n, recipe in readable.items() if option in recipe.options]
+        command.add_argument(f"--{option}", metavar="PATH", help="; ".join(texts))
+    return command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is asked for; 1 if any model was below its floor or its data was wrong."""
+    """Train these models, all by default; 1 if one failed that was named, or any with --strict."""
     names = contract.names()
     command = parser(names)
-    asked = command.parse_args(arguments)
-    models = list(dict.fromkeys(asked.models)) or names
+    options = command.parse_args(arguments)
+    models = list(dict.fromkeys(options.models)) or names
     if unknown := sorted(set(models) - set(names)):
         command.error(f"no model {unknown[0]!r}: there is {', '.join(names)}")
-    given = {k.replace("_", "-"): v for k, v in vars(asked).items() if k not in GENERAL and v}
-    if idle := [o for o in given if not any(o in contract.recipe(n).options for n in models)]:
+    readable, _ = recipes(models)
+    of_recipes = {k.replace("_", "-"): v for k, v in vars(options).items() if k not in GENERAL and v}
+    if idle := [o for o in of_recipes if not any(o in recipe.options for recipe in readable.values())]:
         command.error(f"--{idle[0]} is no option of {', '.join(models)}")
-    return max([_train(name, given, asked) for name in models])
+    trained = [train_or_say_why(name, of_recipes, options) for name in models]
+    return int(not all(trained) and bool(options.strict or options.models))
 
 
-def _train(name: str, given: dict[str, str], asked: argparse.Namespace) -> int:
-    options = {key: value for key, value in given.items() if key in contract.recipe(name).options}
-    seed, out = asked.seed, asked.out
-    if asked.if_changed and (record := unchanged(name, seed, options, out)):
-        print(f"{name}: version {record['version']} is up to date in {out / name}", flush=True)
-        return 0
+def train_or_say_why(name: str, of_recipes: Mapping[str, str], options: argparse.Namespace) -> bool:
+    """Whether the model is trained now; what came of it is printed."""
     try:
-        record = train(name, seed, options, out)
-    except (TrainingError, OSError, ValueError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 1
-    metrics = ", ".join(f"{key} {value:.4g}" for key, value in record["metrics"].items())
-    data = record["dataset"]
-    print(f"{name}: {metrics} on {data['held_out_rows']} held-out rows of {data['rows'] + data['held_out_rows']}")
-    print(f"{name}: version {record['version']} in {record['seconds']:.1f} s → {out / name}", flush=True)
-    return 0
+        own = {key: value for key, value in of_recipes.items() if key in contract.recipe(name).options}
+        if options.if_changed and (record := unchanged(name, options.seed, own, options.out)):
+            print(f"{name}: version {record.version} is up to date in {options.out / name}", flush=True)
+        else:
+            report(train(name, options.seed, own, options.out), options.out / name)
+    except (TrainingError, OSError, ValueError, ImportError) as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        return False
+    except Exception as error:  # the recipe's own
+        print(f"{name}: bentos/{name}/recipe.py: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def report(record: TrainingRecord, folder: Path) -> None:
+    """Print the held-out metrics, and where the artifacts are."""
+    training, data = record.training, record.dataset
+    metrics = ", ".join(f"{key} {value:.4g}" for key, value in training.metrics.items())
+    total = data.rows + data.held_out_rows
+    print(f"{record.model}: {metrics} on {data.held_out_rows} held-out rows of {total}")
+    for name, interval in training.intervals.items():
+        print(f"{record.model}: {name} {interval.low:.4f} to {interval.high:.4f} at 95 %, {interval.rows} rows")
+    print(f"{record.model}: version {record.version} in {training.seconds:.1f} s → {folder}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,28 +8,24 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version as library
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bentos import contract, trained
-from bentos.contract import Data
+from bentos.certificate import Dataset
+from bentos.contract import Data, ModelError
+from bentos.record import TrainingRecord
 
 LIBRARIES = {"pytorch": ("numpy", "torch", "safetensors"), "sklearn": ("numpy", "scikit-learn", "skops")}
 
 
-def describe(data: Data) -> dict[str, Any]:
+def describe(data: Data) -> Dataset:
     """Where the data came from, and a digest that says whether it is the same data."""
     digest = hashlib.sha256()
     for array in (data.train.inputs, data.train.targets, data.held_out.inputs, data.held_out.targets):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
-    return {
-        "source": data.source,
-        "sha256": digest.hexdigest(),
-        "rows": len(data.train.inputs),
-        "held_out_rows": len(data.held_out.inputs),
-    }
+    return Dataset(data.source, digest.hexdigest(), len(data.train.inputs), len(data.held_out.inputs))
 
 
 def code(name: str) -> str:
@@ -50,16 +46,19 @@ def inputs(name: str, seed: int, options: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def unchanged(name: str, seed: int, options: Mapping[str, str], out: Path) -> dict[str, Any] | None:
-    """What `training.json` says, if the artifacts are whole and training again would give the same."""
+def unchanged(name: str, seed: int, options: Mapping[str, str], out: Path) -> TrainingRecord | None:
+    """What `training.json` says, if the artifacts are whole and training again would give the same. ModelError"""
     model, file = contract.model(name), out / name / trained.FILES[contract.recipe(name).framework]
     try:
-        record: dict[str, Any] = json.loads((out / name / "training.json").read_text())
-        same = record["inputs"] == inputs(name, seed, options)
-        return record if same and record["version"] == trained.version(file, model.signature) else None
-    except (OSError, ValueError, KeyError):
+        record = TrainingRecord.read(out / name)
+        same = record.inputs == inputs(name, seed, options)
+        return record if same and record.version == trained.version(file, model) else None
+    except ModelError:
+        raise
+    except (OSError, ValueError):
         return None
 
 
 def libraries(framework: str) -> dict[str, str]:
+    """The versions of what trains with a framework."""
     return {"python": platform.python_version()} | {name: library(name) for name in LIBRARIES[framework]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Mapping
@@ -12,8 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from bentos import contract, trained
+from bentos import contract, folders, trained
+from bentos.certificate import Interval, Training
 from bentos.contract import Arrays, Data, Model, Recipe
+from bentos.meaning import Meaning
+from bentos.record import TrainingRecord
+from bentos.rehearsal import Run, rehearse
+from bentos.scores import accuracy_interval
+from train.check import TrainingError, check_data, check_outputs
 from train.lineage import code, describe, inputs, libraries
 from train.progress import progress
 from train.reference import reference
@@ -21,36 +26,53 @@ from train.reference import reference
 CALIBRATION_ROWS = 256
 
 
-class TrainingError(Exception):
-    """A run whose model is not good enough to keep; the message names the figure."""
-
-
-def train(name: str, seed: int, options: Mapping[str, str], out: Path) -> dict[str, Any]:
-    """Train one model, write its artifacts, and return what `training.json` says."""
+def train(name: str, seed: int, options: Mapping[str, str], out: Path) -> TrainingRecord:
+    """Train one model, write its artifacts, and return what `training.json` says. ModelError, TrainingError"""
     model, recipe = contract.model(name), contract.recipe(name)
+    payloads = folders.payloads(model)
     begun = time.monotonic()
     seed_everything(recipe.framework, seed)
     data = recipe.load(options)
+    check_data(model, data)
     with one_thread(recipe.framework):
         fitted = recipe.fit(data, seed, progress(name))
-    outputs = trained.predictor(model, recipe.framework, fitted)(rows(model, data.held_out.inputs))
+    run = trained.predictor(model, recipe.framework, fitted)
+    outputs = predict(run, input_tensors(model, data.held_out.inputs))
+    check_outputs(outputs)
+    rehearse(model, run, payloads)
     metrics = judge(recipe, data, outputs)
-    record = {
-        "model": name,
-        "framework": recipe.framework,
-        "seed": seed,
-        "options": dict(options),
-        "dataset": describe(data),
-        "metrics": metrics,
-        "floor": recipe.floor,
-        "code": code(name),
-        "inputs": inputs(name, seed, options),
-        "libraries": libraries(recipe.framework),
-        "signature": model.signature.as_dict(),
-        "reference": reference(model, rows(model, data.train.inputs), outputs),
-        "seconds": round(time.monotonic() - begun, 2),
-    }
-    return write(out / name, data, fitted, outputs, record)
+    training = Training(
+        metrics=metrics,
+        intervals=intervals(data.held_out.targets, outputs, metrics),
+        seed=seed,
+        options=dict(options),
+        code=code(name),
+        seconds=round(time.monotonic() - begun, 2),
+        libraries=libraries(recipe.framework),
+    )
+    save(out / name, model, recipe, fitted)
+    record = TrainingRecord(
+        model=name,
+        version=trained.version(out / name / trained.FILES[recipe.framework], model),
+        framework=recipe.framework,
+        dataset=describe(data),
+        training=training,
+        inputs=inputs(name, seed, options),
+        signature=model.signature,
+        meaning=Meaning.of(model),
+        reference=reference(model, input_tensors(model, data.train.inputs), outputs),
+        floor=recipe.floor,
+    )
+    write(out / name, recipe, data, outputs, record)
+    return record
+
+
+def predict(run: Run, inputs: Arrays) -> Arrays:
+    """What the fitted object gives. TrainingError where it does not give what the signature says"""
+    try:
+        return run(inputs)
+    except Exception as error:
+        raise TrainingError(f"what fit() gives does not answer the held-out rows: {error}") from error
 
 
 def seed_everything(framework: str, seed: int) -> None:
@@ -83,26 +105,43 @@ def judge(recipe: Recipe, data: Data, outputs: Arrays) -> dict[str, float]:
     return {key: float(value) for key, value in metrics.items()}
 
 
-def rows(model: Model, inputs: np.ndarray) -> Arrays:
-    return {model.signature.inputs[0].name: inputs}
+def intervals(targets: np.ndarray, outputs: Arrays, metrics: Mapping[str, float]) -> dict[str, Interval]:
+    """The confidence intervals of those metrics that are shares of rows."""
+    interval = accuracy_interval(targets, outputs) if "accuracy" in metrics else None
+    return {} if interval is None else {"accuracy": interval}
 
 
-def write(folder: Path, data: Data, fitted: Any, outputs: Arrays, record: dict[str, Any]) -> dict[str, Any]:
-    """The artifacts; `training.json` last, as it vouches for the others."""
-    model, recipe = contract.model(record["model"]), contract.recipe(record["model"])
+def input_tensors(model: Model, rows: np.ndarray) -> Arrays:
+    """Rows of a recipe's data by the name of the tensor that they are."""
+    return {model.signature.inputs[0].name: rows}
+
+
+def save(folder: Path, model: Model, recipe: Recipe, fitted: Any) -> None:
+    """The trained object's file, which is read back. TrainingError, and no file, where its framework cannot."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / trained.FILES[recipe.framework]
-    trained.save(recipe.framework, fitted, file)
-    np.savez_compressed(folder / "data.npz", **arrays(data, outputs, record["seed"]))
+    draft = folder / f"draft-{file.name}"
+    try:
+        trained.save(recipe.framework, fitted, draft)
+        trained.load(model, recipe.framework, draft)
+        draft.replace(file)
+    except Exception as error:
+        draft.unlink(missing_ok=True)
+        raise TrainingError(
+            f"what fit() gives cannot be kept as {file.name}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def write(folder: Path, recipe: Recipe, data: Data, outputs: Arrays, record: TrainingRecord) -> None:
+    """The other artifacts; `training.json` last, as it vouches for all."""
+    np.savez_compressed(folder / "data.npz", **arrays(data, outputs, record.training.seed))
     if recipe.report is not None:
         recipe.report(data, outputs, folder)
-    record["version"] = trained.version(file, model.signature)
-    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")
-    return record
+    record.write(folder)
 
 
 def arrays(data: Data, outputs: Arrays, seed: int) -> dict[str, Any]:
     """What certificates are judged on: held-out rows, what the model gave for them, and rows to calibrate with."""
-    chosen = np.random.default_rng(seed).permutation(len(data.train.inputs))[:CALIBRATION_ROWS]
-    kept = {"inputs": data.held_out.inputs, "targets": data.held_out.targets, "calibration": data.train.inputs[chosen]}
+    sample = np.random.default_rng(seed).permutation(len(data.train.inputs))[:CALIBRATION_ROWS]
+    kept = {"inputs": data.held_out.inputs, "targets": data.held_out.targets, "calibration": data.train.inputs[sample]}
     return kept | {f"output:{name}": array for name, array in outputs.items()}

@@ -203,7 +203,8 @@ def _curve(pieces: list[list[int]], points: np.ndarray) -> np.ndarray:
     step[starts] = 0  # the pen is lifted
     along = np.cumsum(step)
     even = np.linspace(0, along[-1], POINTS)
-    return fine[np.searchsorted(along, even).clip(0, len(fine) - 1)].astype(np.float32)
+    nearest: np.ndarray = fine[np.searchsorted(along, even).clip(0, len(fine) - 1)]
+    return nearest.astype(np.float32)
 
 
 def _spline(piece: list[int], k: int) -> np.ndarray:

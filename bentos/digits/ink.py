@@ -150,4 +150,5 @@ def _dilate(values: np.ndarray) -> np.ndarray:
     """The largest of each 3×3 neighbourhood."""
     framed = np.pad(values, 1)
     rows = np.maximum(np.maximum(framed[:-2], framed[1:-1]), framed[2:])
-    return np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    largest: np.ndarray = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    return largest

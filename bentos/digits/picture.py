@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from bentos.contract import PICTURE_FORMATS as FORMATS
 from bentos.contract import PayloadError
 from bentos.digits.transparency import fill_paper
 
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 25_000_000
 WORKING_PIXELS = 256  # pixels of the longest side at which a digit is looked for
 STRIP_PIXELS = 500_000  # converted at once

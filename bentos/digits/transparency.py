@@ -48,7 +48,8 @@ def _open_neighbours(solid: np.ndarray) -> np.ndarray:
     """How many of the eight around each pixel are transparent; beyond the picture none is. (h, w) → (h, w) int8"""
     framed = np.pad(~solid, 1).astype(np.int8)
     rows = framed[:-2] + framed[1:-1] + framed[2:]
-    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    counts: np.ndarray = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    return counts
 
 
 def _fade(luminance: np.ndarray, n_open: np.ndarray, solid: np.ndarray) -> float:

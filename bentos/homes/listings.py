@@ -33,8 +33,8 @@ def listings(seed: int, count: int = LISTINGS) -> tuple[np.ndarray, np.ndarray, 
     """Features (count, 15) float32, prices (count,) in roubles, buildings (count,): the same for the same seed."""
     random = np.random.default_rng(seed)
     houses = buildings(random, BUILDINGS)
-    chosen = random.integers(0, BUILDINGS, count)
-    flat = flats(random, {name: column[chosen] for name, column in houses.items()})
+    building = random.integers(0, BUILDINGS, count)
+    flat = flats(random, {name: column[building] for name, column in houses.items()})
     price = prices(random, flat)
     leave_out(random, flat)
     return np.stack([flat[f.name] for f in FIELDS], 1).astype(np.float32), price, flat["building_id"].astype(int)

@@ -36,8 +36,8 @@ def split(building: np.ndarray) -> np.ndarray:
     every = np.unique(building)
     if len(every) < 5:
         raise ValueError(f"the listings are of {len(every)} buildings; holding a fifth out needs 5")
-    chosen = np.random.default_rng(0).permutation(every)[: len(every) // 5]
-    return np.isin(building, chosen)
+    held_out = np.random.default_rng(0).permutation(every)[: len(every) // 5]
+    return np.isin(building, held_out)
 
 
 def fit(data: Data, seed: int, progress: Callable[[Iterator[Any], str], Iterator[Any]]) -> Any:

@@ -24,9 +24,9 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         columns(path, list(reader.fieldnames or ()), wanted)
         rows, problems = [], list[str]()
         for row in reader:
-            values, found = parse(row, wanted, reader.line_num)
+            values, complaints = parse(row, wanted, reader.line_num)
             rows.append(values)
-            problems += found
+            problems += complaints
             if len(problems) >= TOLD:
                 break
     if problems:

@@ -34,7 +34,7 @@ def fit(data: Data, seed: int, progress: Callable[[Iterator[Any], str], Iterator
     """A scaler and a network of one hidden layer."""
     seeds = np.random.SeedSequence(seed).generate_state(BEGINNINGS).tolist()
     fitted = [pipeline(s).fit(data.train.inputs, data.train.targets) for s in progress(iter(seeds), "beginning")]
-    return min(fitted, key=lambda made: made[-1].loss_)
+    return min(fitted, key=lambda network: network[-1].loss_)
 
 
 def pipeline(seed: int) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bentos.certificate import Certificate, plain
 from serving.errors import NotReady
 from serving.http.endpoint import Endpoint, get
 from serving.http.gateway import Routes
@@ -52,9 +53,15 @@ def report(repository: Repository, lifecycle: Lifecycle) -> dict[str, Any]:
     return {"status": status, **why, **faults, "models": {name: _model(name, repository) for name in repository.models}}
 
 
+def _figures(certificate: Certificate) -> dict[str, Any]:
+    """The metrics, with the intervals of those that are shares of rows, and what conversion changed, in words."""
+    comparison = {} if certificate.comparison is None else {"conversion": certificate.comparison.words()}
+    return {"metrics": certificate.metrics, "intervals": plain(certificate.intervals), **comparison}
+
+
 def _model(name: str, repository: Repository) -> dict[str, Any]:
     forms: dict[str, Any] = {
-        served.form: {"version": served.version, "ready": True, "metrics": served.stored.certificate["metrics"]}
+        served.form: {"version": served.version, "ready": True, **_figures(served.stored.certificate)}
         for served in repository.forms(name)
     }
     for refused in repository.refused.values():

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from bentos import contract
-from bentos.contract import Model, PayloadError
+from bentos.contract import Model, ModelError, PayloadError
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
 from serving.api.payloads import PayloadAdapter, adapter
 from serving.api.refusals import Unavailable
@@ -35,14 +35,22 @@ def routes(repository: Repository, plane: DataPlane) -> Routes:
             payloads = adapter(forms[0].model, repository.settings)
             table[_path(forms[0].model)] = {"POST": PredictHandler(name, payloads, repository, plane)}
             table[f"/{name}/random"] = {"GET": Endpoint(partial(random_prediction, name, payloads, repository, plane))}
-        elif not forms and name in contract.names():
+        elif not forms and (path := _folder_path(name)):
             refused = next(stored for stored in repository.refused.values() if stored.model == name)
-            table[_path(contract.model(name))] = {"POST": Unavailable(refused, repository)}
+            table[path] = {"POST": Unavailable(refused, repository)}
     return table
 
 
 def _path(model: Model) -> str:
     return f"/{model.name}/{model.verb}"
+
+
+def _folder_path(name: str) -> str:
+    """The route of a folder none of whose forms is served; empty where there is none that can be read."""
+    try:
+        return _path(contract.model(name))
+    except (KeyError, ImportError, ModelError):
+        return ""
 
 
 class NativeResponder:
@@ -164,6 +172,6 @@ async def random_prediction(
 ) -> Response:
     """A payload like those it was trained on, with its prediction."""
     form = requested_form(name, request, repository)
-    shown, payload = payloads.draw(form.stored.certificate["reference"])
+    shown, payload = payloads.draw(form.stored.certificate.reference)
     outputs = await plane.infer(form, preprocess_batch(form.model, [payload]), 1)
     return json_response({"payload": shown, "prediction": answers(form, outputs)[0]})

@@ -6,7 +6,7 @@ from serving.errors import NotReady, ServingError
 from serving.http.endpoint import MAX_BODY_BYTES, reject
 from serving.http.messages import Request
 from serving.inference.repository import Repository
-from serving.inference.store import StoredForm
+from serving.inference.store import RefusedForm
 
 
 class Unavailable:
@@ -14,7 +14,7 @@ class Unavailable:
 
     max_body_bytes = MAX_BODY_BYTES
 
-    def __init__(self, refused: StoredForm, repository: Repository) -> None:
+    def __init__(self, refused: RefusedForm, repository: Repository) -> None:
         self._reason = refused.refusal
         labels = (refused.model, refused.form, refused.version, NotReady.reason)
         self._failures = repository.families.failures.labels(*labels)

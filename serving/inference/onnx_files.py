@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from bentos.certificate import ONNX_DOMAINS
 from serving.errors import EngineError
 
-# ONNX's own operators, and those that every ONNX Runtime has.
-DOMAINS = {b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"}
+DOMAINS = {domain.encode() for domain in ONNX_DOMAINS}
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 # Message → its fields that hold messages of interest.
 FIELDS = {

@@ -11,12 +11,14 @@ from typing import Any
 
 from bentos import contract
 from bentos.contract import FORMS, Model, Signature
-from serving.api.faults import KINDS, Faults
+from bentos.meaning import Meaning
+from serving.inference.faults import KINDS, Faults
 from serving.errors import NotFound, NotReady
+from serving.inference.golden import check_golden, check_payloads
 from serving.inference.jobs import Runner
 from serving.inference.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE, BatchingRunner
 from serving.inference.sessions import Session, open_session, warm_up
-from serving.inference.store import StoredForm, stored_forms
+from serving.inference.store import RefusedForm, StoredForm, stored_forms
 from serving.settings import Settings, chosen
 from serving.telemetry.drift import DriftMonitor
 from serving.telemetry.flusher import MetricsFlusher
@@ -56,7 +58,7 @@ class Repository:
         self.settings = settings
         self.families = families
         self.served: dict[str, LoadedForm] = {}
-        self.refused: dict[str, StoredForm] = {}
+        self.refused: dict[str, RefusedForm] = {}
         self.faults = Faults() if settings.faults else None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -64,17 +66,15 @@ class Repository:
         """Open, verify and warm up every form to serve. A form that is refused is logged, and the rest go on."""
         settings = self.settings
         for stored in stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned(), tags):
+            if isinstance(stored, RefusedForm):
+                self._refuse(stored)
+                continue
             try:
-                if stored.refusal:
-                    raise NotReady(stored.refusal)
                 self.served[stored.name] = self._serve(stored)
             except ModuleNotFoundError as error:
                 log.info("%s is not served: its engine is not installed (no module %s)", stored.tag, error.name)
             except Exception as error:
-                refusal = str(error) if isinstance(error, NotReady) else f"{stored.tag}: {error}"
-                self.refused[stored.name] = StoredForm(**{**vars(stored), "refusal": refusal})
-                self.families.refused.labels(stored.model, stored.form, stored.version).set(1)
-                log.error("REFUSED %s", refusal)
+                self._refuse(stored.refused(f"{stored.tag}: {error}"))
         for model in {served.model.name for served in self.served.values()}:
             self.served[model] = next(self.served[name] for f in FORMS if (name := f"{model}-{f}") in self.served)
         if not self.served:
@@ -82,9 +82,16 @@ class Repository:
                 "no model is served: the store has none that may be. `make models` trains, converts and stores them"
             )
 
+    def _refuse(self, refused: RefusedForm) -> None:
+        self.refused[refused.name] = refused
+        self.families.refused.labels(refused.model, refused.form, refused.version).set(1)
+        log.error("REFUSED %s", refused.refusal)
+
     def _serve(self, stored: StoredForm) -> LoadedForm:
         model = described_model(stored)
         session = open_session(model, stored.form, stored.file, self.settings.threads())
+        check_golden(session, model.signature, stored.certificate, stored.folder)
+        check_payloads(session, model)
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
         binning = MetricsFlusher(recorder, DriftMonitor(model, stored.certificate, self.families))
         self.families.refused.labels(*recorder.labels).set(0)
@@ -169,8 +176,11 @@ class Repository:
 
 
 def described_model(stored: StoredForm) -> Model:
-    """The folder's Model, held to the certificate; for a stored model without a folder, one made from what it says."""
-    signature = Signature.from_dict(stored.certificate["signature"])
+    """The folder's Model, held to the certificate; for a stored model without a folder, one made from what it says.
+
+    NotReady says what in the folder is not as the form was made with, ModelError what is wrong in it.
+    """
+    certificate = stored.certificate
     if stored.model not in contract.names():
         said = stored.described
         return Model(
@@ -179,10 +189,16 @@ def described_model(stored: StoredForm) -> Model:
             doc=str(said.get("doc") or "An ONNX model without a recipe."),
             verb="",
             payload=None,
-            signature=signature,
-            labels=tuple(said.get("labels") or ()),
+            signature=certificate.signature,
+            labels=certificate.meaning.labels,
         )
     model = contract.model(stored.model)
-    if model.signature != signature:
-        raise NotReady(f"{stored.tag}: its certificate's signature is not that of bentos/{stored.model}/model.py")
+    differing = certificate.meaning.differences(Meaning.of(model))
+    if model.signature != certificate.signature:
+        differing.insert(0, "the signature")
+    if differing:
+        raise NotReady(
+            f"it is not of bentos/{stored.model}/model.py as that is now: {'; '.join(differing)}."
+            " Train and convert again, or serve the folder that it was made with"
+        )
     return model

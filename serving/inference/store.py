@@ -9,21 +9,17 @@ from typing import Any
 
 import bentoml
 
-from bentos.certificate import CertificateError, verify
+from bentos.certificate import Certificate, CertificateError, verify
 from bentos.contract import FORMS
 
 
 @dataclass(frozen=True)
-class StoredForm:
-    """One form in the BentoML store; `refusal` says why it must not be served."""
+class _Form:
+    """A form in the BentoML store."""
 
     model: str
     form: str
     version: str
-    folder: Path
-    certificate: Mapping[str, Any]
-    described: Mapping[str, Any]  # what a model without a folder under bentos/ says of itself
-    refusal: str = ""
 
     @property
     def name(self) -> str:
@@ -33,14 +29,34 @@ class StoredForm:
     def tag(self) -> str:
         return f"{self.name}:{self.version}"
 
+
+@dataclass(frozen=True)
+class RefusedForm(_Form):
+    """A form that must not be served, and why."""
+
+    refusal: str
+
+
+@dataclass(frozen=True)
+class StoredForm(_Form):
+    """A form whose certificate holds."""
+
+    folder: Path
+    certificate: Certificate
+    described: Mapping[str, Any]  # what a model without a folder under bentos/ says of itself
+
     @property
     def file(self) -> Path:
-        return self.folder / str(self.certificate["file"]["name"])
+        return self.folder / self.certificate.file.name
+
+    def refused(self, reason: str) -> RefusedForm:
+        """The same, refused after all."""
+        return RefusedForm(self.model, self.form, self.version, reason)
 
 
 def stored_forms(
     models: set[str], forms: set[str], pinned: Mapping[str, str], tags: Iterable[Any] | None = None
-) -> list[StoredForm]:
+) -> list[StoredForm | RefusedForm]:
     """The forms to serve: of each model its pinned version, else its latest; all forms of a model share one version.
 
     `tags` limits the search to a bento's own models; None searches the whole store. Empty sets choose everything.
@@ -76,19 +92,17 @@ def _require(setting: str, named: set[str], there: set[str]) -> None:
         raise ValueError(f"{setting} names {', '.join(missing)}; the store has {', '.join(sorted(there)) or 'nothing'}")
 
 
-def _read(item: Any) -> StoredForm:
+def _read(item: Any) -> StoredForm | RefusedForm:
     labels, metadata = item.info.labels, item.info.metadata
-    certificate = metadata.get("certificate") or {}
-    refusal = ""
+    name = labels["model"], labels["form"], item.tag.version
     try:
-        verify(certificate, Path(item.path), labels["form"])
+        certificate = verify(metadata.get("certificate"), Path(item.path), labels["form"])
+        if (certificate.model, certificate.version) != (labels["model"], item.tag.version):
+            raise CertificateError(f"its certificate is of {certificate.model} {certificate.version}")
     except CertificateError as error:
-        refusal = f"{item.tag}: {error}"
+        return RefusedForm(*name, f"{item.tag}: {error}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        refusal = f"{item.tag}: its certificate cannot be read: {error!r}"
+        return RefusedForm(*name, f"{item.tag}: its certificate cannot be read: {error!r}")
     except OSError as error:
-        refusal = f"{item.tag}: its file cannot be read: {error.strerror}"
-    described = metadata.get("model") or {}
-    return StoredForm(
-        labels["model"], labels["form"], item.tag.version, Path(item.path), certificate, described, refusal
-    )
+        return RefusedForm(*name, f"{item.tag}: its file cannot be read: {error.strerror}")
+    return StoredForm(*name, Path(item.path), certificate, metadata.get("model") or {})

@@ -37,7 +37,8 @@ class Drain:
 
     def _begin(self) -> None:
         if self._lifecycle.draining:  # asked twice: now
-            return self._server.handle_exit(signal.SIGTERM, None)
+            self._server.handle_exit(signal.SIGTERM, None)
+            return
         self._lifecycle.draining = True
         self._task = asyncio.get_running_loop().create_task(self._end())
 

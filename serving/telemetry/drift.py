@@ -7,15 +7,13 @@ unwatched, and left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
+from bentos.certificate import Certificate, Histogram
 from bentos.contract import Arrays, Fields, Model
 from serving.inference.sessions import Batch
 from serving.telemetry.buffers import CounterBuffer
-from serving.telemetry.metrics import SERVED, Metrics
+from serving.telemetry.metrics import Metrics
 from serving.telemetry.predictions import Predictions
 
 ELEMENTS = 2**21  # less than a hundredth of a core
@@ -27,10 +25,10 @@ MISSING = "missing"
 class Quantity:
     """One quantity's bins and their counters. A class is its own bin; a number falls between deciles."""
 
-    def __init__(self, reference: Mapping[str, Any], families: Metrics, labels: tuple[str, str, str]) -> None:
-        self._edges = None if "classes" in reference else np.array(reference["edges"], np.float64)
-        missing = reference.get("missing", 0.0)
-        shares = {f"{i:02d}": share * (1 - missing) for i, share in enumerate(reference["shares"])} | {MISSING: missing}
+    def __init__(self, reference: Histogram, families: Metrics, labels: tuple[str, str, str]) -> None:
+        self._edges = None if reference.classes else np.array(reference.edges, np.float64)
+        missing = reference.missing
+        shares = {f"{i:02d}": share * (1 - missing) for i, share in enumerate(reference.shares)} | {MISSING: missing}
         for name, share in shares.items():
             families.drift_reference.labels(*labels, name).set(share)
         self._bins = len(shares) - 1  # beside the one for what is missing
@@ -80,15 +78,16 @@ class Input:
 class DriftMonitor:
     """What comes into one served form, and what it predicts."""
 
-    def __init__(self, model: Model, certificate: Mapping[str, Any], families: Metrics) -> None:
+    def __init__(self, model: Model, certificate: Certificate, families: Metrics) -> None:
         self._model = model
-        version, references = certificate["version"], certificate["reference"]
+        version, references = certificate.version, certificate.reference
         self._quantities = {
             name: Quantity(reference, families, (model.name, version, name)) for name, reference in references.items()
         }
         for name in self._quantities:
             # On rows that it has learnt a model is too sure of itself: predictions are referred to those held out.
-            rows = certificate["dataset"]["held_out_rows" if name.startswith("prediction:") else "rows"]
+            data = certificate.dataset
+            rows = data.held_out_rows if name.startswith("prediction:") else data.rows
             families.drift_rows.labels(model.name, version, name).set(rows)
         fields = model.payload.fields if isinstance(model.payload, Fields) else ()
         bounds = {f"input:{field.name}": (field.low, field.high) for field in fields}
@@ -98,7 +97,7 @@ class DriftMonitor:
             if name.startswith("input:")
         }
         self._predictions = Predictions(model, certificate, families) if references else None
-        self._unwatched = families.unwatched.labels(*(certificate[name] for name in SERVED))
+        self._unwatched = families.unwatched.labels(model.name, certificate.form, version)
         families.describe(certificate)
         self._held: list[tuple[Batch, list[np.ndarray]]] = []
         self._rows = self._elements = 0

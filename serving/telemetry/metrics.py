@@ -8,16 +8,15 @@ the values in files that all workers share, so any worker can answer for all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import ValueClass
 
+from bentos.certificate import Certificate
 from serving.errors import ServingError
 from serving.telemetry.buffers import HistogramBuffer
 from serving.telemetry.resources import Resources
@@ -106,11 +105,11 @@ class Metrics:
             "CPU time of binning what these metrics are made of, as far as they can know",
         )
 
-    def describe(self, certificate: Mapping[str, Any]) -> None:
+    def describe(self, certificate: Certificate) -> None:
         """Export which form of which version is served, and when it was made."""
-        labels = [certificate[name] for name in SERVED]
-        self.info.labels(*labels, certificate["framework"], certificate["file"]["sha256"][:12]).set(1)
-        self.created.labels(*labels).set(datetime.fromisoformat(certificate["issued"]).timestamp())
+        labels = [certificate.model, certificate.form, certificate.version]
+        self.info.labels(*labels, certificate.framework, certificate.file.sha256[:12]).set(1)
+        self.created.labels(*labels).set(datetime.fromisoformat(certificate.issued).timestamp())
 
     def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
         """(sample name, (model, form, version, further label if any)) → value, over all workers."""
@@ -132,7 +131,7 @@ class Metrics:
         if ValueClass.__name__ != "MmapedValue":
             return self.registry
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from bentos.certificate import Certificate
 from bentos.contract import Arrays, Model, class_probabilities
 from serving.telemetry.buffers import CounterBuffer, HistogramBuffer, bounded
 from serving.telemetry.metrics import Metrics
@@ -20,9 +20,9 @@ STEPS = 8  # boundaries of a value, between the first and the last decile of tra
 class Predictions:
     """The predictions of one served form."""
 
-    def __init__(self, model: Model, certificate: Mapping[str, Any], families: Metrics) -> None:
+    def __init__(self, model: Model, certificate: Certificate, families: Metrics) -> None:
         self._labels = model.labels
-        served = (certificate["model"], certificate["form"], certificate["version"])
+        served = (certificate.model, certificate.form, certificate.version)
         if model.labels:
             names = [*model.labels[:CLASSES], *[OTHER] * (len(model.labels) - CLASSES)]
             self._classes = CounterBuffer([families.predictions.labels(*served, name) for name in names])
@@ -30,7 +30,7 @@ class Predictions:
             self._entropy = HistogramBuffer(families.entropy.labels(*served))
             self._tallies: list[HistogramBuffer | CounterBuffer] = [self._classes, self._confidence, self._entropy]
         else:
-            edges = certificate["reference"]["prediction:value"]["edges"]
+            edges = certificate.reference["prediction:value"].edges
             self._value = HistogramBuffer(bounded(families.value, served, boundaries(edges)))
             self._tallies = [self._value]
 
@@ -51,7 +51,8 @@ class Predictions:
 def entropy(probabilities: np.ndarray) -> np.ndarray:
     """Shannon's entropy −Σ p log p over that of classes that are all alike. (n, classes) → (n,) in [0, 1]"""
     surprise = -(probabilities * np.log(np.clip(probabilities, 1e-12, 1))).sum(1)
-    return np.clip(surprise / np.log(max(probabilities.shape[1], 2)), 0, 1)
+    doubt: np.ndarray = np.clip(surprise / np.log(max(probabilities.shape[1], 2)), 0, 1)
+    return doubt
 
 
 def boundaries(edges: Sequence[float]) -> list[float]:

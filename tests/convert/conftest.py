@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bentos import contract
 from tests.convert import toy
+from tests.kettle import kettle
+
+__all__ = ["kettle", "store", "toy_model"]
 
 
 @pytest.fixture
@@ -24,7 +26,5 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def toy_model(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(contract, "names", lambda: ["toy"])
-    monkeypatch.setattr(contract, "model", lambda name: toy.MODEL)
-    monkeypatch.setattr(contract, "recipe", lambda name: toy.RECIPE)
+    toy.install(monkeypatch)
     return "toy"

@@ -10,6 +10,7 @@ import pytest
 from bentos import certificate as proof
 from bentos import contract
 from bentos.contract import Tolerance
+from bentos.meaning import Meaning
 from convert.__main__ import main
 from train.run import train
 
@@ -28,16 +29,18 @@ def test_iris_end_to_end(
     monkeypatch.setattr(contract, "recipe", lambda name: recipe)
     assert main(["iris", "--artifacts", str(tmp_path)]) == 0
     for form in ("sklearn", "onnx"):
-        stored = bentoml.models.get(f"iris-{form}:{record['version']}")
-        certificate = stored.info.metadata["certificate"]
-        proof.verify(certificate, Path(stored.path), form)
-        assert certificate["signature"] == contract.model("iris").signature.as_dict()
-        assert certificate["training"]["code"] == record["code"]
-        assert certificate["dataset"] == record["dataset"]
-        assert certificate["reference"] == record["reference"]
-        assert certificate["difference"]["max"] <= 1e-5 and certificate["difference"]["labels_differing"] == 0
-        assert json.loads(json.dumps(certificate)) == certificate
-    assert set(certificate["onnx"]["opset"]) == {"ai.onnx", "ai.onnx.ml"}
+        stored = bentoml.models.get(f"iris-{form}:{record.version}")
+        metadata = stored.info.metadata["certificate"]
+        certificate = proof.verify(metadata, Path(stored.path), form)
+        assert certificate.signature == contract.model("iris").signature
+        assert certificate.training == record.training
+        assert certificate.dataset == record.dataset
+        assert certificate.reference == record.reference
+        assert certificate.meaning == Meaning.of(contract.model("iris"))
+        assert certificate.difference.max <= 1e-5 and certificate.difference.labels_differing == 0
+        assert certificate.intervals["accuracy"].rows == 30
+        assert json.loads(json.dumps(metadata)) == metadata == certificate.to_dict()
+    assert certificate.onnx is not None and set(certificate.onnx.opset) == {"ai.onnx", "ai.onnx.ml"}
 
 
 def test_help_lists_models_and_their_forms(capsys: pytest.CaptureFixture[str]) -> None:

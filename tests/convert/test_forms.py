@@ -22,8 +22,7 @@ FORMS = ("pytorch", "onnx", "optimized", "int8")
 def run_of_training(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("artifacts")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bentos.contract.model", lambda name: toy.MODEL)
-        patch.setattr("bentos.contract.recipe", lambda name: toy.RECIPE)
+        toy.install(patch)
         train("toy", 0, {}, folder)
     return folder
 
@@ -46,12 +45,12 @@ def test_every_form_is_certified_saved_and_runs_as_its_certificate_says(store: P
         stored = bentoml.models.get(f"toy-{form}:latest")
         assert stored.tag.version == made.version
         assert stored.info.labels == {"model": "toy", "form": form, "framework": "pytorch", "ekiben": "form"}
-        certificate = stored.info.metadata["certificate"]
-        proof.verify(certificate, Path(stored.path), form)  # after its way through YAML
-        run = engine.form_run(toy.MODEL, "pytorch", form, Path(stored.path) / certificate["file"]["name"])
+        metadata = stored.info.metadata["certificate"]  # after its way through YAML
+        certificate = proof.verify(metadata, Path(stored.path), form)
+        run = engine.form_run(toy.MODEL, "pytorch", form, Path(stored.path) / certificate.file.name)
         gap = np.abs(engine.in_batches(run, made.inputs, 7)["logits"] - expected).max()
         # int8 depends on no batch either; the others by float rounding
-        assert gap == pytest.approx(certificate["difference"]["max"], abs=1e-5)
+        assert gap == pytest.approx(certificate.difference.max, abs=1e-5)
 
 
 def test_the_optimized_form_is_folded_and_portable(store: Path, made: artifacts.Artifacts) -> None:
@@ -91,11 +90,11 @@ def test_labels_and_metric_are_judged_too(made: artifacts.Artifacts, tmp_path: P
 
     (tmp_path / "model.onnx").write_bytes(b"x")
     with pytest.raises(ConvertError, match=r"of 100 labels differ from pytorch"):
-        certify(made, "onnx", tmp_path / "model.onnx", wrong, made.outputs, {})
+        certify(made, "onnx", tmp_path / "model.onnx", wrong, made.outputs)
     with pytest.raises(ConvertError, match="accuracy lost is"):
-        certify(made, "int8", tmp_path / "model.onnx", wrong, made.outputs, {})
+        certify(made, "int8", tmp_path / "model.onnx", wrong, made.outputs)
     with pytest.raises(ConvertError, match="difference from pytorch is nan"):
-        certify(made, "onnx", tmp_path / "model.onnx", never, made.outputs, {})
+        certify(made, "onnx", tmp_path / "model.onnx", never, made.outputs)
 
 
 def test_a_second_conversion_leaves_the_store_alone(store: Path, made: artifacts.Artifacts) -> None:

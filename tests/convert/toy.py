@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from bentos import scores
+from bentos import contract, folders, scores
 from bentos.contract import Data, Image, Model, Recipe, Signature, Split, Tensor, Tolerance
 
 torch.set_num_threads(1)  # the network is too small to share
@@ -48,6 +49,11 @@ def fit(data: Data, seed: int, progress: Callable[[Iterator[Any], str], Iterator
     return network
 
 
+def preprocess(data: bytes) -> tuple[np.ndarray, ...]:
+    """64 bytes → (1, 8, 8) float32"""
+    return (np.frombuffer(data, np.uint8).reshape(1, 8, 8).astype(np.float32) / 255,)
+
+
 MODEL = Model(
     name="toy",
     title="Toy",
@@ -57,6 +63,7 @@ MODEL = Model(
     signature=Signature((Tensor("image", "FP32", (-1, 1, 8, 8)),), (Tensor("logits", "FP32", (-1, 2)),)),
     labels=("upper", "lower"),
     network="tests.convert.toy:Network",
+    preprocess=preprocess,
     quantities=lambda inputs: {"brightness": inputs["image"].mean((1, 2, 3))},
 )
 RECIPE = Recipe(
@@ -72,3 +79,12 @@ RECIPE = Recipe(
     floor=0.9,
     options={"rows-seed": "draw other rows"},
 )
+PAYLOADS = [bytes(range(64)), bytes(range(64, 128))]
+
+
+def install(patch: pytest.MonkeyPatch) -> None:
+    """Where a folder bentos/toy would be."""
+    patch.setattr(contract, "names", lambda: ["toy"])
+    patch.setattr(contract, "model", lambda name: MODEL)
+    patch.setattr(contract, "recipe", lambda name: RECIPE)
+    patch.setattr(folders, "payloads", lambda model: PAYLOADS)

@@ -40,8 +40,8 @@ def fifth(project, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     for stage in ("train", "convert"):
         command([sys.executable, "-m", stage, "kettle"], home, cwd=project)
-    bring = onnx_file(project / "mine.onnx")
-    command([sys.executable, "-m", "convert", "import", str(bring), "--name", "mine"], home, cwd=project)
+    mine = onnx_file(project / "mine.onnx")
+    command([sys.executable, "-m", "convert", "import", str(mine), "--name", "mine"], home, cwd=project)
     with running(home, 200, {}, cwd=project) as server, httpx.Client(base_url=server.url) as http:
         yield http
 

@@ -14,7 +14,7 @@ import pytest
 import skops.io
 import yaml
 
-from bentos import contract, trained
+from bentos import contract, golden, trained
 from bentos.certificate import file_sha256, seal
 from bentos.contract import Signature, Tensor
 from convert import graph
@@ -22,9 +22,9 @@ from serving.errors import EngineError
 from serving.inference.onnx_files import check_onnx
 from serving.inference.sessions import check_sizes
 from tests.conftest import ROOT, copied_home
-from tests.convert.test_bring import custom, external, garbage, nested, written
+from tests.convert.test_import_onnx import custom, external, garbage, nested, written
 
-FILES = {"model.onnx", "model.skops", "weights.safetensors", "model.yaml"}
+FILES = {"model.onnx", "model.skops", "weights.safetensors", "golden.npz", "model.yaml"}
 PICKLE = re.compile(rb"\x80[\x02-\x05]")  # what pickle.dumps begins with since protocol 2
 EXECUTING = {"pickle", "cPickle", "_pickle", "joblib", "cloudpickle", "dill", "marshal", "shelve"}
 ROOMS = ("bentos", "serving", "train", "convert")
@@ -53,6 +53,12 @@ def test_a_skops_file_holds_json_and_arrays_of_numbers(store):
         assert set(skops.io.get_untrusted_types(file=file)) <= set(trained.TRUSTED)
 
 
+def test_golden_rows_are_arrays_of_numbers(store):
+    for file in stored(store, "golden.npz"):
+        assert file.stat().st_size <= golden.MAX_BYTES
+        assert not any(array.dtype.hasobject for side in golden.read(file) for array in side.values())
+
+
 def test_no_room_imports_what_runs_code_from_data():
     for path in [p for room in ROOMS for p in (ROOT / room).rglob("*.py")] + [ROOT / "service.py"]:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -73,7 +79,7 @@ class Stranger:
 def test_a_skops_file_with_a_type_of_ones_own_is_refused(tmp_path):
     file = tmp_path / "model.skops"
     file.write_bytes(skops.io.dumps(Stranger()))
-    with pytest.raises(Exception, match="Untrusted types"):
+    with pytest.raises(trained.UnreadableError, match=r"test_supply\.Stranger, which skops does not trust"):
         trained.load(contract.model("iris"), "sklearn", file)
 
 

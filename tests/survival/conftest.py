@@ -30,8 +30,9 @@ def hostile_home(store, tmp_path_factory) -> Path:
         "throwing": throwing(home / "throwing.onnx"),
         "shrinking": shrinking(home / "shrinking.onnx"),
     }
-    bring = "; ".join(f"bring(Path({str(file)!r}), {name!r}, '', [])" for name, file in made.items())
-    command([sys.executable, "-c", f"from pathlib import Path; from convert.bring import bring; {bring}"], home)
+    imports = "; ".join(f"import_onnx(Path({str(file)!r}), {name!r}, '', [])" for name, file in made.items())
+    code = f"from pathlib import Path; from convert.import_onnx import import_onnx; {imports}"
+    command([sys.executable, "-c", code], home)
     return home
 
 
@@ -59,7 +60,7 @@ class Load:
 
     `pause`: seconds that a client waits between an answer and its next request.
 
-    `with Load(url, 4) as load:` runs until the block ends. CounterBuffer: statuses; `wrong` answers; `reset`, a connection
+    `with Load(url, 4) as load:` runs until the block ends. Counted: statuses; `wrong` answers; `reset`, a connection
     that was closed under a request although it had answered before (RFC 9112, 9.3.1: to be sent again); `refused`, the
     connection; `lost`, any other request without an answer.
     """

@@ -12,8 +12,9 @@ import pytest
 from bentos import contract, trained
 from tests.convert import toy
 from train.__main__ import main
+from train.check import TrainingError
 from train.lineage import code
-from train.run import TrainingError, train
+from train.run import train
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +28,26 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_seed_decides_the_version_and_the_bytes(tmp_path: Path) -> None:
     first, again = train("wine", 0, {}, tmp_path / "a"), train("wine", 0, {}, tmp_path / "b")
     other = train("wine", 1, {}, tmp_path / "c")
-    assert first["version"] == again["version"] != other["version"]
-    assert first["version"].isdigit()
+    assert first.version == again.version != other.version
+    assert first.version.isdigit()
     assert (tmp_path / "a/wine/model.skops").read_bytes() == (tmp_path / "b/wine/model.skops").read_bytes()
-    assert first["dataset"] == other["dataset"]
+    assert first.dataset == other.dataset
 
 
 def test_a_network_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "model", lambda name: toy.MODEL)
-    monkeypatch.setattr(contract, "recipe", lambda name: toy.RECIPE)
+    toy.install(monkeypatch)
     first, again, other = (train("toy", seed, {}, tmp_path / f"{i}") for i, seed in enumerate((0, 0, 1)))
-    assert first["version"] == again["version"] != other["version"]
+    assert first.version == again.version != other.version
     other_rows = train("toy", 0, {"rows-seed": "1"}, tmp_path / "rows")
-    assert other_rows["dataset"]["sha256"] != first["dataset"]["sha256"]
-    assert other_rows["options"] == {"rows-seed": "1"}
+    assert other_rows.dataset.sha256 != first.dataset.sha256
+    assert other_rows.training.options == {"rows-seed": "1"}
 
 
 def test_the_artifacts_lead_back_to_data_and_code(iris: Path) -> None:
     record = json.loads((iris / "training.json").read_text())
     assert record["dataset"]["rows"] == 120 and record["dataset"]["held_out_rows"] == 30
-    assert record["code"] == code("iris") != code("wine")
-    assert record["version"] == trained.version(iris / "model.skops", contract.model("iris").signature)
+    assert record["training"]["code"] == code("iris") != code("wine")
+    assert record["version"] == trained.version(iris / "model.skops", contract.model("iris"))
     with np.load(iris / "data.npz") as data:
         assert data["inputs"].shape == (30, 4) and data["calibration"].shape == (120, 4)
         assert data["output:probabilities"].shape == (30, 3)
@@ -65,10 +65,9 @@ def test_what_is_saved_is_read_back_the_same(iris: Path) -> None:
 
 def test_skops_files_with_other_types_are_not_loaded(tmp_path: Path) -> None:
     from skops.io import dump
-    from skops.io.exceptions import UntrustedTypesFoundException
 
     dump({"a": np.random.default_rng, "path": Path("/")}, tmp_path / "model.skops")
-    with pytest.raises(UntrustedTypesFoundException):
+    with pytest.raises(trained.UnreadableError, match=r"model.skops holds .*, which skops does not trust"):
         trained.load(contract.model("iris"), "sklearn", tmp_path / "model.skops")
 
 
@@ -103,7 +102,10 @@ def test_if_changed_trains_only_what_would_come_out_otherwise(
 ) -> None:
     command = ["iris", "--out", str(tmp_path), "--if-changed"]
     assert main(command) == 0
-    assert re.search(r"accuracy .* 30 held-out rows of 150\niris: version [0-9]+ in", capsys.readouterr().out)
+    assert re.search(
+        r"accuracy .* 30 held-out rows of 150\niris: accuracy .* at 95 %, 30 rows\niris: version [0-9]+ in",
+        capsys.readouterr().out,
+    )
     assert main(command) == 0
     assert "up to date" in capsys.readouterr().out
     assert main([*command, "--seed", "1"]) == 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any
 
+from bentos.certificate import Histogram
 from bentos.contract import Field, Fields
 
 SLIDER_STEPS = 10_000  # more whole numbers than these are typed, not slid
@@ -63,7 +64,7 @@ class Control:
 
 
 def controls(
-    payload: Fields, values: Mapping[str, Any], errors: Mapping[str, str], reference: Mapping[str, Any]
+    payload: Fields, values: Mapping[str, Any], errors: Mapping[str, str], reference: Mapping[str, Histogram]
 ) -> list[Control]:
     """A control per field; `reference` is the certificate's histograms of the training data."""
     return [
@@ -76,9 +77,9 @@ def _plain(number: float) -> str:
     return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:.5g}"
 
 
-def _usual(histogram: Mapping[str, Any] | None) -> tuple[float, float] | None:
+def _usual(histogram: Histogram | None) -> tuple[float, float] | None:
     """The first and the last decile."""
-    edges: Sequence[float] = (histogram or {}).get("edges") or ()
+    edges = histogram.edges if histogram else ()
     return (_round(edges[0]), _round(edges[-1])) if len(edges) > 1 and edges[0] < edges[-1] else None
 
 

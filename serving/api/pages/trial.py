@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from bentos import contract
+from bentos.certificate import Histogram
 from bentos.contract import Fields, Model
 from serving.api.native import preprocess_batch
 from serving.api.pages.answers import ask, picture
@@ -101,9 +102,8 @@ class FieldsTrial:
             shown["errors"] = {"": str(error) or HTTPStatus(status).phrase}
         return self._shown(request, values, status, **shown)
 
-    def _reference(self) -> Mapping[str, Any]:
-        reference: Mapping[str, Any] = self._page.repository.get(self._page.name).stored.certificate["reference"]
-        return reference
+    def _reference(self) -> Mapping[str, Histogram]:
+        return self._page.repository.get(self._page.name).stored.certificate.reference
 
     def _shown(self, request: Request, values: Any, status: int = 200, **shown: Any) -> Response:
         values = defaults(self._payload) if values is None else values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from bentos.certificate import Histogram
 from bentos.contract import Fields, Image, Model
 from serving.api.payloads.fields import FieldsAdapter
 from serving.api.payloads.image import ImageAdapter
@@ -23,7 +24,7 @@ class PayloadAdapter(Protocol):
     def recheck(self, payloads: list[Any]) -> None:
         """What `needs_thread` left to be checked in the thread."""
 
-    def draw(self, reference: Mapping[str, Any]) -> tuple[Any, Any]:
+    def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
         """A random payload: as JSON shows it, as the model takes it. `reference`: the certificate's histograms"""
 
     def curl(self, base: str, payload: Any) -> str:

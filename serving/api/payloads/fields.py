@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bentos import contract
+from bentos.certificate import Histogram
 from bentos.contract import Field, Fields, Model
 from serving.api.payloads.checks import field_reader
 from serving.errors import UnsupportedMedia
@@ -35,7 +36,7 @@ class FieldsAdapter:
     def recheck(self, payloads: list[Any]) -> None:
         pass
 
-    def draw(self, reference: Mapping[str, Any]) -> tuple[Any, Any]:
+    def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
         payload = {field.name: _draw_value(field, reference) for field in self._payload.fields}
         for lesser, greater in self._payload.at_most:
             if payload[lesser] is not None and payload[lesser] > payload[greater]:
@@ -61,9 +62,10 @@ class FieldsAdapter:
         return fields_schema(self._payload)
 
 
-def _draw_value(field: Field, reference: Mapping[str, Any]) -> Any:
+def _draw_value(field: Field, reference: Mapping[str, Histogram]) -> Any:
     """A value between the training deciles, within the field's bounds."""
-    edges = (reference.get(f"input:{field.name}") or {}).get("edges") or [field.low, field.high]
+    histogram = reference.get(f"input:{field.name}")
+    edges = (histogram.edges if histogram else ()) or (field.low, field.high)
     value = random.uniform(max(field.low, edges[0]), min(field.high, edges[-1]))  # noqa: S311
     if field.type is bool:
         return bool(round(value))

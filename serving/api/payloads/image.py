@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bentos import contract
+from bentos.certificate import Histogram
 from bentos.contract import Model
 from serving.api.payloads.pictures import check_pictures
 from serving.api.payloads.uploads import uploaded_files
@@ -35,7 +36,7 @@ class ImageAdapter:
     def recheck(self, payloads: list[Any]) -> None:
         check_pictures(payloads, self._max_pixels)
 
-    def draw(self, reference: Mapping[str, Any]) -> tuple[Any, Any]:
+    def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
         name = self._model.name
         data = (contract.BENTOS / name / random.choice(contract.examples(name))).read_bytes()  # noqa: S311
         return {FILE_FIELD: f"data:image/png;base64,{base64.b64encode(data).decode()}"}, data

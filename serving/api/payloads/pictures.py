@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from bentos.contract import PICTURE_FORMATS
 from serving.errors import BadInput, TooLarge, UnsupportedMedia
 
-# Kinds that Pillow decodes in C; what is of another kind is left to the model to refuse in its own words.
-KINDS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 # Pillow decodes these in Python, byte by byte: 16 MB can take minutes.
 _TEXTUAL_PPM = re.compile(rb"P[123]\s")
 _PPM = re.compile(rb"P[0456fy]")
@@ -53,10 +52,14 @@ def _check_encoding(data: bytes, which: str) -> None:
 def _pixels(data: bytes, which: str) -> int:
     start = data[:_LONGEST_HEADER] if data[:2] in _HEADER_FIRST else data
     try:
-        width, height = Image.open(io.BytesIO(start), formats=KINDS).size
+        width, height = Image.open(
+            io.BytesIO(start), formats=PICTURE_FORMATS
+        ).size  # what is of another kind the model refuses in its own words
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooLarge(f"{which} has far too many pixels") from None
-    except Exception:  # Pillow's parsers raise anything on a broken header; the model says what is wrong with it
+    except (
+        Exception
+    ):  # Pillow's parsers raise anything on a broken header, or another kind; the model says what is wrong
         if len(start) < len(data):
             raise BadInput(f"{which} has no size in its first {_LONGEST_HEADER:,} bytes") from None
         return 0

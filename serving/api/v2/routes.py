@@ -12,7 +12,7 @@ from serving.http.gateway import Routes
 from serving.http.messages import Request, Response, json_response
 from serving.inference.dataplane import DataPlane
 from serving.inference.repository import LoadedForm, Repository
-from serving.inference.store import StoredForm
+from serving.inference.store import RefusedForm
 from serving.lifecycle import Lifecycle
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
@@ -45,7 +45,7 @@ def _model(base: str, name: str, served: LoadedForm, repository: Repository, pla
     }
 
 
-def _refused(base: str, refused: StoredForm, repository: Repository) -> Routes:
+def _refused(base: str, refused: RefusedForm, repository: Repository) -> Routes:
     return {
         f"{base}/ready": get(lambda _: health.ok_or_503("ready", refused.refusal)),
         f"{base}/infer": {"POST": Unavailable(refused, repository)},

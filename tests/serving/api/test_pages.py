@@ -16,6 +16,7 @@ import pytest
 from PIL import Image as Picture
 
 from bentos import contract
+from bentos.certificate import Comparison, Dataset, Difference, Golden, Histogram, Interval
 from bentos.contract import Field, Fields, Image, Model, PayloadError, Signature, Tensor
 from serving.api import pages
 from serving.api.pages import assets, curls
@@ -25,9 +26,10 @@ from serving.api.payloads import adapter
 from serving.errors import BadInput, Overloaded
 from serving.inference.dataplane import DataPlane
 from serving.inference.repository import Repository
-from serving.inference.store import StoredForm
+from serving.inference.store import RefusedForm, StoredForm
 from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
+from tests.certificates import certificate
 from tests.serving.http.uvicorn_server import gateway, serving
 
 FLAT = Model(
@@ -94,23 +96,23 @@ class Engine:
         return [self.answer]
 
 
-def certificate():
-    return {
-        "dataset": {"source": "listings of 2026", "sha256": "d" * 64, "rows": 20000, "held_out_rows": 4000},
-        "difference": {"max": 2.27e-06, "tolerance": 1e-4, "relative": True, "against": "sklearn", "rows": 4000},
-        "metrics": {"r2": 0.9035, "mae": 1403544.6},
-        "file": {"name": "model.onnx", "sha256": "f" * 64, "bytes": 753},
-        "libraries": {"onnxruntime": "1.31.1"},
-        "issued": "2026-11-21T02:06:19+00:00",
-        "reference": {"input:floor": {"edges": [2.0, 5.0, 17.0]}},
-    }
+CERTIFICATE = certificate(
+    dataset=Dataset("listings of 2026", "d" * 64, rows=20000, held_out_rows=4000),
+    difference=Difference(against="sklearn", rows=4000, max=2.27e-06, tolerance=1e-4, relative=True),
+    comparison=Comparison("values", rows=4000, changed=0, below=0.0007),
+    metrics={"r2": 0.9035, "mae": 1403544.6},
+    intervals={"r2": Interval(4000, 0.89, 0.91)},
+    issued="2026-11-21T02:06:19+00:00",
+    reference={"input:floor": Histogram((0.25,) * 4, edges=(2.0, 5.0, 17.0))},
+    golden=Golden("golden.npz", "a" * 64, rows=32, tolerance=1e-4, relative=True),
+)
 
 
 def box(*served, refused=()):
     """A repository of (model, form, engine), the first of a model its default."""
     repository = Repository(Settings(max_body_bytes=20_000), Metrics())
     for model, form, engine in served:
-        stored = StoredForm(model.name, form, "1a2b3c", Path(), certificate(), {})
+        stored = StoredForm(model.name, form, "1a2b3c", Path(), CERTIFICATE, {})
         found = SimpleNamespace(
             model=model, form=form, version="1a2b3c", stored=stored, runner=engine, signature=model.signature
         )
@@ -154,7 +156,7 @@ def text_of(html):
 
 
 async def test_the_index_shows_forms_figures_certificates_and_what_is_refused():
-    broken = StoredForm("flat", "int8", "1a2b3c", Path(), {}, {}, "flat-int8: the seal does not match <its> contents")
+    broken = RefusedForm("flat", "int8", "1a2b3c", "flat-int8: the seal does not match <its> contents")
     repository = box((FLAT, "onnx", Engine([1.0])), (OWN, "onnx", Engine([1.0])), refused=[broken])
     async with client(repository) as http:
         html = (await http.get("/ui")).text
@@ -164,7 +166,10 @@ async def test_the_index_shows_forms_figures_certificates_and_what_is_refused():
     for words in (
         "onnx default 0.9035 1,403,545 2.3e-06", "Made up.", "Version 1a2b3c", "listings of 2026", "f" * 64,
         "2.3e-06 from sklearn on 4,000 rows, tolerance 0.0001", "onnxruntime 1.31.1", "2026-11-21T02:06:19",
-        "int8 is refused.", "x INT64 [-1, 2]", "http://ekiben.test/v2/models/own/infer",
+        "int8 is refused.", "0 of 4,000 values differ by more than the tolerance; 95 %: fewer than 0.07 %",
+        "0.9035, at 95 % from 0.89 to 0.91, 4,000 rows",
+        "32, run at this start within 0.0001 of each value",
+        "x INT64 [-1, 2]", "http://ekiben.test/v2/models/own/infer",
     ):  # fmt: skip
         assert words in shown, words
     assert 'href="./ui/flat"' in html
@@ -177,7 +182,7 @@ async def test_an_empty_box_says_how_to_fill_it():
 
 
 async def test_a_model_whose_forms_are_all_refused_is_listed_without_a_page():
-    broken = StoredForm("flat", "onnx", "1a2b3c", Path(), {}, {}, "flat-onnx: it has no certificate")
+    broken = RefusedForm("flat", "onnx", "1a2b3c", "flat-onnx: it has no certificate")
     async with client(box(refused=[broken])) as http:
         html = (await http.get("/ui")).text
         assert "it has no certificate" in html

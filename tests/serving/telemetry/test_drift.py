@@ -1,11 +1,15 @@
 """Requests fall into training's bins, exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from bentos.certificate import Histogram
 from bentos.contract import Field, Fields, Model, Signature, Tensor
 from serving.telemetry.drift import ELEMENTS, DriftMonitor
 from serving.telemetry.metrics import Metrics
+from tests.certificates import certificate
 
 MODEL = Model(
     name="m",
@@ -16,21 +20,14 @@ MODEL = Model(
     signature=Signature((Tensor("x", "FP32", (-1, 2)),), (Tensor("probabilities", "FP32", (-1, 2)),)),
     labels=("no", "yes"),
 )
-CERTIFICATE = {
-    "model": "m",
-    "form": "onnx",
-    "framework": "sklearn",
-    "version": "1",
-    "issued": "2026-01-01T00:00:00+00:00",
-    "file": {"sha256": "0" * 64},
-    "dataset": {"rows": 40, "held_out_rows": 10},
-    "reference": {
-        "input:a": {"edges": [1.0, 2.0], "shares": [0.25, 0.25, 0.5], "missing": 0.0},
-        "input:b": {"edges": [5.0], "shares": [0.5, 0.5], "missing": 0.2},
-        "prediction:class": {"classes": ["no", "yes"], "shares": [0.7, 0.3]},
-        "prediction:confidence": {"edges": [0.75], "shares": [0.5, 0.5], "missing": 0.0},
-    },
-}
+CERTIFICATE = certificate(
+    reference={
+        "input:a": Histogram((0.25, 0.25, 0.5), edges=(1.0, 2.0)),
+        "input:b": Histogram((0.5, 0.5), edges=(5.0,), missing=0.2),
+        "prediction:class": Histogram((0.7, 0.3), classes=("no", "yes")),
+        "prediction:confidence": Histogram((0.5, 0.5), edges=(0.75,)),
+    }
+)
 
 
 @pytest.fixture
@@ -88,7 +85,7 @@ def test_what_is_held_is_bounded(families):
 
 
 def test_a_model_without_a_reference_is_not_watched(families):
-    watch = DriftMonitor(MODEL, {**CERTIFICATE, "reference": {}}, families)
+    watch = DriftMonitor(MODEL, replace(CERTIFICATE, reference={}), families)
     watch.add([np.ones((1, 2))], [np.ones((1, 2))])
     watch.flush()
     assert not watch._held

@@ -14,6 +14,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
+from bentos.certificate import FormFile
+from bentos.certificate import Histogram as Reference
 from bentos.contract import Field, Fields, Model, Signature, Tensor
 from serving.telemetry.buffers import HistogramBuffer, bounded
 from serving.telemetry.drift import ELEMENTS, FULL_ELEMENTS, FULL_ROWS, DriftMonitor
@@ -21,6 +23,7 @@ from serving.telemetry.flusher import MetricsFlusher
 from serving.telemetry.metrics import FULL, Metrics, Recorder
 from serving.telemetry.predictions import CLASSES, OTHER, boundaries, entropy
 from serving.telemetry.resources import Resources
+from tests.certificates import certificate
 
 FEATURES = Tensor("x", "FP32", (-1, 2))
 CLASSIFIER = Model(
@@ -33,23 +36,17 @@ CLASSIFIER = Model(
     labels=("no", "yes"),
 )
 REGRESSOR = replace(CLASSIFIER, labels=(), signature=Signature((FEATURES,), (Tensor("price", "FP32", (-1, 1)),)))
-HALVES = {"edges": [1.0], "shares": [0.5, 0.5], "missing": 0.0}
-CERTIFICATE = {
-    "model": "m",
-    "form": "onnx",
-    "framework": "sklearn",
-    "version": "1",
-    "issued": "2026-01-01T00:00:00+00:00",
-    "file": {"sha256": "0123456789ab" + "0" * 52},
-    "dataset": {"rows": 40, "held_out_rows": 10},
-    "reference": {
+HALVES = Reference((0.5, 0.5), edges=(1.0,))
+CERTIFICATE = certificate(
+    file=FormFile("model.onnx", "0123456789ab" + "0" * 52, 753),
+    reference={
         "input:a": HALVES,
         "input:b": HALVES,
-        "prediction:class": {"classes": ["no", "yes"], "shares": [0.7, 0.3]},
+        "prediction:class": Reference((0.7, 0.3), classes=("no", "yes")),
         "prediction:confidence": HALVES,
     },
-}
-PRICED = {"input:a": HALVES, "prediction:value": {"edges": [100.0, 150.0, 200.0], "shares": [0.25] * 4}}
+)
+PRICED = {"input:a": HALVES, "prediction:value": Reference((0.25,) * 4, edges=(100.0, 150.0, 200.0))}
 
 
 def samples(families):
@@ -89,16 +86,15 @@ def test_entropy_is_0_for_a_certain_class_and_1_for_classes_all_alike():
 def test_classes_beyond_the_limit_share_one_series():
     labels = tuple(f"c{i}" for i in range(CLASSES + 50))
     model = replace(CLASSIFIER, labels=labels)
-    shares = {"classes": list(labels), "shares": [1 / len(labels)] * len(labels)}
-    certificate = {**CERTIFICATE, "reference": {**CERTIFICATE["reference"], "prediction:class": shares}}
-    found = watched(model, certificate, [[1, 1]] * len(labels), np.eye(len(labels)))
+    shares = Reference((1 / len(labels),) * len(labels), classes=labels)
+    many = replace(CERTIFICATE, reference={**CERTIFICATE.reference, "prediction:class": shares})
+    found = watched(model, many, [[1, 1]] * len(labels), np.eye(len(labels)))
     counted = {further: value for (name, further), value in found.items() if name == "ekiben_predictions_total"}
     assert len(counted) == CLASSES + 1 and counted[f"class={OTHER}"] == 50
 
 
 def test_a_regressors_values_have_boundaries_around_those_of_training():
-    certificate = {**CERTIFICATE, "reference": PRICED}
-    found = watched(REGRESSOR, certificate, [[1, 1]] * 3, [[90.0], [160.0], [1000.0]])
+    found = watched(REGRESSOR, replace(CERTIFICATE, reference=PRICED), [[1, 1]] * 3, [[90.0], [160.0], [1000.0]])
     buckets = {
         further.removeprefix("le="): value
         for (name, further), value in found.items() if name == "ekiben_prediction_value_bucket"

@@ -49,12 +49,11 @@ def test_a_good_file_is_boxed_with_what_serving_must_know(store: Path, tmp_path:
     assert stored.info.labels == {"model": "mine", "form": "onnx", "framework": "onnx", "ekiben": "form"}
     assert stored.info.metadata["model"] == {
         "title": "My own",
-        "labels": ["no", "yes"],
         "doc": "Imported from my own.onnx.",
     }
-    certificate = stored.info.metadata["certificate"]
-    proof.verify(certificate, Path(stored.path), "onnx")
-    assert certificate["signature"] == {
+    certificate = proof.verify(stored.info.metadata["certificate"], Path(stored.path), "onnx")
+    assert certificate.meaning.labels == ("no", "yes") and certificate.golden.rows == 3
+    assert certificate.signature.as_dict() == {
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
     }

@@ -1,0 +1,155 @@
+"""A model's folder, read: a mistake in it is one line that names the file, the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import traceback
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bentos import contract
+from bentos.contract import Fields, Model, ModelError, Recipe, Tensor
+
+VERB = re.compile(r"[a-z][a-z0-9_-]*")
+Kind = TypeVar("Kind")
+
+
+def model(name: str) -> Model:
+    """What bentos/<name>/model.py defines. ModelError"""
+    read = _read(name, "model", "MODEL", Model)
+    if complaint := _complaint(read, name):
+        raise ModelError(f"bentos/{name}/model.py: {complaint}")
+    return read
+
+
+def recipe(of: Model) -> Recipe:
+    """What bentos/<name>/recipe.py defines, for a model whose network, if it needs one, is there. ModelError"""
+    read = _read(of.name, "recipe", "RECIPE", Recipe)
+    if read.framework == "pytorch":
+        _check_network(of)
+    return read
+
+
+def payloads(of: Model) -> list[Any]:
+    """The examples as `Model.rows` takes them, checked: values by field, or a file's bytes. ModelError"""
+    file = f"bentos/{of.name}/examples.json"
+    try:
+        examples: Any = contract.examples(of.name)
+    except FileNotFoundError:
+        raise ModelError(f"{file} is missing: it must be a list of payloads") from None
+    except ValueError as error:
+        raise ModelError(f"{file} is not JSON: {error}") from None
+    if not isinstance(examples, list) or not examples:
+        raise ModelError(f"{file} is {json.dumps(examples):.60}: it must be a list of payloads")
+    return [_payload(of, example, f"{file}, payload {place}") for place, example in enumerate(examples)]
+
+
+def _payload(of: Model, example: Any, where: str) -> Any:
+    if isinstance(of.payload, Fields):
+        return _values(of.payload, example, where)
+    file = contract.BENTOS / of.name / str(example)
+    if not isinstance(example, str) or not file.is_file():
+        raise ModelError(f"{where}: {json.dumps(example):.60} must be the path of a file in bentos/{of.name}")
+    return file.read_bytes()
+
+
+def _values(payload: Fields, example: Any, where: str) -> dict[str, Any]:
+    known = [f.name for f in payload.fields]
+    if not isinstance(example, dict):
+        raise ModelError(f"{where}: {json.dumps(example):.60} must be an object with the fields {', '.join(known)}")
+    if unknown := [name for name in example if name not in known]:
+        raise ModelError(f"{where}: {unknown[0]!r} is no field: there is {', '.join(known)}")
+    for field in payload.fields:
+        if field.name not in example and not field.nullable:
+            raise ModelError(f"{where}: {field.name} is missing: it must be {field.allowed()}")
+        if not field.allows(value := example.get(field.name)):
+            raise ModelError(f"{where}: {field.name} is {json.dumps(value):.60}: it must be {field.allowed()}")
+    values: dict[str, Any] = {name: example.get(name) for name in known}
+    for lesser, greater in payload.at_most:
+        if None not in (values[lesser], values[greater]) and values[lesser] > values[greater]:
+            raise ModelError(f"{where}: {lesser} is {values[lesser]:g}, which is above {greater}, {values[greater]:g}")
+    return values
+
+
+def _read(name: str, module: str, attribute: str, kind: type[Kind]) -> Kind:
+    """What a file of a folder defines. ModelError; ModuleNotFoundError where a library is not installed"""
+    file, sample = f"bentos/{name}/{module}.py", f"{attribute} = {kind.__name__}(…)"
+    if not (contract.BENTOS / name / f"{module}.py").is_file():
+        raise ModelError(f"{file} is missing: it must say {sample}")
+    try:
+        value = getattr(importlib.import_module(f"bentos.{name}.{module}"), attribute, None)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("bentos."):
+            raise
+        raise ModelError(_located(error, name, file)) from error
+    if not isinstance(value, kind):
+        raise ModelError(f"{file}: {attribute} is {value!r:.60}: it must say {sample}")
+    return value
+
+
+def _located(error: Exception, name: str, file: str) -> str:
+    """`bentos/kettle/model.py, line 12: field litres: low=3 is above high=1`"""
+    folder = contract.BENTOS / name
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        frames.append((Path(error.filename or ""), error.lineno))
+    own = [(f"bentos/{name}/{path.relative_to(folder)}", line) for path, line in frames if path.is_relative_to(folder)]
+    where, line = own[-1] if own else (file, None)
+    kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
+    words = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{where}{f', line {line}' if line else ''}: {kind}{' '.join(words.split())}"
+
+
+def _check_network(of: Model) -> None:
+    try:
+        module, _, attribute = of.network.partition(":")
+        getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"bentos/{of.name}/model.py: network={of.network!r} cannot be imported ({error}):"
+            f' it must be like "bentos.{of.name}.network:Network"'
+        ) from error
+
+
+def _complaint(read: Model, folder: str) -> str:
+    """What is wrong with a model as a whole; empty if nothing is."""
+    if read.name != folder:
+        return f"name={read.name!r} must be {folder!r}, as its folder is called"
+    if read.payload is None:
+        return ""
+    if read.verb == "random" or not VERB.fullmatch(read.verb):
+        return (
+            f"verb={read.verb!r} must be lower-case letters, digits, _ and -, and not random, which is a route already"
+        )
+    if len(set(read.labels)) != len(read.labels):
+        return f"labels={read.labels!r} must be all different"
+    return _input_complaint(read) or _output_complaint(read)
+
+
+def _input_complaint(read: Model) -> str:
+    if read.preprocess is not None:
+        return ""
+    if not isinstance(read.payload, Fields):
+        return "payload=Image() needs preprocess=, a function of a file's bytes"
+    columns = len(read.payload.fields)
+    if [list(t.shape) for t in read.signature.inputs] != [[-1, columns]]:
+        return f"signature: inputs {_listed(read.signature.inputs)} must be [-1, {columns}], one column a field"
+    return ""
+
+
+def _output_complaint(read: Model) -> str:
+    if read.postprocess is not None:
+        return ""
+    outputs = {t.name: list(t.shape) for t in read.signature.outputs}
+    words = f"signature: outputs {_listed(read.signature.outputs)} must"
+    if not read.labels:
+        return "" if len(outputs) == 1 else f"{words} be one tensor, as there are no labels and no postprocess"
+    if outputs.get("probabilities", outputs.get("logits")) != [-1, len(read.labels)]:
+        return f"{words} have probabilities or logits [-1, {len(read.labels)}], one column a label"
+    return ""
+
+
+def _listed(tensors: tuple[Tensor, ...]) -> str:
+    return ", ".join(f"{t.name} {list(t.shape)}" for t in tensors)

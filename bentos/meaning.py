@@ -1,0 +1,83 @@
+"""What an answer means: all in a model's folder that turns a payload into tensors and tensors into an answer.
+
+It is sealed into each certificate and decides the version, so that a form is never served with the labels, fields or
+preprocessing of another folder than its own. Titles, docs, bounds and defaults are not part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from bentos.contract import Fields, Model
+from bentos.source import source_digest
+
+DEFAULT = "default"  # what the contract does where a model says nothing
+
+
+@dataclass(frozen=True)
+class FieldMeaning:
+    """One column of a tabular payload: its place in the tuple is its place in the tensor."""
+
+    name: str
+    type: str
+    unit: str
+    nullable: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} ({', '.join(filter(None, (self.type, self.unit, 'nullable' * self.nullable)))})"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """The parts that are compared; `preprocess`, `postprocess` and `quantities` are digests of their sources."""
+
+    payload: str  # Fields, Image or None
+    fields: tuple[FieldMeaning, ...] = ()
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+    preprocess: str = DEFAULT
+    postprocess: str = DEFAULT
+    quantities: str = DEFAULT
+
+    @classmethod
+    def of(cls, model: Model) -> Meaning:
+        """The meaning that a model's folder gives its answers."""
+        payload = model.payload
+        functions = {part: getattr(model, part) for part in ("preprocess", "postprocess", "quantities")}
+        home = f"bentos.{model.name}.model"
+        return cls(
+            payload=type(payload).__name__ if payload is not None else "None",
+            fields=tuple(FieldMeaning(f.name, f.type.__name__, f.unit, f.nullable) for f in payload.fields)
+            if isinstance(payload, Fields)
+            else (),
+            labels=model.labels,
+            unit=model.unit,
+            **{part: source_digest(function, home) for part, function in functions.items() if function is not None},
+        )
+
+    def differences(self, folder: Meaning) -> list[str]:
+        """Which parts of the folder's meaning are not as here, in words."""
+        return [
+            words
+            for part in fields(self)
+            if (words := _words(part.name, getattr(self, part.name), getattr(folder, part.name)))
+        ]
+
+
+def _words(part: str, certified: object, folder: object) -> str:
+    if certified == folder:
+        return ""
+    if part in ("preprocess", "postprocess", "quantities"):
+        return f"the source of {part} changed"
+    if isinstance(certified, tuple) and isinstance(folder, tuple):
+        return f"{part}: certified is {_listed(certified, folder)}, the folder says {_listed(folder, certified)}"
+    return f"{part}: certified is {certified or 'none'!r}, the folder says {folder or 'none'!r}"
+
+
+def _listed(own: tuple[object, ...], other: tuple[object, ...]) -> str:
+    """Where the two differ, by place; how many, if the numbers differ."""
+    if len(own) != len(other):
+        return f"{len(own)} of them"
+    return ", ".join(
+        f"{place} {mine}" for place, (mine, theirs) in enumerate(zip(own, other, strict=True)) if mine != theirs
+    )

@@ -1,0 +1,48 @@
+"""The whole way of a payload, gone before anybody sends one: payload → rows → engine → answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bentos.contract import Arrays, Model, ModelError, Tensor
+
+Run = Callable[[Arrays], Arrays]
+
+
+def rehearse(model: Model, run: Run, payloads: Sequence[Any]) -> None:
+    """Push payloads through one by one. ModelError names the first that is not answered, and why."""
+    for place, payload in enumerate(payloads):
+        try:
+            _rehearse(model, run, payload)
+        except Exception as error:
+            kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
+            where = f"bentos/{model.name}/examples.json, payload {place}"
+            raise ModelError(f"{where} is not answered: {kind}{' '.join(str(error).split())}") from error
+
+
+def _rehearse(model: Model, run: Run, payload: Any) -> None:
+    rows = model.rows(payload)
+    inputs = _named("preprocess", model.signature.inputs, [np.asarray(row)[None] for row in rows])
+    outputs = run(inputs)
+    _named("the engine", model.signature.outputs, [outputs[t.name] for t in model.signature.outputs])
+    answers = model.answers(outputs)
+    if len(answers) != 1:
+        raise ModelError(f"postprocess gives {len(answers)} answers for 1 row")
+    json.dumps(answers)
+
+
+def _named(who: str, tensors: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> Arrays:
+    """The arrays by tensor, if they are as many and as the signature says. ModelError"""
+    if len(arrays) != len(tensors):
+        raise ModelError(f"{who} gives {len(arrays)} tensors, the signature says {len(tensors)}")
+    for tensor, array in zip(tensors, arrays, strict=True):
+        if array.dtype != tensor.dtype or list(array.shape) != [1, *tensor.shape[1:]]:
+            raise ModelError(
+                f"{who} gives {tensor.name} as {array.dtype} {list(array.shape[1:])} a row,"
+                f" the signature says {tensor.datatype} {list(tensor.shape[1:])}"
+            )
+    return {tensor.name: array for tensor, array in zip(tensors, arrays, strict=True)}

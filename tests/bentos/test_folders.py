@@ -1,0 +1,119 @@
+"""An author's mistake is one line that names the file, the key, the value and what is allowed."""
+
+import re
+
+import pytest
+
+from bentos import contract, folders
+from bentos.contract import ModelError
+from tests.kettle import Kettle
+
+MODEL, RECIPE, EXAMPLES = "model.py", "recipe.py", "examples.json"
+
+
+def read_all() -> None:
+    """As train and convert read a folder."""
+    contract.recipe("kettle")
+    folders.payloads(contract.model("kettle"))
+
+
+def test_the_readmes_kettle_is_right(kettle: Kettle) -> None:
+    read_all()
+    assert contract.names() == ["kettle"]
+
+
+MISTAKES = {
+    "another name": (MODEL, 'name="kettle"', 'name="ketle"', "model.py: name='ketle' must be 'kettle', as its folder"),
+    "a route's verb": (MODEL, 'verb="time"', 'verb="random"', "model.py: verb='random' must be lower-case letters"),
+    "a verb with a slash": (MODEL, 'verb="time"', 'verb="a/b"', "model.py: verb='a/b' must be"),
+    "a wrong size": (
+        MODEL, "(-1, 3)", "(-1, 4)", "model.py: signature: inputs features [-1, 4] must be [-1, 3], one column a field"
+    ),
+    "a wrong datatype": (MODEL, '"FP32", (-1, 3)', '"FLOAT", (-1, 3)', "datatype 'FLOAT' is none of BOOL, UINT8"),
+    "bounds reversed": (
+        MODEL, "0.1, 3, 1.0", "3, 0.1, 1.0", "model.py, line N: field litres: low=3 is above high=0.1"
+    ),
+    "a default out of bounds": (
+        MODEL, "1, 95, 15", "1, 95, 150",
+        "model.py, line N: field start: default=150 must be a number from 1 to 95 °C",
+    ),
+    "a field twice": (MODEL, 'Field("start"', 'Field("litres"', "field litres is there twice"),
+    "no name": (MODEL, 'Field("start"', 'Field("at first"', "field name 'at first': it must be letters"),
+    "labels for a value": (
+        MODEL, 'unit="s"', 'labels=("fast", "slow")',
+        "model.py: signature: outputs seconds [-1, 1] must have probabilities or logits [-1, 2], one column a label",
+    ),
+    "a misspelt argument": (MODEL, "doc=", "docs=", "model.py, line N: TypeError: Model.__init__() got an unexpected"),
+    "no Python": (MODEL, "MODEL = Model(", "MODEL = Model((", "model.py, line N: SyntaxError: '(' was never closed"),
+    "nothing there": (MODEL, "MODEL =", "KETTLE =", "model.py: MODEL is None: it must say MODEL = Model(…)"),
+    "a framework": (
+        RECIPE, 'framework="sklearn"', 'framework="sk-learn"',
+        "recipe.py, line N: framework='sk-learn' must be one of pytorch, sklearn",
+    ),
+    "a form": (RECIPE, '"onnx": Tol', '"onxx": Tol', "tolerances: 'onxx' is no form: there is optimized, onnx"),
+    "no network": (
+        RECIPE, 'framework="sklearn"', 'framework="pytorch"', "model.py: network='' cannot be imported",
+    ),
+    "a name that is not there": (
+        RECIPE, "from bentos import scores", "from bentos import score", "recipe.py, line N: ImportError: cannot import"
+    ),
+    "a misspelt key": (
+        EXAMPLES, '"litres"', '"liters"',
+        "examples.json, payload 0: 'liters' is no field: there is litres, start, power",
+    ),
+    "a key missing": (EXAMPLES, ', "power": 2200', "", "payload 0: power is missing: it must be a number from 500"),
+    "a text": (EXAMPLES, "2200", '"2200"', 'payload 0: power is "2200": it must be a number from 500 to 3000 W'),
+    "out of bounds": (EXAMPLES, "1500", "15000", "examples.json, payload 1: power is 15000: it must be a number from"),
+    "no JSON": (EXAMPLES, "}]", "}", "examples.json is not JSON: "),
+    "no list": (EXAMPLES, "[", '{"payloads": [', "examples.json is not JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line(file: str, old: str, new: str, words: str, kettle: Kettle) -> None:
+    kettle.edit(file, old, new)
+    with pytest.raises(ModelError, match=re.escape(words).replace("line\\ N", r"line \d+")) as mistake:
+        read_all()
+    assert str(mistake.value).startswith("bentos/kettle/") and "\n" not in str(mistake.value)
+
+
+@pytest.mark.parametrize(("file", "words"), [(RECIPE, "must say RECIPE = Recipe"), (EXAMPLES, "must be a list")])
+def test_a_file_that_is_missing_is_named(file: str, words: str, kettle: Kettle) -> None:
+    (kettle.folder / file).unlink()
+    with pytest.raises(ModelError, match=f"bentos/kettle/{file} is missing: it {words}"):
+        read_all()
+
+
+def test_a_wrong_path_of_a_network_is_named(kettle: Kettle) -> None:
+    kettle.edit(RECIPE, 'framework="sklearn"', 'framework="pytorch"')
+    kettle.edit(MODEL, 'unit="s"', 'network="bentos.kettle.network:Network"')
+    with pytest.raises(ModelError, match=r"network='bentos.kettle.network:Network' cannot be imported \(No module"):
+        read_all()
+    (kettle.folder / "network.py").write_text("class Net: ...\n")
+    kettle.forget()
+    with pytest.raises(ModelError, match="has no attribute 'Network'"):
+        read_all()
+    (kettle.folder / "network.py").write_text("class Network: ...\n")
+    kettle.forget()
+    read_all()
+
+
+def test_a_picture_that_is_not_there_is_named(kettle: Kettle) -> None:
+    kettle.edit(MODEL, "Signature, Tensor", "Image, Signature, Tensor")
+    kettle.edit(MODEL, "    signature=", "    preprocess=lambda data: (),\n    signature=")
+    kettle.edit(MODEL, "payload=Fields(", "payload=Image() or Fields(")
+    kettle.edit(EXAMPLES, (kettle.folder / EXAMPLES).read_text(), '["kettle.png"]')
+    with pytest.raises(ModelError, match=r'payload 0: "kettle.png" must be the path of a file in bentos/kettle'):
+        read_all()
+
+
+def test_a_library_that_is_not_installed_is_no_mistake_of_the_folder(kettle: Kettle) -> None:
+    kettle.edit(MODEL, "from bentos.contract", "import no_such_library\nfrom bentos.contract")
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        contract.model("kettle")
+
+
+def test_nullable_fields_may_be_left_out_of_an_example(kettle: Kettle) -> None:
+    kettle.edit(MODEL, '15, "°C")', '15, "°C", nullable=True)')
+    kettle.edit(EXAMPLES, '"start": 15, ', "")
+    assert folders.payloads(contract.model("kettle"))[0] == {"litres": 1.0, "start": None, "power": 2200}

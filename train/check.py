@@ -1,0 +1,69 @@
+"""The data of a recipe, held against the model's signature and fields before anything is fitted to it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bentos.contract import Arrays, Data, Field, Fields, Model, Split
+
+
+class TrainingError(Exception):
+    """A run whose data is wrong or whose model is not good enough to keep; the message names the figure."""
+
+
+def check_data(model: Model, data: Data) -> None:
+    """TrainingError names the part, the row, the column and the value that is not as the model says."""
+    for part, split in (("train", data.train), ("held_out", data.held_out)):
+        _check_split(model, split, f"data of load(): {part}")
+
+
+def _check_split(model: Model, split: Split, where: str) -> None:
+    first = model.signature.inputs[0]
+    rows, targets = split.inputs, np.asarray(split.targets)
+    if len(rows) != len(targets) or not len(rows):
+        raise TrainingError(f"{where} has {len(rows)} rows of inputs and {len(targets)} targets")
+    if rows.dtype != first.dtype or list(rows.shape[1:]) != list(first.shape[1:]):
+        raise TrainingError(
+            f"{where}.inputs are {rows.dtype} {list(rows.shape[1:])} a row,"
+            f" the signature says {first.name} {first.datatype} {list(first.shape[1:])}"
+        )
+    if targets.dtype.kind == "f" and not np.isfinite(targets).all():
+        place = int(np.flatnonzero(~np.isfinite(targets.reshape(len(targets), -1)).all(1))[0])
+        raise TrainingError(f"{where}.targets[{place}] is {targets[place]}: every target must be a finite number")
+    _check_classes(targets, len(model.labels), where)
+    if isinstance(model.payload, Fields) and model.preprocess is None:
+        for column, field in enumerate(model.payload.fields):
+            _check_column(field, rows[:, column], f"{where}.inputs, column {column} ({field.name})")
+
+
+def _check_classes(targets: np.ndarray, n_labels: int, where: str) -> None:
+    """The targets of a classifier are places in its labels."""
+    wrong = (targets != np.rint(targets)) | (targets < 0) | (targets >= n_labels) if n_labels else np.zeros(0, bool)
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise TrainingError(
+            f"{where}.targets[{place}] is {targets[place]}: a class must be a whole number from 0 to {n_labels - 1}"
+        )
+
+
+def _check_column(field: Field, values: np.ndarray, where: str) -> None:
+    """A column outside its field's bounds is of another field, or in another unit."""
+    wide = values.astype(np.float64)
+    low, high = (float(values.dtype.type(bound)) for bound in (field.low, field.high))
+    wrong = ~((wide >= low) & (wide <= high))
+    if field.type is not float:
+        wrong |= wide != np.rint(wide)
+    if field.nullable:
+        wrong &= ~np.isnan(wide)
+    if wrong.any():
+        place = int(wrong.argmax())
+        many = f" and {wrong.sum() - 1} more rows" if wrong.sum() > 1 else ""
+        raise TrainingError(f"{where}: {values[place]:g} in row {place}{many}, the field takes {field.allowed()}")
+
+
+def check_outputs(outputs: Arrays) -> None:
+    """TrainingError where the fitted model gives no number for a held-out row."""
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            n_rows = int((~np.isfinite(array.reshape(len(array), -1))).any(1).sum())
+            raise TrainingError(f"the fitted model gives {name} that are no finite numbers for {n_rows} held-out rows")
