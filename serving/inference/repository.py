@@ -12,8 +12,8 @@ from typing import Any
 from bentos import contract
 from bentos.contract import FORMS, Model, Signature
 from bentos.meaning import Meaning
-from serving.inference.faults import KINDS, Faults
 from serving.errors import NotFound, NotReady
+from serving.inference.faults import KINDS, Faults
 from serving.inference.golden import check_golden, check_payloads
 from serving.inference.jobs import Runner
 from serving.inference.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE, BatchingRunner
