@@ -418,7 +418,6 @@ class TestRecipe:
         from bentos.digits import recipe
 
         monkeypatch.setattr(recipe, "DRAWINGS", 1000)
-        monkeypatch.setattr(recipe, "WRITTEN", dict.fromkeys(range(10), 50))
         monkeypatch.setattr(recipe, "EPOCHS", 1)
 
     def test_the_digits_are_split_by_class_and_always_alike(self, data: contract.Data) -> None:
@@ -462,37 +461,6 @@ class TestRecipe:
         assert (again(1) == again(1)).all()
         assert np.abs(again(1) - again(2)).mean() > 0.01
         assert np.abs(again(1)[0] - again(1)[1]).mean() > 0.01
-
-    @pytest.mark.parametrize("digit", range(10))
-    def test_habits_are_written_seeded_varied_and_centred(self, digit: int) -> None:
-        import torch
-
-        from bentos.digits.writing import write
-
-        once, again, other = (write(digit, 20, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-        assert once.shape == (20, 1, 28, 28) and once.dtype == np.float32
-        assert (once == again).all() and np.abs(once - other).mean() > 0.01
-        assert np.abs(once[0] - once[1]).mean() > 0.01
-        assert once.min() >= 0 and once.max((1, 2, 3)).min() > 0.7 and once.max() <= 1
-        for picture in once[:, 0]:
-            inked = (np.flatnonzero((picture > 0.1).any(axis)) for axis in (1, 0))
-            assert max(np.ptp(side) + 1 for side in inked) in (18, 19, 20, 21)
-
-    def test_a_two_is_written_with_a_loop_at_its_foot_and_without(self) -> None:
-        import torch
-        from scipy.ndimage import label
-
-        from bentos.digits.writing import write
-
-        twos = write(2, 60, torch.Generator().manual_seed(0))[:, 0]
-        holes = [label(np.pad(two, 1) < 0.3)[1] - 1 for two in twos]
-        assert 10 < np.count_nonzero(holes) < 50
-
-    def test_a_habit_of_two_unlike_extremes_is_refused(self) -> None:
-        from bentos.digits import habits
-
-        with pytest.raises(ValueError, match="not alike"):
-            habits.habit(1, "0,0 5,5 / 9,9", "0,0 5,5 9,9")
 
     def test_unfolding_keeps_the_ink_of_each_block(self) -> None:
         from sklearn.datasets import load_digits
