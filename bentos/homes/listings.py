@@ -77,6 +77,7 @@ def walls(random: np.random.Generator, year: np.ndarray) -> tuple[np.ndarray, np
 
 
 def ceilings(random: np.random.Generator, year: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """Metres from floor to ceiling, as their time built them. (n,) → (n,)"""
     typical = np.select([year < 1956, year < 1970, kind == 2], [3.1, 2.52, 2.64], 2.8)
     return (typical + np.abs(random.normal(0, 0.12, len(year)))).clip(2.4, 4.5)
 

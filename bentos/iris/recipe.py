@@ -43,6 +43,7 @@ def fit(data: Data, seed: int, progress: Callable[[Iterator[Any], str], Iterator
 
 
 def pipeline(c: float) -> Any:
+    """Scaler and classifier, unfitted; `c` is the inverse of the regularisation."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

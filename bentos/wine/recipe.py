@@ -38,6 +38,7 @@ def fit(data: Data, seed: int, progress: Callable[[Iterator[Any], str], Iterator
 
 
 def pipeline(seed: int) -> Any:
+    """Scaler and network, unfitted."""
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
