@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 from deploy.objectives import HERE, Objective, SloError
 
-METRICS = HERE.parent / "serving" / "metrics.py"
+METRICS = HERE.parent / "serving" / "telemetry" / "metrics.py"
 REQUEST, QUEUE = "ekiben_request_seconds", "ekiben_queue_seconds"
 
 

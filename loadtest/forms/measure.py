@@ -10,19 +10,18 @@ from typing import Any
 
 import yaml
 
-from loadtest.openloop.loads import Load
+from loadtest.machine import Cores
+from loadtest.measurement import Limit, Run
+from loadtest.openloop.load import Load
+from loadtest.pool import ServicePool, Target
 from loadtest.progress import Progress
-from loadtest.service.cores import Cores
-from loadtest.service.process import HOST, ServiceError, models
-from loadtest.service.questions import Questioner
-from loadtest.service.run import Limit, Run
-from loadtest.service.stand import Stand
+from loadtest.service import HOST, ServiceError, models
+from loadtest.workload import Workload
 
 BATCHES = (1, 8, 32, 128)
 ROUNDS = 3
-SECONDS, WARMUP, AROUND = 0.8, 0.3, 0.8  # of a shot; around it: the generator's start, the scrapes
+SECONDS, WARMUP = 0.8, 0.3
 BUSY_CONNECTIONS = 4  # for the rate: the engine never waits for the next request; one alone gives the latency
-START_SECONDS = 6.0
 ONE_EACH = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1"}
 ANY = Limit(0.99, 10.0)
 
@@ -53,61 +52,49 @@ class Form:
         """ms of one request at a time."""
         return float(median(getattr(run, name) for run in self.alone[batch]))
 
-    def engine(self, batch: int) -> float:
-        """ms of one engine call, by the service's own histogram."""
-        return float(median(run.infer for run in self.alone[batch]))
-
 
 def measure(model: str, cores: Cores, logs: Path) -> list[Form]:
-    """All forms of a model that the service finds ready, as trained first, then the largest first."""
-    service_log = logs / "service.log"
-    with Stand(Questioner(model, binary=True), cores, service_log) as stand:
-        health = stand.service(ONE_EACH).json("/health")["models"].get(model, {"forms": {}})
+    """All forms of a model that the service finds ready, as trained first, then the largest first. ServiceError"""
+    log = logs / "service.log"
+    with ServicePool(Workload(model, binary=True), cores, log) as pool:
+        health = pool.service(ONE_EACH).json("/health")["models"].get(model, {"forms": {}})
     versions = {name: of_form["version"] for name, of_form in health["forms"].items() if of_form["ready"]}
     if not versions:
         raise ServiceError(f"no form of {model!r} is ready: run `make models`, or see `bentoml models list`")
     forms = [Form(name, certificate(model, name, version)) for name, version in versions.items()]
     forms.sort(key=lambda form: (not form.trained, -form.bytes))
-    shots = ROUNDS * 2 * len(BATCHES) + 1
-    shot = SECONDS + WARMUP + AROUND
-    progress = Progress(len(forms) * (START_SECONDS + shots * shot) + len(BATCHES) * START_SECONDS)
-    spent = 0.0
+    progress = Progress(len(forms) * (1 + len(BATCHES) * ROUNDS))
     for form in forms:
-        form.memory_mb = alone(model, form.name, cores, service_log)
-        spent += START_SECONDS + shot
-        progress.say(f"{form.name} alone: {form.memory_mb:.0f} MB", spent)
+        form.memory_mb = memory_alone(model, form.name, cores, log)
+        progress.tell(f"{form.name} alone: {form.memory_mb:.0f} MB")
     for batch in BATCHES:
-        for form in at_batch(model, forms, batch, cores, service_log):
-            spent += 2 * shot
-            progress.say(f"batch {batch}, {form.name}: {form.rows_per_second(batch):,.0f} rows/s", spent)
-        spent += START_SECONDS
+        for form in at_batch(model, forms, batch, cores, log):
+            progress.tell(f"batch {batch}, {form.name}: {form.rows_per_second(batch):,.0f} rows/s")
     progress.close()
     return forms
 
 
-def alone(model: str, form: str, cores: Cores, log: Path) -> float:
-    """MB of a service with this form only, once it has answered the largest batches."""
+def memory_alone(model: str, form: str, cores: Cores, log: Path) -> float:
+    """MB of a service with this form only, once it has answered the largest batches. ServiceError"""
     settings = {**ONE_EACH, "EKIBEN_FORMS": form, "EKIBEN_MAX_BATCH_SIZE": str(max(BATCHES))}
-    with Stand(Questioner(model, binary=True, rows=max(BATCHES)), cores, log) as stand:
-        target = stand.target(settings, form)
-        return shot_of(
-            target.run(Load(HOST, target.service.port, 0.0, BUSY_CONNECTIONS, SECONDS, WARMUP), ANY)
-        ).memory_mb
+    with ServicePool(Workload(model, binary=True, rows=max(BATCHES)), cores, log) as pool:
+        return run_closed(pool.target(settings, form), BUSY_CONNECTIONS).memory_mb
 
 
 def at_batch(model: str, forms: Sequence[Form], batch: int, cores: Cores, log: Path) -> Iterator[Form]:
-    """Requests of `batch` rows, each an engine call, form by form in rounds; yields after each form."""
-    with Stand(Questioner(model, binary=True, rows=batch), cores, log) as stand:
+    """Requests of `batch` rows, each an engine call, form by form in rounds; yields after each form. ServiceError"""
+    with ServicePool(Workload(model, binary=True, rows=batch), cores, log) as pool:
         for _ in range(ROUNDS):
             for form in forms:
-                target = stand.target({**ONE_EACH, "EKIBEN_MAX_BATCH_SIZE": str(batch)}, form.name)
+                target = pool.target({**ONE_EACH, "EKIBEN_MAX_BATCH_SIZE": str(batch)}, form.name)
                 for runs, connections in ((form.busy, BUSY_CONNECTIONS), (form.alone, 1)):
-                    load = Load(HOST, target.service.port, 0.0, connections, SECONDS, WARMUP)
-                    runs.setdefault(batch, []).append(shot_of(target.run(load, ANY)))
+                    runs.setdefault(batch, []).append(run_closed(target, connections))
                 yield form
 
 
-def shot_of(run: Run) -> Run:
+def run_closed(target: Target, connections: int) -> Run:
+    """One closed loop. ServiceError if it counts for nothing"""
+    run = target.run(Load(HOST, target.service.port, 0.0, connections, SECONDS, WARMUP), ANY)
     if run.rejected:
         raise ServiceError(run.rejected)
     return run
@@ -115,6 +102,6 @@ def shot_of(run: Run) -> Run:
 
 def certificate(model: str, form: str, version: str) -> Mapping[str, Any]:
     """Of a stored form, as the store keeps it beside the file."""
-    written = yaml.safe_load((models() / f"{model}-{form}" / version / "model.yaml").read_text())
-    found: Mapping[str, Any] = written["metadata"]["certificate"]
-    return found
+    document = yaml.safe_load((models() / f"{model}-{form}" / version / "model.yaml").read_text())
+    metadata: Mapping[str, Any] = document["metadata"]
+    return dict(metadata["certificate"])

@@ -27,24 +27,21 @@ LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 HEADLESS = ("--headless", "--only-summary", "--loglevel", "WARNING")
 
 
-def arguments(given: list[str] | None = None) -> list[str]:
+def arguments(words: list[str] | None = None) -> list[str]:
     """The command line of Locust for this one."""
     parser = argparse.ArgumentParser(
         "python -m loadtest.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--host", default="http://127.0.0.1:3000", help="where the service is (http://127.0.0.1:3000)")
     add_options(parser)
-    chosen, _ = parser.parse_known_args(given)
+    options, _ = parser.parse_known_args(words)
     try:
-        Plan.of(vars(chosen))
+        Plan.of(vars(options))
     except PlanError as error:
         parser.error(str(error))
-    files = [
-        f"--{kind}={chosen.out}/{name}"
-        for kind, name in (("csv", "locust"), ("html", "locust.html"), ("json-file", "locust"))
-    ]
-    asked = sys.argv[1:] if given is None else given
-    return ["locust", "--locustfile", str(LOCUSTFILE), "--host", chosen.host, *HEADLESS, *files, *asked]
+    files = [f"--csv={options.out}/locust", f"--html={options.out}/locust.html", f"--json-file={options.out}/locust"]
+    words = sys.argv[1:] if words is None else words
+    return ["locust", "--locustfile", str(LOCUSTFILE), "--host", options.host, *HEADLESS, *files, *words]
 
 
 def main() -> None:

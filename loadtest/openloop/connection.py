@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from loadtest.openloop.load import BROKEN
+
 END, LENGTH = b"\r\n\r\n", b"content-length:"
-Answered = Callable[["Connection", int, bytes], None]
-BROKEN = 0  # the status of a request whose connection broke
+OnAnswer = Callable[["Connection", int, bytes], None]
 
 
 class Connection(asyncio.Protocol):
-    """Tells `answered` the status and the bytes, head and body, of each answer; BROKEN and the reason if none came."""
+    """Gives `on_answer` the status and the bytes, head and body, of each answer; BROKEN and the reason if none came."""
 
-    def __init__(self, answered: Answered) -> None:
-        self._answered = answered
+    def __init__(self, on_answer: OnAnswer) -> None:
+        self._on_answer = on_answer
         self._transport: asyncio.Transport | None = None
         self._held = b""
         self.place = -1  # of the request that is under way; −1: none is
@@ -25,8 +26,9 @@ class Connection(asyncio.Protocol):
         return self._transport is not None
 
     def ask(self, place: int, request: bytes) -> None:
-        self.place = place
+        """Sends a request on an open connection."""
         assert self._transport is not None
+        self.place = place
         self._transport.write(request)
 
     def close(self) -> None:
@@ -38,20 +40,16 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self._answered(self, BROKEN, str(error or "the service closed the connection").encode())
+        self._on_answer(self, BROKEN, str(error or "the service closed the connection").encode())
 
     def data_received(self, data: bytes) -> None:
-        if self._held:
-            data = self._held + data
+        data = self._held + data if self._held else data
         end = data.find(END)
-        if end < 0:
-            self._held = data
-            return
-        if len(data) < end + len(END) + _length(data[:end].lower()):
+        if end < 0 or len(data) < end + len(END) + _length(data[:end].lower()):
             self._held = data
             return
         self._held = b""
-        self._answered(self, int(data[9:12]), data)
+        self._on_answer(self, int(data[9:12]), data)
 
 
 def _length(head: bytes) -> int:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loadtest.service.run import Run
+from loadtest.measurement import Run
 
 Key = tuple[str, ...]
 
@@ -48,7 +48,8 @@ class Journal:
         """Runs that were found."""
         return len(self._runs)
 
-    def found(self, key: Key) -> Run | None:
+    def get(self, key: Key) -> Run | None:
+        """A run of before."""
         return self._runs.get(key)
 
     def add(self, key: Key, run: Run) -> None:
@@ -64,10 +65,10 @@ class Journal:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a file: the last may have been cut off by what interrupted it."""
-    found = []
+    lines = []
     for text in path.read_text().splitlines() if path.exists() else []:
         try:
-            found.append(json.loads(text))
+            lines.append(json.loads(text))
         except ValueError:
             break
-    return found
+    return lines

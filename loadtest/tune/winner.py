@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadtest.service.process import CHECKOUT
+from loadtest.documents import CHECKOUT
 from loadtest.tune.space import variables
 
 SLO = CHECKOUT / "deploy" / "slo.yaml"
