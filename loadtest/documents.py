@@ -1,12 +1,19 @@
-"""Documents that measurements write into: what stands between <!-- name --> and <!-- /name -->, and tables."""
+"""Command lines, and the documents that they write into: sections between <!-- name --> and <!-- /name -->, tables."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
+
+
+def command_line(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m MODULE`, whose help is the module's docstring as it is written."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(f"python -m {module}", description=doc, formatter_class=raw)
 
 
 def replace_section(document: Path, name: str, text: str) -> None:

@@ -13,7 +13,6 @@ And what Prometheus's visit takes, four times a minute.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 import timeit
@@ -25,7 +24,7 @@ from statistics import median
 import numpy as np
 
 from loadtest import v2, wrk
-from loadtest.documents import CHECKOUT, replace_section, table
+from loadtest.documents import CHECKOUT, command_line, replace_section, table
 from loadtest.machine import Cores, describe
 from loadtest.progress import Progress
 from loadtest.service import ServiceError, ServiceProcess, serve
@@ -60,9 +59,7 @@ class Cost:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.metrics_cost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.metrics_cost", __doc__)
     parser.add_argument("--model", default="iris", help="a model of fields that are numbers (iris)")
     parser.add_argument("--rounds", type=int, default=5, help="how often it is measured (5)")
     parser.add_argument("--seconds", type=int, default=5, help="of one round (5)")

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from loadtest import figures, machine
-from loadtest.documents import Promise, replace_section, split_section, verdict
+from loadtest.documents import Promise, command_line, replace_section, split_section, verdict
 from loadtest.openloop.load import Burst, GeneratorError, Load, LoadResult, quantile, run_load
 from loadtest.progress import Progress
 from loadtest.service import HOST, ServiceError, ServiceProcess, serve
@@ -63,9 +63,7 @@ class Overload:
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.overload", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.overload", __doc__)
     add = parser.add_argument
     add("--model", default="digits", help="a model in the store (digits)")
     add("--form", default="onnx", help="its form (onnx)")

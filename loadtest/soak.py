@@ -27,7 +27,7 @@ import psutil
 from scipy.stats import theilslopes
 
 from loadtest import figures, machine
-from loadtest.documents import Promise, replace_section, split_section, verdict
+from loadtest.documents import Promise, command_line, replace_section, split_section, verdict
 from loadtest.openloop.load import GeneratorError, Load, LoadResult, run_load
 from loadtest.overload import capacity_of
 from loadtest.progress import Progress
@@ -58,9 +58,7 @@ class Sample:
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.soak", __doc__)
     add = parser.add_argument
     add("--minutes", type=float, default=30, help="how long (30)")
     add("--load", type=float, default=0.7, help="share of the capacity (0.7)")

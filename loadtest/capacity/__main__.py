@@ -7,7 +7,6 @@ itself, over your models; takes about 4 minutes. The figures go into docs/capaci
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from loadtest.capacity.fit import fit
 from loadtest.capacity.measure import measure
 from loadtest.capacity.report import Study, draw, markdown
-from loadtest.documents import CHECKOUT, replace_section
+from loadtest.documents import CHECKOUT, command_line, replace_section
 from loadtest.machine import Cores, describe
 from loadtest.pool import ServicePool
 from loadtest.service import ServiceError
@@ -23,9 +22,7 @@ from loadtest.workload import Workload
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.capacity", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--form", required=True, help="its form")
     parser.add_argument("--rate", type=float, default=100_000, help="requests a second to answer for (100000)")

@@ -23,7 +23,7 @@ from typing import Any
 from loadtest import machine, wrk
 from loadtest.chain import report
 from loadtest.chain.arrangements import REPLICAS, WAYS, ChainError, check, measure, start_all
-from loadtest.documents import CHECKOUT, replace_section
+from loadtest.documents import CHECKOUT, command_line, replace_section
 from loadtest.peers.__main__ import numbers
 from loadtest.progress import Progress
 from loadtest.service import ServiceError
@@ -32,9 +32,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.chain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.chain", __doc__)
     add = parser.add_argument
     add("--model", default="digits", help="one that takes a file, with examples (digits)")
     add("--connections", type=numbers, default="1,8", metavar="N,M", help="kept open by wrk (1,8)")

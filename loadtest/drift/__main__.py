@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.documents import replace_section, split_section
+from loadtest.documents import command_line, replace_section, split_section
 from loadtest.drift import report
 from loadtest.drift.chance import NoReference, read_references
 from loadtest.drift.rates import measure
@@ -25,9 +25,7 @@ from loadtest.progress import Progress
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.drift", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.drift", __doc__)
     parser.add_argument("--url", default="http://localhost:3000", help="the service (http://localhost:3000)")
     parser.add_argument("--looks", type=int, default=20_000, metavar="N", help="at each quantity (20000)")
     parser.add_argument(

@@ -6,7 +6,6 @@ certificate. Starts the service itself, over your models; takes about 4 minutes.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +13,14 @@ from pathlib import Path
 from matplotlib.ticker import NullLocator
 
 from loadtest import figures as plots
-from loadtest.documents import CHECKOUT, replace_section, table
+from loadtest.documents import CHECKOUT, command_line, replace_section, table
 from loadtest.forms.measure import BATCHES, BUSY_CONNECTIONS, ROUNDS, SECONDS, Form, measure
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.service import ServiceError
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.forms", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.forms", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",
                         help="what holds <!-- forms --> and <!-- /forms --> for the table (README.md)")  # fmt: skip

@@ -16,11 +16,11 @@ deploy/thresholds.json is missed, 2 if there is nothing to test. EKIBEN_API_KEY 
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
+from loadtest.documents import command_line
 from loadtest.load.plan import Plan, PlanError, add_options
 
 LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
@@ -29,9 +29,7 @@ HEADLESS = ("--headless", "--only-summary", "--loglevel", "WARNING")
 
 def arguments(words: list[str] | None = None) -> list[str]:
     """The command line of Locust for this one."""
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.load", __doc__)
     parser.add_argument("--host", default="http://127.0.0.1:3000", help="where the service is (http://127.0.0.1:3000)")
     add_options(parser)
     options, _ = parser.parse_known_args(words)

@@ -6,7 +6,6 @@ run, and nothing else should; it takes ten seconds for each scenario and model, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import machine
-from loadtest.documents import CHECKOUT, replace_section
+from loadtest.documents import CHECKOUT, command_line, replace_section
 from loadtest.documents import table as markdown_table
 from loadtest.load.metadata import describe
 from loadtest.load.plan import NAMED
@@ -28,9 +27,7 @@ SPIKE = ("--shape", "spike", "--rate", "300")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.load.document", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.load.document", __doc__)
     parser.add_argument("--host", default="http://127.0.0.1:3000", help="where the service is (http://127.0.0.1:3000)")
     parser.add_argument("--seconds", type=float, default=10, help="of one scenario and model (10)")
     parser.add_argument("--document", type=Path, default=CHECKOUT / "docs" / "load.md", help="(docs/load.md)")

@@ -32,15 +32,13 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import wrk
-from loadtest.documents import CHECKOUT, split_section
+from loadtest.documents import CHECKOUT, command_line, split_section
 from loadtest.peers import bench, payloads, peer, report
 from loadtest.progress import Progress
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.peers", __doc__)
     everybody = ",".join(peer.names())
     add = parser.add_argument
     add("--peers", type=several, default=everybody, metavar="A,B", help=f"which, of {everybody}")

@@ -88,22 +88,23 @@ class Bench:
                     yield {"round": number, **record}
 
     def _of_peer(self, peer: Peer, heads: list[str]) -> Iterator[Record]:
-        records = iter([(cell, kind) for cell in self.cells(peer) for kind in heads])
-        if peer.name in self.broken:  # what did not start does not start a minute later
-            yield from (_rejected(peer, *each, self.broken[peer.name]) for each in records)
-            return
-        try:
-            with self._running(peer) as server:
-                asked: dict[tuple[str, str, str], Asked] = {}
-                for cell, kind in records:
-                    path = str(peer.path(cell.payload, cell.model, cell.connections))
-                    key = (cell.payload, cell.model, path)
-                    if key not in asked:
-                        asked[key] = Asked.of(peer, cell, path, self.samples[cell.model], server)
-                    yield _record(peer, cell, kind) | measure(server, asked[key], cell, kind, self.settings)
-        except (PeerError, ServiceError) as error:
-            self.broken[peer.name] = str(error)
-            yield from (_rejected(peer, *each, str(error)) for each in records)
+        todo = [(cell, kind) for cell in self.cells(peer) for kind in heads]
+        if peer.name not in self.broken:  # what did not start does not start a minute later
+            try:
+                with self._running(peer) as server:
+                    routes: dict[tuple[str, str, str], Route] = {}
+                    while todo:
+                        cell, kind = todo[0]
+                        path = str(peer.path(cell.payload, cell.model, cell.connections))
+                        key = (cell.payload, cell.model, path)
+                        if key not in routes:
+                            routes[key] = Route.of(peer, cell, path, self.samples[cell.model], server)
+                        record = measure(server, routes[key], cell, kind, self.settings)
+                        todo.pop(0)
+                        yield _record(peer, cell, kind) | record
+            except (PeerError, ServiceError) as error:
+                self.broken[peer.name] = str(error)
+        yield from (_record(peer, *each) | {"rejected": self.broken[peer.name]} for each in todo)
 
     @contextlib.contextmanager
     def _running(self, peer: Peer) -> Iterator[ServiceProcess]:
@@ -141,13 +142,9 @@ def _record(peer: Peer, cell: Cell, heads: str) -> Record:
     return {"peer": peer.name, **asdict(cell), "heads": heads}
 
 
-def _rejected(peer: Peer, cell: Cell, heads: str, reason: str) -> Record:
-    return _record(peer, cell, heads) | {"rejected": reason}
-
-
 @dataclass
-class Asked:
-    """What one route of a running peer is asked, and its expected answers: ONNX Runtime's, or for pictures, which the
+class Route:
+    """A route of a running peer, what it is asked, and the answers expected: ONNX Runtime's, or for pictures, which the
     service preprocesses, what it answers when it is asked alone."""
 
     dialect: str
@@ -156,17 +153,17 @@ class Asked:
     expected: list[dict[str, np.ndarray]]
 
     @classmethod
-    def of(cls, peer: Peer, cell: Cell, path: str, samples: Samples, server: ServiceProcess) -> Asked:
+    def of(cls, peer: Peer, cell: Cell, path: str, samples: Samples, server: ServiceProcess) -> Route:
         language = dialect(peer, cell.payload)
-        asked = cls(language, path, samples, [])
+        route = cls(language, path, samples, [])
         for place in range(len(samples.rows)):
             if language == "picture":
-                headers, text = asked.ask(server, place)
+                headers, text = route.ask(server, place)
                 answer = payloads.outputs(language, text, headers)
-                asked.expected.append({name: np.array(value, np.float64) for name, value in answer.items()})
+                route.expected.append({name: np.array(value, np.float64) for name, value in answer.items()})
             else:
-                asked.expected.append({name: column[place] for name, column in samples.outputs.items()})
-        return asked
+                route.expected.append({name: column[place] for name, column in samples.outputs.items()})
+        return route
 
     def ask(self, server: ServiceProcess, place: int) -> tuple[Any, bytes]:
         headers, content = payloads.body(self.dialect, self.samples, place)
@@ -186,19 +183,19 @@ class Asked:
             return [text for text in threads.map(one, range(len(self.samples.rows))) if text]
 
 
-def measure(server: ServiceProcess, asked: Asked, cell: Cell, heads: str, settings: Settings) -> Record:
+def measure(server: ServiceProcess, route: Route, cell: Cell, heads: str, settings: Settings) -> Record:
     """One cell of one round: right before, measured, right after. With `rejected` it counts for nothing."""
-    whole = payloads.requests(asked.dialect, asked.samples, server.port, asked.path, heads)
+    whole = payloads.requests(route.dialect, route.samples, server.port, route.path, heads)
     try:
         if settings.warmup:
             wrk.run(server.port, whole, cell.connections, settings.warmup)
-        faults = asked.faults(server)
+        faults = route.faults(server)
         record = _measured(server, lambda: wrk.run(server.port, whole, cell.connections, settings.seconds))
-        faults += asked.faults(server)
+        faults += route.faults(server)
     except wrk.WrkError as error:
         return {"rejected": str(error)}
     if faults:
-        record["rejected"] = f"{len(faults)} of {2 * len(asked.expected)} answers are wrong; the first: {faults[0]}"
+        record["rejected"] = f"{len(faults)} of {2 * len(route.expected)} answers are wrong; the first: {faults[0]}"
     elif record["failed"]:
         record["rejected"] = f"{record['failed']} of {record['requests']} requests failed under load"
     return record

@@ -25,25 +25,22 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from loadtest.documents import CHECKOUT, replace_section
+from loadtest.documents import CHECKOUT, command_line, replace_section
 from loadtest.machine import Cores, describe
 from loadtest.pool import ServicePool
 from loadtest.progress import Progress
 from loadtest.service import ServiceError
 from loadtest.tune import report, space, winner
-from loadtest.tune.journal import Journal
 from loadtest.tune.report import Findings
 from loadtest.tune.rounds import Results, Rounds
-from loadtest.tune.trials import Trials
+from loadtest.tune.trials import Journal, Trials
 from loadtest.workload import Workload
 
 DOCUMENT = CHECKOUT / "docs" / "tuning.md"
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.tune", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--form", default="", metavar="A,B", help="its forms to try, the first as the default (all)")
     parser.add_argument("--slo", type=space.parse_slo, default=space.promised_slo(), metavar="p99=50ms",

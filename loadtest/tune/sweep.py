@@ -10,7 +10,6 @@ on with the same command.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from loadtest import figures as plots
-from loadtest.documents import replace_section, table
+from loadtest.documents import command_line, replace_section, table
 from loadtest.machine import Cores, describe
 from loadtest.measurement import Limit, Run
 from loadtest.openloop.load import Load
@@ -29,7 +28,7 @@ from loadtest.service import HOST, ServiceError
 from loadtest.tune import grid
 from loadtest.tune.__main__ import DOCUMENT
 from loadtest.tune.grid import Cell, Swept, lessons
-from loadtest.tune.journal import Journal
+from loadtest.tune.trials import Journal
 from loadtest.workload import Workload
 
 GRID = Path(__file__).parent / "grids" / "iris.yaml"
@@ -38,9 +37,7 @@ START_SECONDS, WORKER_SECONDS, SHOT_SECONDS = 3.0, 1.1, 1.2  # for the time left
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.tune.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.tune.sweep", __doc__)
     parser.add_argument("grid", type=Path, nargs="?", default=GRID, help="YAML: the model and the two settings")
     parser.add_argument("--seconds", type=float, default=2.5, help="of one cell's measurement (2.5)")
     parser.add_argument("--out", type=Path, default=Path("build/sweep"), help="folder of the runs (build/sweep)")

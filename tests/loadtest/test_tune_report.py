@@ -15,11 +15,10 @@ from loadtest.progress import Progress
 from loadtest.tune import __main__ as cli
 from loadtest.tune import grid, report, space, sweep, winner
 from loadtest.tune.grid import Swept, lessons
-from loadtest.tune.journal import Journal
 from loadtest.tune.report import Findings, bound_by, front
 from loadtest.tune.rounds import Bracket, Results
 from loadtest.tune.space import candidates
-from loadtest.tune.trials import Trial, Trials
+from loadtest.tune.trials import Journal, Trial, Trials
 from loadtest.tune.verdict import Verdict
 from serving.settings import Settings
 from tests.conftest import ROOT

@@ -14,10 +14,9 @@ from loadtest.openloop.load import Load
 from loadtest.progress import Progress
 from loadtest.service import ServiceError
 from loadtest.tune import space
-from loadtest.tune.journal import Journal
 from loadtest.tune.rounds import LOWEST, Bracket, OutOfBudget, Results, Rounds, highest
 from loadtest.tune.space import Setting, candidates, combine
-from loadtest.tune.trials import ATTEMPTS, Trials
+from loadtest.tune.trials import ATTEMPTS, Journal, Trials
 from loadtest.tune.verdict import Verdict
 from tests.loadtest.runs import run
 

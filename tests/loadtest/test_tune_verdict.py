@@ -56,12 +56,7 @@ def served(share: float, seed: int, capacity: float = 5000.0) -> Run:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("share", "allowed"),
-    [
-        (0.9, {Verdict.PASS}),
-        (0.98, {Verdict.PASS, Verdict.UNDECIDED}),
-        (1.02, {Verdict.FAIL}),
-        (1.1, {Verdict.FAIL}),
-    ],
+    [(0.9, {Verdict.PASS}), (0.98, {Verdict.PASS, Verdict.UNDECIDED}), (1.02, {Verdict.FAIL}), (1.1, {Verdict.FAIL})],
 )
 def test_a_rate_above_the_capacity_fails_before_anything_is_slow(share: float, allowed: set, seed: int) -> None:
     assert of_runs([served(share, seed)], LIMIT) in allowed
