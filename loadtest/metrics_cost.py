@@ -81,13 +81,11 @@ def measure(model: str, rounds: int, seconds: int) -> list[Cost]:
     """A cost for each round. ServiceError, WrkError"""
     with serve(".", {**SETTINGS, "EKIBEN_MODELS": model}, LOG, Cores.split().pin) as service:
         service.wait_ready()
-        whole = requests(service, model)
-        wrk.run(service.port, whole, CONNECTIONS, WARM_UP_SECONDS)
-        scrape = scrape_seconds(service)
-        with Progress(rounds) as progress:
-            costs = []
+        with wrk.request_file(requests(service, model)) as file, Progress(rounds) as progress:
+            wrk.run(service.port, file, CONNECTIONS, WARM_UP_SECONDS)
+            scrape, costs = scrape_seconds(service), []
             for number in range(rounds):
-                costs.append(one_round(service, whole, seconds, scrape))
+                costs.append(one_round(service, file, seconds, scrape))
                 progress.tell(f"round {number + 1}: {costs[-1].share:.1%}")
     return costs
 
@@ -100,10 +98,10 @@ def scrape_seconds(service: ServiceProcess) -> float:
     return (totals(service)["process_cpu_seconds_total"] - before) / SCRAPES
 
 
-def one_round(service: ServiceProcess, whole: list[bytes], seconds: int, scrape: float) -> Cost:
+def one_round(service: ServiceProcess, file: Path, seconds: int, scrape: float) -> Cost:
     """The cost under one load. ServiceError if requests failed"""
     before = totals(service)
-    result = wrk.run(service.port, whole, CONNECTIONS, seconds)
+    result = wrk.run(service.port, file, CONNECTIONS, seconds)
     after = totals(service)
     if result.failed:
         raise ServiceError(f"{result.failed} of {result.requests} requests failed; see {LOG}")

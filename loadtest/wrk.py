@@ -6,7 +6,8 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,15 +50,20 @@ def require() -> None:
         raise SystemExit("wrk, the load generator, is not installed: apt-get install wrk (or brew install wrk)")
 
 
-def run(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> WrkResult:
-    """Sends whole requests to a port of 127.0.0.1, round and round, for so many whole seconds. WrkError"""
+@contextmanager
+def request_file(requests: Sequence[bytes]) -> Iterator[Path]:
+    """A file of whole requests, as `run` takes it: written before a measurement and not within it."""
     with tempfile.NamedTemporaryFile(suffix=".requests") as file:
         file.writelines(b"%d\n%b" % (len(request), request) for request in requests)
         file.flush()
-        load = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(SCRIPT)]
-        command = ["wrk", *load, f"http://127.0.0.1:{port}/", "--", file.name]
-        before = client_seconds()
-        done = subprocess.run(command, capture_output=True, text=True)
+        yield Path(file.name)
+
+
+def run(port: int, file: Path, connections: int, seconds: float) -> WrkResult:
+    """Sends a file's requests to a port of 127.0.0.1, round and round, for so many whole seconds. WrkError"""
+    load = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(SCRIPT)]
+    before = client_seconds()
+    done = subprocess.run(["wrk", *load, f"http://127.0.0.1:{port}/", "--", str(file)], capture_output=True, text=True)
     return parse(done.stdout, done.stderr, client_seconds() - before)
 
 

@@ -122,8 +122,9 @@ def measure(
 
 def run_load(each: Arrangement, files: Sequence[bytes], connections: int, seconds: int) -> dict[str, Any]:
     """One load, with the CPU that each stage spent on it in µs a request."""
-    background, before = BackgroundLoad(), each.cpu_seconds()
-    result = wrk.run(urlsplit(each.url).port or 80, each.requests(files), connections, seconds)
+    with wrk.request_file(each.requests(files)) as file:
+        background, before = BackgroundLoad(), each.cpu_seconds()
+        result = wrk.run(urlsplit(each.url).port or 80, file, connections, seconds)
     if result.failed or not result.requests:
         raise ChainError(f"{each.way}: {result.failed} of {result.requests} requests failed")
     spent = {stage: after - before[stage] for stage, after in each.cpu_seconds().items()}

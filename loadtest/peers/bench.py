@@ -187,11 +187,12 @@ def measure(server: ServiceProcess, route: Route, cell: Cell, heads: str, settin
     """One cell of one round: right before, measured, right after. With `rejected` it counts for nothing."""
     whole = payloads.requests(route.dialect, route.samples, server.port, route.path, heads)
     try:
-        if settings.warmup:
-            wrk.run(server.port, whole, cell.connections, settings.warmup)
-        faults = route.faults(server)
-        record = _measured(server, lambda: wrk.run(server.port, whole, cell.connections, settings.seconds))
-        faults += route.faults(server)
+        with wrk.request_file(whole) as file:
+            if settings.warmup:
+                wrk.run(server.port, file, cell.connections, settings.warmup)
+            faults = route.faults(server)
+            record = _measured(server, lambda: wrk.run(server.port, file, cell.connections, settings.seconds))
+            faults += route.faults(server)
     except wrk.WrkError as error:
         return {"rejected": str(error)}
     if faults:

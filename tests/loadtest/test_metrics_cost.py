@@ -1,6 +1,7 @@
 """What the measurement of the metrics' cost makes of what a service says."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -47,7 +48,7 @@ def test_cost_is_what_grew_during_the_load_and_not_what_the_supervisor_used(monk
     monkeypatch.setattr(metrics_cost.wrk, "run", lambda *_: result())
     monkeypatch.setattr(metrics_cost, "append_seconds", lambda: 1e-7)
     service = Saying(scrape(10, 1, 50), scrape(14, 1.05, 100_050))
-    cost = metrics_cost.one_round(service, [], 5, scrape=0.03)
+    cost = metrics_cost.one_round(service, Path(), 5, scrape=0.03)
     assert cost.rate == 20_000 and cost.cpu == pytest.approx(40) and cost.binning == pytest.approx(0.5)
     assert cost.appending == pytest.approx(0.1 * len(ONE_BY_ONE))
     assert cost.scraping == pytest.approx(0.1)  # 2 ms of each second, over 20,000 requests
@@ -57,7 +58,7 @@ def test_cost_is_what_grew_during_the_load_and_not_what_the_supervisor_used(monk
 def test_failed_requests_give_no_figure(monkeypatch):
     monkeypatch.setattr(metrics_cost.wrk, "run", lambda *_: result(not_200=3))
     with pytest.raises(metrics_cost.ServiceError, match="3 of 100000 requests failed"):
-        metrics_cost.one_round(Saying(scrape(1, 1, 0), scrape(2, 1, 9)), [], 5, 0.0)
+        metrics_cost.one_round(Saying(scrape(1, 1, 0), scrape(2, 1, 9)), Path(), 5, 0.0)
 
 
 @pytest.mark.parametrize(("binning", "code", "verdict"), [(1.0, 0, "within the 5%"), (9.0, 1, "above the 5%")])

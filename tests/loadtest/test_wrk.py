@@ -49,7 +49,8 @@ def test_every_request_arrives_as_it_is_whatever_its_bytes() -> None:
     ]
     server = ThreadingHTTPServer(("127.0.0.1", 0), Keeping)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    result = wrk.run(server.server_port, whole, 2, 1)
+    with wrk.request_file(whole) as file:
+        result = wrk.run(server.server_port, file, 2, 1)
     server.shutdown()
     server.server_close()
     assert result.requests > 4 and not result.failed
