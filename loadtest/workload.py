@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from loadtest import v2
-from loadtest.openloop.connection import END
+from loadtest.openloop.generator import END
 from loadtest.service import HOST, ServiceProcess
 
 COUNT = 64  # different requests; fewer where they are large

@@ -14,8 +14,7 @@ import sys
 import uvloop
 
 from loadtest import v2
-from loadtest.openloop.connection import END
-from loadtest.openloop.generator import Generator
+from loadtest.openloop.generator import END, Generator
 from loadtest.openloop.load import Burst, Load, LoadResult
 
 # The order of summation differs by the size of the batch; an answer to another request is far from this.

@@ -30,7 +30,7 @@ from loadtest.machine import Cores, describe
 from loadtest.pool import ServicePool
 from loadtest.progress import Progress
 from loadtest.service import ServiceError
-from loadtest.tune import report, space, winner
+from loadtest.tune import report, space
 from loadtest.tune.report import Findings
 from loadtest.tune.rounds import Results, Rounds
 from loadtest.tune.trials import Journal, Trials
@@ -46,12 +46,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--slo", type=space.parse_slo, default=space.promised_slo(), metavar="p99=50ms",
                         help=f"the objective (that of deploy/slo.yaml: {space.promised_slo()})")  # fmt: skip
     parser.add_argument("--budget", type=duration, default="10m", metavar="10m", help="all the time it may take (10m)")
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=2.0,
-        help="of one load, at least 20 times the limit; rates below 200/s take longer (2)",
-    )
+    parser.add_argument("--seconds", type=float, default=2.0,
+                        help="of one load, at least 20 times the limit; rates below 200/s take longer (2)")  # fmt: skip
     parser.add_argument("--space", type=Path, default=space.DEFAULT, help="YAML: settings and their values to try")
     parser.add_argument("--out", type=Path, default=Path("build/tune"), help="folder for the results (build/tune)")
     parser.add_argument("--fresh", action="store_true", help="measure anew what is there already")
@@ -132,12 +128,12 @@ def publish(findings: Findings, folder: Path, options: argparse.Namespace) -> No
         sys.exit("nothing is written: most loads were thrown away")
     (folder / "report.md").write_text(text + "\n")
     report.draw(findings, folder / "latency.png")
-    settings = winner.settings_file(findings.winner.values, report.comment(findings))
+    settings = space.settings_file(findings.winner.values, report.comment(findings))
     (folder / "ekiben.env").write_text(settings)
     print(text)
     written = [f"{folder}/report.md, latency.png, ekiben.env, runs.jsonl"]
     if options.write:
-        written += winner.write(settings, findings.rate)
+        written += space.write(settings, findings.rate)
     if options.docs:
         report.draw(findings, DOCUMENT.with_name("tuning.png"))
         replace_section(DOCUMENT, "tune", f"`{command(options)}`\n\n{report.markdown(findings, 'tuning.png')}")

@@ -15,7 +15,7 @@ from loadtest.measurement import Run
 from loadtest.tune.rounds import Results
 from loadtest.tune.space import Setting, slo_text
 from loadtest.tune.trials import Trial, Trials
-from loadtest.tune.verdict import GROWING, Verdict
+from loadtest.tune.verdict import GROWING, Estimate, Verdict
 
 MOST_FRONT = 10
 UNNAMED = "#d5dbe1"  # the best are named, the rest are drawn
@@ -40,8 +40,13 @@ class Findings:
     @property
     def rate(self) -> float:
         """Requests a second that may be claimed of the winner: what the next round passes with 95 % confidence, by the
-        rounds that there were. 0 if none may be claimed, or there were too few rounds."""
-        return self.results.rate(self.winner).bound
+        rounds that did not select it. 0 if none may be claimed, or there were too few rounds."""
+        return self.estimate.bound
+
+    @property
+    def estimate(self) -> Estimate:
+        """The winner's rate, without the first round, which another setting than the defaults has won by luck too."""
+        return self.results.rate(self.winner, 1 if self.winner == self.results.default else 2)
 
     @property
     def unusable(self) -> str:
@@ -72,7 +77,7 @@ class Findings:
 def headline(findings: Findings) -> str:
     """The rate that may be claimed, what comes above it and why, and the gain."""
     winner, limit = findings.winner, slo_text(findings.trials.limit)
-    rate = findings.results.rate(winner)
+    rate = findings.estimate
     if findings.rate:
         first = (
             f"**{findings.rate:,.0f} requests/s** of {findings.model}-{winner.form} meet {limit} with 95 % confidence "
@@ -227,10 +232,9 @@ def markdown(findings: Findings, plot: str) -> str:
 def comment(findings: Findings) -> Sequence[str]:
     """What the settings file says of itself."""
     winner = findings.winner
-    rate = findings.results.rate(winner)
     return [
         "Written by python -m loadtest.tune --write; the environment wins over this file.",
-        f"{findings.model}-{winner.form}, {slo_text(findings.trials.limit)}: {rate} requests/s.",
+        f"{findings.model}-{winner.form}, {slo_text(findings.trials.limit)}: {findings.estimate} requests/s.",
         f"{findings.machine}; {findings.pinned}.",
         f"The form is chosen by the name that is asked: /v2/models/{findings.model}-{winner.form}/infer",
     ]

@@ -88,9 +88,9 @@ class Results:
         rounds = self.brackets.get(setting, {})
         return {number: b.passed for number, b in rounds.items() if b.finished and number >= since}
 
-    def rate(self, setting: Setting) -> Estimate:
-        """Over all its rounds."""
-        return estimate(list(self.rates(setting).values()))
+    def rate(self, setting: Setting, since: int = 1) -> Estimate:
+        """Over all its rounds from one on."""
+        return estimate(list(self.rates(setting, since).values()))
 
     def last(self, setting: Setting) -> Bracket:
         """The bracket of the last finished round, or as far as the first came."""
