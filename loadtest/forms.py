@@ -54,6 +54,7 @@ class Form:
         return int(self.certificate["file"]["bytes"])
 
     def rows_per_second(self, batch: int) -> float:
+        """With a busy engine."""
         return batch * median(run.achieved for run in self.busy[batch])
 
     def latency(self, batch: int, name: str = "p50") -> float:
@@ -116,6 +117,7 @@ def certificate(model: str, form: str, version: str) -> Mapping[str, Any]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """The command. SystemExit where no form is ready"""
     parser = command_line("loadtest.forms", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",

@@ -55,10 +55,12 @@ class Cost:
 
     @property
     def share(self) -> float:
+        """Of all processor time."""
         return (self.binning + self.appending + self.scraping) / self.cpu
 
 
 def main() -> int:
+    """The command: 0 where counting takes no more than it may, else 1."""
     parser = command_line("loadtest.metrics_cost", __doc__)
     parser.add_argument("--model", default="iris", help="a model of fields that are numbers (iris)")
     parser.add_argument("--rounds", type=int, default=5, help="how often it is measured (5)")

@@ -54,6 +54,7 @@ class Overload:
 
     @classmethod
     def of(cls, capacity: float, seconds: float) -> Overload:
+        """Between calms of CALM_SECONDS."""
         return cls(capacity, CALM_SECONDS, CALM_SECONDS + seconds, 2 * CALM_SECONDS + seconds)
 
     def load(self, port: int, connections: int) -> Load:
@@ -63,6 +64,7 @@ class Overload:
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit"""
     parser = command_line("loadtest.overload", __doc__)
     add = parser.add_argument
     add("--model", default="digits", help="a model in the store (digits)")
@@ -79,6 +81,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """The command: 0 where every promise is kept, 1 where one is broken, 2 where nothing was measured."""
     options = arguments(words)
     name = f"overload-{options.model}-{options.form}{'-anew' * options.anew}"
     if options.write:

@@ -58,6 +58,7 @@ class Sample:
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit"""
     parser = command_line("loadtest.soak", __doc__)
     add = parser.add_argument
     add("--minutes", type=float, default=30, help="how long (30)")
@@ -76,6 +77,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """The command: 0 where every promise is kept, 1 where one is broken, 2 where nothing was measured."""
     options = arguments(words)
     if options.write:
         split_section(options.doc, "soak")
@@ -169,6 +171,7 @@ def line(samples: list[Sample], name: str) -> tuple[float, float]:
 
 
 def after_warm_up(samples: list[Sample]) -> list[Sample]:
+    """All samples but the first tenth."""
     return samples[max(1, round(len(samples) * WARM_UP)) :]
 
 

@@ -22,6 +22,7 @@ from loadtest.workload import Workload
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """The command. SystemExit where too little can be measured"""
     parser = command_line("loadtest.capacity", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--form", required=True, help="its form")

@@ -67,6 +67,7 @@ class Point:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Point:
+        """The medians of the runs at one rate."""
         offered, rate, cores, latency, mean = (
             median(getattr(run, name) for run in runs) for name in ("rate", "achieved", "cpu_cores", "p50", "mean")
         )
@@ -90,6 +91,7 @@ class Cost:
     around: float
 
     def cores(self, rate: float) -> float:
+        """Cores in use at a rate, idle ones included."""
         return self.idle + self.queue.utilisation(rate)
 
     def latency(self, rate: float) -> float:

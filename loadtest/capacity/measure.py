@@ -43,6 +43,7 @@ class Measured:
 
     @property
     def points(self) -> list[Point]:
+        """Fitted and held out."""
         return [*self.fitted, *self.held_out]
 
     @property

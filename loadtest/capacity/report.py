@@ -47,6 +47,7 @@ class Answer:
 
 
 def markdown(study: Study, target: float, price: float, picture: str) -> str:
+    """The whole section."""
     return "\n\n".join(
         [
             headline(study, target, price),
@@ -64,6 +65,7 @@ def markdown(study: Study, target: float, price: float, picture: str) -> str:
 
 
 def headline(study: Study, target: float, price: float) -> str:
+    """How many replicas, what they cost, and how far off the model is."""
     answer = Answer.of(study, CHOSEN, target)
     replicas, latency = answer.replicas, study.cost.latency(answer.rate)
     within = [point for point in study.measured.points if point.rate <= CHOSEN * study.cost.queue.saturation]
@@ -78,6 +80,7 @@ def headline(study: Study, target: float, price: float) -> str:
 
 
 def costs(study: Study) -> str:
+    """The fitted figures, and by how much they miss what they were fitted to."""
     cost, queue, measured = study.cost, study.cost.queue, study.measured
     cores, latency = (f"{_worst(measured.fitted, cost, name):.0f} %" for name in ("cores", "latency"))
     missed = _error(queue.saturation, measured.saturation)
@@ -117,6 +120,7 @@ def _error(predicted: float, measured: float) -> str:
 
 
 def answers(study: Study, target: float, price: float) -> str:
+    """What the target takes at several shares of saturation."""
     rows = []
     for load in LOADS:
         answer = Answer.of(study, load, target)

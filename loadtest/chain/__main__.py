@@ -32,6 +32,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit where the model has no files"""
     parser = command_line("loadtest.chain", __doc__)
     add = parser.add_argument
     add("--model", default="digits", help="one that takes a file, with examples (digits)")
@@ -54,6 +55,7 @@ def examples(model: str) -> list[Path]:
 
 
 def main(words: list[str] | None = None) -> None:
+    """The command. SystemExit where arrangements cannot be compared"""
     options = arguments(words)
     wrk.require()
     # A terminated benchmark unwinds like an interrupted one, and so ends the services that it has started.

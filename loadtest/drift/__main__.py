@@ -25,6 +25,7 @@ from loadtest.progress import Progress
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit where there would be too few looks"""
     parser = command_line("loadtest.drift", __doc__)
     parser.add_argument("--url", default="http://localhost:3000", help="the service (http://localhost:3000)")
     parser.add_argument("--looks", type=int, default=20_000, metavar="N", help="at each quantity (20000)")
@@ -41,6 +42,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """The command: 0, or 2 where the service has no references."""
     options = arguments(words)
     split_section(options.doc, "drift")
     try:

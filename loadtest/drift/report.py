@@ -56,6 +56,7 @@ def conclusion(models: Sequence[Measured], quantities: Sequence[Measured], count
 
 
 def fewest(measured: Measured) -> int:
+    """Rows of training of the quantity that had the fewest."""
     return min(reference.rows for reference in measured.references)
 
 

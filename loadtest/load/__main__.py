@@ -43,6 +43,7 @@ def arguments(words: list[str] | None = None) -> list[str]:
 
 
 def main() -> None:
+    """Becomes Locust."""
     os.execv(sys.executable, [sys.executable, "-m", *arguments()])  # noqa: S606
 
 

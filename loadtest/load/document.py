@@ -27,6 +27,7 @@ SPIKE = ("--shape", "spike", "--rate", "300")
 
 
 def main() -> None:
+    """The command. SystemExit where no service answers"""
     parser = command_line("loadtest.load.document", __doc__)
     parser.add_argument("--host", default="http://127.0.0.1:3000", help="where the service is (http://127.0.0.1:3000)")
     parser.add_argument("--seconds", type=float, default=10, help="of one scenario and model (10)")
@@ -69,6 +70,7 @@ def run(host: str, name: str, *words: str) -> Path:
 
 
 def table(measured: dict[str, dict[str, Any]], seconds: float) -> str:
+    """A row per model, a column per scenario."""
     rate = NAMED["scenarios"]["server"]["rate"]
     head = ["", *(f"single stream, {how}: p90" for how in INTERFACES), f"server, {rate}/s: p99", "offline: rows/s"]
     rows = markdown_table(head, (row(*each) for each in measured.items()))
@@ -76,6 +78,7 @@ def table(measured: dict[str, dict[str, Any]], seconds: float) -> str:
 
 
 def row(model: str, scenarios: dict[str, Any]) -> list[str]:
+    """One model: p90 by interface, p99, rows a second."""
     single = {each["name"]: each for each in scenarios["single-stream"]["rows"]}
     p90 = [milliseconds(single[f"{model} {how}"], 1) if f"{model} {how}" in single else "–" for how in INTERFACES]
     offline = scenarios["offline"]
@@ -84,6 +87,7 @@ def row(model: str, scenarios: dict[str, Any]) -> list[str]:
 
 
 def milliseconds(figures: dict[str, Any], place: int) -> str:
+    """One of the percentiles of report.SHOWN."""
     return f"{1000 * figures['percentiles'][place]:.2f} ms"
 
 

@@ -89,6 +89,7 @@ class Plan:
 
     @property
     def open(self) -> bool:
+        """Whether arrivals come whatever happens."""
         return self.clients == 0
 
     @property

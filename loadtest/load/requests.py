@@ -52,6 +52,7 @@ class Request:
 
     @property
     def kind(self) -> tuple[str, str]:
+        """Model and interface."""
         return self.model.name, self.interface
 
     def body(self, number: int) -> bytes:

@@ -46,6 +46,7 @@ class Load:
 
     @property
     def measured_seconds(self) -> float:
+        """Of the first rate and of the bursts."""
         return self.seconds + sum(burst.seconds for burst in self.bursts)
 
     def arrivals(self) -> np.ndarray:
@@ -96,6 +97,7 @@ class LoadResult:
 
     @property
     def answered(self) -> int:
+        """Requests that got a 200."""
         return int((self.status == 200).sum())
 
     @property
@@ -117,6 +119,7 @@ class LoadResult:
 
     @classmethod
     def unpack(cls, data: bytes) -> LoadResult:
+        """What `pack` wrote."""
         with np.load(io.BytesIO(data)) as held:
             return cls(**json.loads(str(held["rest"])), **{name: held[name] for name in held.files if name != "rest"})
 

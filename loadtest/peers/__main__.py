@@ -38,6 +38,7 @@ from loadtest.progress import Progress
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit names what is unknown"""
     parser = command_line("loadtest.peers", __doc__)
     everybody = ",".join(peer.names())
     add = parser.add_argument
@@ -63,6 +64,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def several(text: str) -> list[str]:
+    """Words between commas."""
     return [word.strip() for word in text.split(",")]
 
 
@@ -75,6 +77,7 @@ def numbers(text: str) -> list[int]:
 
 
 def file(text: str) -> tuple[str, Path]:
+    """MODEL=PATH. argparse.ArgumentTypeError"""
     model, _, path = text.partition("=")
     if model not in payloads.MAKERS or not Path(path).is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not MODEL=PATH with a model of {', '.join(payloads.MAKERS)}")
@@ -82,6 +85,7 @@ def file(text: str) -> tuple[str, Path]:
 
 
 def checkout(text: str) -> tuple[str, Path]:
+    """NAME=PATH. argparse.ArgumentTypeError"""
     name, _, path = text.partition("=")
     if not name or not path or not (Path(path) / ".venv/bin/python").exists():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH of a checkout with a .venv")
@@ -89,6 +93,7 @@ def checkout(text: str) -> tuple[str, Path]:
 
 
 def main() -> None:
+    """The command; what was measured until an interruption is written too."""
     options = arguments()
     wrk.require()
     if options.write:

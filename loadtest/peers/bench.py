@@ -77,6 +77,7 @@ class Bench:
 
     @property
     def total(self) -> int:
+        """Records that there will be."""
         return self.settings.rounds * len(self.settings.heads) * sum(len(self.cells(peer)) for peer in self.peers)
 
     def records(self) -> Generator[Record]:
@@ -154,6 +155,7 @@ class Route:
 
     @classmethod
     def of(cls, peer: Peer, cell: Cell, path: str, samples: Samples, server: ServiceProcess) -> Route:
+        """With the expected answers of every sample. ServiceError"""
         language = dialect(peer, cell.payload)
         route = cls(language, path, samples, [])
         for place in range(len(samples.rows)):
@@ -166,6 +168,7 @@ class Route:
         return route
 
     def ask(self, server: ServiceProcess, place: int) -> tuple[Any, bytes]:
+        """Headers and body of the answer to one sample. ServiceError"""
         headers, content = payloads.body(self.dialect, self.samples, place)
         return server.request(self.path, content, headers)
 

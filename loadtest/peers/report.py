@@ -37,6 +37,7 @@ Figures = dict[str, dict[Column, Figure]]
 
 
 def column_of(record: Record) -> Column:
+    """Where a record belongs."""
     return record["payload"], record["model"], record["connections"], record["heads"]
 
 
@@ -174,6 +175,7 @@ class Tables:
         ).replace("8 or 32", " or ".join(map(str, settings["connections"])))
 
     def notes(self) -> list[str]:
+        """Rejections, other programs, and whether wrk was the limit, as list items."""
         notes = rejections(self.records)
         if busy := busy_warning(max((r.get("background_cores", 0.0) for r in self.records), default=0.0)):
             notes.append(f"- {busy}")

@@ -40,6 +40,7 @@ DOCUMENT = CHECKOUT / "docs" / "tuning.md"
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit"""
     parser = command_line("loadtest.tune", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--form", default="", metavar="A,B", help="its forms to try, the first as the default (all)")
@@ -57,6 +58,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def duration(text: str) -> float:
+    """Seconds of 90s, 10m or 2h. argparse.ArgumentTypeError"""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", text)
     if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no time: a number and s, m or h, as in 10m")
@@ -64,6 +66,7 @@ def duration(text: str) -> float:
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """The command. SystemExit where nothing may be concluded"""
     options = arguments(words)
     # A terminated search unwinds like an interrupted one, and so ends the service that it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -142,6 +145,7 @@ def publish(findings: Findings, folder: Path, options: argparse.Namespace) -> No
 
 
 def command(options: argparse.Namespace) -> str:
+    """How to repeat it."""
     form = f" --form {options.form}" if options.form else ""
     budget = f"{options.budget / 60:g}m"
     return (

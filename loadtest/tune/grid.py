@@ -34,6 +34,7 @@ class Grid:
 
     @property
     def reference(self) -> Cell:
+        """The cell that is measured again and again."""
         return self.rows[0], self.columns[0]
 
     def plan(self) -> list[Cell]:
@@ -46,6 +47,7 @@ class Grid:
         return cells
 
     def environment(self, cell: Cell) -> dict[str, str]:
+        """The variables that start the service for a cell."""
         values = [*self.fixed.items(), (self.row, cell[0]), (self.column, cell[1])]
         return {"EKIBEN_FORMS": self.form, **variables(values)}
 
@@ -72,9 +74,11 @@ class Swept:
     runs: dict[Cell, list[Run]] = field(default_factory=dict)
 
     def rate(self, cell: Cell) -> float:
+        """Mean requests a second."""
         return self.mean(cell, "achieved")
 
     def mean(self, cell: Cell, name: str) -> float:
+        """Of a figure over the runs of a cell."""
         return fmean(getattr(run, name) for run in self.runs[cell])
 
     @property

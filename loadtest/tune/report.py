@@ -62,6 +62,7 @@ class Findings:
         return self._at(setting, self.results.last(setting).passed, passed=True)
 
     def first_failing(self, setting: Setting) -> Trial | None:
+        """The last trial at the lowest rate above that, which did not pass."""
         return self._at(setting, self.results.last(setting).failed, passed=False)
 
     def _at(self, setting: Setting, rate: float, passed: bool) -> Trial | None:
@@ -71,6 +72,7 @@ class Findings:
         return None
 
     def named(self, setting: Setting) -> str:
+        """What is other in a setting than in the defaults."""
         return setting.difference(self.results.default)
 
 
@@ -117,6 +119,7 @@ def bound_by(run: Run, cores: int, workers: int) -> str:
 
 
 def gain(findings: Findings) -> str:
+    """What may be said of the winner beside the defaults."""
     results = findings.results
     if findings.winner != results.default:
         times = results.gain(findings.winner)
@@ -198,6 +201,7 @@ def _dominates(other: tuple[float, ...], point: tuple[float, ...]) -> bool:
 
 
 def notes(findings: Findings) -> list[str]:
+    """Where and how it was measured, and what was thrown away."""
     trials = findings.trials
     every = trials.runs
     rejected = [run for run in every if run.rejected]
@@ -216,6 +220,7 @@ def notes(findings: Findings) -> list[str]:
 
 
 def markdown(findings: Findings, plot: str) -> str:
+    """The whole report; what makes it unusable comes first."""
     return "\n\n".join(
         [
             *([findings.unusable] if findings.unusable else []),

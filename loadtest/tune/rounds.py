@@ -32,6 +32,7 @@ class Bracket:
     finished: bool = False
 
     def take(self, rate: float, verdict: Verdict) -> None:
+        """The verdict at a rate."""
         if verdict is Verdict.PASS:
             self.passed = rate
         else:

@@ -38,6 +38,7 @@ class Setting:
         return {"EKIBEN_FORMS": self.form, **variables(self.values)}
 
     def with_value(self, name: str, value: Any) -> Setting:
+        """The same but for one value; `form` is one too."""
         if name == "form":
             return Setting(value, self.values)
         return Setting(self.form, tuple((n, value if n == name else v) for n, v in self.values))
@@ -50,6 +51,7 @@ class Setting:
 
 
 def variables(values: Sequence[tuple[str, Any]]) -> dict[str, str]:
+    """As the service reads them."""
     return {f"EKIBEN_{name.upper()}": str(value) for name, value in values}
 
 
@@ -103,6 +105,7 @@ def promised_slo() -> str:
 
 
 def slo_text(limit: Limit) -> str:
+    """`p99=50ms`, as parse_slo reads it."""
     return f"p{100 * limit.percentile:g}={1e3 * limit.seconds:g}ms"
 
 

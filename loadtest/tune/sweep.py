@@ -37,6 +37,7 @@ START_SECONDS, WORKER_SECONDS, SHOT_SECONDS = 3.0, 1.1, 1.2  # for the time left
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    """The command. SystemExit where the service does not start"""
     parser = command_line("loadtest.tune.sweep", __doc__)
     parser.add_argument("grid", type=Path, nargs="?", default=GRID, help="YAML: the model and the two settings")
     parser.add_argument("--seconds", type=float, default=2.5, help="of one cell's measurement (2.5)")

@@ -31,6 +31,8 @@ ENOUGH_ROUNDS = 3  # two give one degree of freedom, and an interval that says n
 
 
 class Verdict(StrEnum):
+    """Of a rate; only a pass counts as one."""
+
     PASS = "pass"  # noqa: S105
     FAIL = "fail"
     UNDECIDED = "undecided"
@@ -91,6 +93,7 @@ class Estimate:
 
     @property
     def known(self) -> bool:
+        """Whether there were enough rounds for an interval."""
         return self.rounds >= ENOUGH_ROUNDS
 
     def __str__(self) -> str:
