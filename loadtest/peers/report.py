@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,8 @@ def rejections(records: Sequence[Record]) -> list[str]:
     reasons: dict[tuple[str, Column], str] = {}
     for record in records:
         if "rejected" in record:
-            reasons.setdefault((record["peer"], column_of(record)), record["rejected"])
+            reason = record["rejected"].partition("; see ")[0]  # the rest names files of the machine
+            reasons.setdefault((record["peer"], column_of(record)), textwrap.shorten(reason, 160))
     places: dict[tuple[str, str], list[str]] = {}
     for (peer, column), reason in reasons.items():
         places.setdefault((peer, reason), []).append(f"{_name(column)}, {column[3]} heads")
@@ -140,22 +142,20 @@ class Tables:
         """Median and range of the ratios to a base in the same round."""
 
         def cells(peer: str, column: Column) -> Sequence[str]:
-            values = ratios(self.records, peer, base, column)
-            return (f"{_short(median(values))} ({_short(min(values))}–{_short(max(values))})" if values else "–",)
+            return (_spread(ratios(self.records, peer, base, column)),)
 
         return self._table(heads, ("{}",), cells)
 
-    def beside(self, base: str) -> str:
-        """What our service is beside a base, column by column, in a sentence; empty without both."""
-        parts = []
-        for column in columns(self.records):
-            if values := ratios(self.records, "ekiben", base, column):
-                text = f"{_short(median(values))} ({_short(min(values))}–{_short(max(values))})"
-                parts.append(f"{_name(column)}, {column[3]} heads: {text}")
-        if not parts:
-            return ""
-        title = self.results["peers"][base]["title"]
-        return f"Times {title} in the same round, median and range: {'; '.join(parts)}."
+    def beside(self) -> str:
+        """How many times the bases' rates our service's is, a row for each base and kind of heads."""
+        cells = list(dict.fromkeys(column[:3] for column in columns(self.records)))
+        measured = {record["peer"] for record in self.records}
+        rows = []
+        for base in [base for base in BASES if {base, "ekiben"} <= measured]:
+            for heads in self.kinds():
+                texts = [_spread(ratios(self.records, "ekiben", base, (*cell, heads))) for cell in cells]
+                rows.append([f"{self.results['peers'][base]['title']}, {HEADS[heads].lower()}", *texts])
+        return table(["Ekiben, V2, times", *(_name((*cell, "")) for cell in cells)], rows) if rows else ""
 
     def kinds(self) -> list[str]:
         """The kinds of heads that were measured, own first."""
@@ -185,8 +185,12 @@ class Tables:
         return notes
 
 
-def _short(times: float) -> str:
-    return f"{times:.2f}" if times < 10 else f"{times:.0f}"
+def _spread(times: Sequence[float]) -> str:
+    low, middle, high = (
+        f"{value:.2f}" if value < 10 else f"{value:.0f}"
+        for value in ((min(times), median(times), max(times)) if times else (0, 0, 0))
+    )
+    return f"{middle} ({low}–{high})" if times else "–"
 
 
 def markdown(results: Record) -> str:
@@ -211,7 +215,8 @@ def write_documents(results: Record, folder: Path) -> None:
     for heads in tables.kinds():
         readme += [f"**{HEADS[heads]}:**", tables.rates(heads)]
         performance += [f"{HEADS[heads]}, p50 / p99, ms:", tables.latencies(heads)]
-    readme += [text for base in BASES if (text := tables.beside(base))]
+    if ratio_table := tables.beside():
+        readme += ["Against the same round, median and range:", ratio_table]
     readme += ["\n".join(tables.notes())] if tables.notes() else []
     readme.append("![The same as bars](docs/bench.png)")
     for document, parts in zip(DOCUMENTS, (readme, performance), strict=True):

@@ -178,7 +178,7 @@ def test_ratios_are_of_the_same_round_and_column() -> None:
              record("triton", 1000, number=2), record("ekiben", 9, 32), record("ekiben", 7, heads="fixed")]  # fmt: skip
     assert report.ratios(given, "ekiben", "triton", CELL) == [1.5, 1.0]
     assert report.ratios(given, "ekiben", "triton", ("json", "iris", 32, "own")) == []
-    assert "iris, 8, own heads: 1.25 (1.00–1.50)" in report.Tables(results(given)).beside("triton")
+    assert "| Triton, heads as an ingress sends them | 1.25 (1.00–1.50) | – |" in report.Tables(results(given)).beside()
 
 
 def test_a_busy_machine_and_a_generator_that_was_the_limit_are_told() -> None:
