@@ -14,7 +14,7 @@ from loadtest.machine import busy_warning
 from loadtest.measurement import Run
 from loadtest.tune.rounds import Results
 from loadtest.tune.space import Setting, slo_text
-from loadtest.tune.trials import Trial, Trials
+from loadtest.tune.trials import LIMITS, Trial, Trials
 from loadtest.tune.verdict import GROWING, Estimate, Verdict
 
 MOST_FRONT = 10
@@ -203,11 +203,11 @@ def _dominates(other: tuple[float, ...], point: tuple[float, ...]) -> bool:
 def notes(findings: Findings) -> list[str]:
     """Where and how it was measured, and what was thrown away."""
     trials = findings.trials
-    every = trials.runs
+    every, shortest = trials.runs, max(trials.seconds, LIMITS * trials.limit.seconds)
     rejected = [run for run in every if run.rejected]
     lines = [
         f"{findings.machine}; {findings.pinned}. Poisson arrivals, one row a request as V2 JSON, loads of "
-        f"{trials.seconds:g} s after 0.5 s of warm-up; {len(every)} loads, {len(rejected)} thrown away.",
+        f"{shortest:g} s or more after 0.5 s of warm-up; {len(every)} loads, {len(rejected)} thrown away.",
         "Latency counts from the time a request should have been sent. A pass is claimed with 99 % confidence, by "
         "MLPerf's early stopping and by the shares of slow requests in blocks of time; at least 97 % of what was "
         "offered was answered, and latencies did not grow.",
@@ -220,16 +220,18 @@ def notes(findings: Findings) -> list[str]:
 
 
 def markdown(findings: Findings, plot: str) -> str:
-    """The whole report; what makes it unusable comes first."""
+    """The whole report; of a search that is not usable, why, and nothing else."""
+    listed = "\n".join(f"- {note}" for note in notes(findings))
+    if findings.unusable:
+        return f"{findings.unusable}\n\n{listed}"
     return "\n\n".join(
         [
-            *([findings.unusable] if findings.unusable else []),
             headline(findings),
             settings_table(findings),
             f"![Latency against throughput]({plot})",
             "Nothing measured was at once faster, sooner and cheaper than these (the Pareto front):",
             pareto_table(findings),
-            "\n".join(f"- {note}" for note in notes(findings)),
+            listed,
         ]
     )
 
