@@ -170,9 +170,9 @@ class Tables:
             f"it is answered. Median of {count} round{'s' * (count > 1)} of {settings['seconds']:g} s and the range, "
             "the peers in another order each round; one worker and one engine thread each; one sample a request, of 64 "
             "different ones, as JSON where the column names nothing else. CPU is the server's, all its processes "
-            "together. Triton runs its Python backend (nvidia-pytriton), since its C++ backends cannot be installed as "
-            "a package; Mosec batches within 1 ms from 32 connections on. As an ingress sends them means: every request "
-            "has an X-Request-ID, X-Forwarded-For, X-Real-IP and traceparent of its own, and V2's JSON an id. "
+            "together. As an ingress sends them: every request has an X-Request-ID, X-Forwarded-For, X-Real-IP and "
+            "traceparent of its own, and V2's JSON an id. Triton runs its Python backend (nvidia-pytriton), since its "
+            "C++ backends cannot be installed as a package; Mosec batches within 1 ms from 32 connections on. "
             f"{where['cpu']}, {where['cores']} cores, Python {where['python']}."
         ).replace("8 or 32", " or ".join(map(str, settings["connections"])))
 
