@@ -7,10 +7,10 @@ import pytest
 import uvicorn
 
 from serving.errors import BadInput, ClientGone, Overloaded, foreseen
-from serving.http import connection
 from serving.http.connection import Connection, Front, Limits
 from serving.http.direct import Direct
 from serving.http.heads import split
+from serving.http import connection
 from serving.http.router import JSON
 from tests.serving.uvicorn_server import serving
 

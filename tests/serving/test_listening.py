@@ -8,8 +8,8 @@ import time
 import pytest
 import uvicorn
 
-from serving.http import listener as listening
 from serving.http.listener import Listener, Loop
+from serving.http import listener as listening
 
 MANY = 40
 
