@@ -5,6 +5,7 @@ HOST ?= 127.0.0.1
 TORCH_INDEX ?=
 PYTEST ?=
 LOAD ?=
+BENCH ?=
 MODEL ?= digits
 FORM ?= onnx
 SLO ?= p99=50ms
@@ -51,6 +52,7 @@ help: ## list the targets and the variables
 	  'IMAGE, BOX' 'name of the container images, and which of them make image builds (ekiben; slim full)' \
 	  'BASE_IMAGE' 'what the images are built on (python:3.11-slim); add @sha256:… to pin it to the byte' \
 	  'LOAD' 'options of the load test: python -m loadtest.load --help' \
+	  'BENCH' 'options of the benchmark: python -m loadtest.peers --help' \
 	  'BENTOML_HOME' 'where models are stored (~/bentoml)' \
 	  'EKIBEN_…' 'settings of the service: serving/settings.py'
 
@@ -82,8 +84,8 @@ format: .venv/testing ## format and sort imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: models .venv/testing ## measure this service against its peers; takes about half an hour
-	$(BIN)/python -m loadtest.peers
+bench: models .venv/testing ## measure this service against its peers, about an hour; BENCH="--write --rounds 7"
+	$(BIN)/python -m loadtest.peers $(BENCH)
 
 load: .venv/testing ## load test the running service; make load LOAD="--shape spike --rate 300"; writes build/load/
 	$(BIN)/python -m loadtest.load --host http://$(HOST):$(PORT) $(LOAD)

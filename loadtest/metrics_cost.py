@@ -13,26 +13,25 @@ And what Prometheus's visit takes, four times a minute.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 import timeit
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from prometheus_client.parser import text_string_to_metric_families
+import numpy as np
 
-from loadtest import sections
-from loadtest.peers import wrk
+from loadtest import v2, wrk
+from loadtest.documents import CHECKOUT, command_line, replace_section, table
+from loadtest.machine import Cores, describe
 from loadtest.progress import Progress
-from loadtest.service.cores import Cores
-from loadtest.service.machine import described
-from loadtest.service.process import HOST, Service, ServiceError, running
+from loadtest.service import ServiceError, ServiceProcess, serve
+from loadtest.stages import samples
+from loadtest.workload import http_request, typical_row
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "monitoring.md"
+DOCUMENT = CHECKOUT / "docs" / "monitoring.md"
 LOG = Path("build/metrics-cost.log")
 SETTINGS = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1"}
 BODIES, CONNECTIONS = 64, 32
@@ -56,118 +55,112 @@ class Cost:
 
     @property
     def share(self) -> float:
+        """Of all processor time."""
         return (self.binning + self.appending + self.scraping) / self.cpu
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.metrics_cost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """The command: 0 where counting takes no more than it may, else 1."""
+    parser = command_line("loadtest.metrics_cost", __doc__)
     parser.add_argument("--model", default="iris", help="a model of fields that are numbers (iris)")
     parser.add_argument("--rounds", type=int, default=5, help="how often it is measured (5)")
     parser.add_argument("--seconds", type=int, default=5, help="of one round (5)")
     parser.add_argument("--dry", action="store_true", help="write nothing")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     wrk.require()
     try:
-        found = measure(asked.model, asked.rounds, asked.seconds)
+        costs = measure(options.model, options.rounds, options.seconds)
     except (ServiceError, wrk.WrkError) as error:
         raise SystemExit(str(error)) from None
-    text = report(asked.model, found)
+    text = report(options.model, costs)
     print(text)
-    if not asked.dry:
-        sections.replace(DOCUMENT, "cost", text)
-    return 0 if median(cost.share for cost in found) <= AT_MOST else 1
+    if not options.dry:
+        replace_section(DOCUMENT, "cost", text)
+    return 0 if median(cost.share for cost in costs) <= AT_MOST else 1
 
 
 def measure(model: str, rounds: int, seconds: int) -> list[Cost]:
-    progress = Progress(10 + WARM_UP_SECONDS + rounds * seconds)
-    progress.say("starting the service", 0)
-    with running({**SETTINGS, "EKIBEN_MODELS": model}, Cores.split(), LOG) as service:
-        url, bodies = f"http://{HOST}:{service.port}/v2/models/{model}/infer", payloads(service, model)
-        wrk.shoot(url, bodies, CONNECTIONS, WARM_UP_SECONDS)
-        scrape, found = of_a_scrape(service), []
-        for done in range(rounds):
-            progress.say(f"round {done + 1} of {rounds}", 10 + WARM_UP_SECONDS + done * seconds)
-            found.append(one(service, url, bodies, seconds, scrape))
-    progress.close()
-    return found
+    """A cost for each round. ServiceError, WrkError"""
+    with serve(".", {**SETTINGS, "EKIBEN_MODELS": model}, LOG, Cores.split().pin) as service:
+        service.wait_ready()
+        with wrk.request_file(requests(service, model)) as file, Progress(rounds) as progress:
+            wrk.run(service.port, file, CONNECTIONS, WARM_UP_SECONDS)
+            scrape, costs = scrape_seconds(service), []
+            for number in range(rounds):
+                costs.append(one_round(service, file, seconds, scrape))
+                progress.tell(f"round {number + 1}: {costs[-1].share:.1%}")
+    return costs
 
 
-def of_a_scrape(service: Service) -> float:
+def scrape_seconds(service: ServiceProcess) -> float:
     """Seconds of the worker's processor time that one answer of /metrics takes."""
-    before = scraped(service)["process_cpu_seconds_total"]
+    before = totals(service)["process_cpu_seconds_total"]
     for _ in range(SCRAPES - 1):
-        service.ask("/metrics")
-    return (scraped(service)["process_cpu_seconds_total"] - before) / SCRAPES
+        service.request("/metrics")
+    return (totals(service)["process_cpu_seconds_total"] - before) / SCRAPES
 
 
-def one(service: Service, url: str, bodies: list[bytes], seconds: int, scrape: float) -> Cost:
-    before = scraped(service)
-    shot = wrk.shoot(url, bodies, CONNECTIONS, seconds)
-    after = scraped(service)
-    if shot.failed:
-        raise ServiceError(f"{shot.failed} of {shot.requests} requests failed; see {LOG}")
-    grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
-    appended = sum(grown[f"ekiben_{name}_count"] for name in ONE_BY_ONE)
-    each = 1e6 / shot.requests
+def one_round(service: ServiceProcess, file: Path, seconds: int, scrape: float) -> Cost:
+    """The cost under one load. ServiceError if requests failed"""
+    before = totals(service)
+    result = wrk.run(service.port, file, CONNECTIONS, seconds)
+    after = totals(service)
+    if result.failed:
+        raise ServiceError(f"{result.failed} of {result.requests} requests failed; see {LOG}")
+    appended = sum(after[name] - before[name] for name in (f"ekiben_{histogram}_count" for histogram in ONE_BY_ONE))
+    each = 1e6 / result.requests
     return Cost(
-        shot.rate,
-        grown["process_cpu_seconds_total"] * each,
-        grown["ekiben_recording_seconds_total"] * each,
+        result.rate,
+        (after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]) * each,
+        (after["ekiben_recording_seconds_total"] - before["ekiben_recording_seconds_total"]) * each,
         appended * append_seconds() * each,
-        scrape / SCRAPE_SECONDS / shot.rate * 1e6,
+        scrape / SCRAPE_SECONDS / result.rate * 1e6,
     )
 
 
-def payloads(service: Service, model: str) -> list[bytes]:
-    """V2 bodies of one row each, with values that the service finds typical."""
+def requests(service: ServiceProcess, model: str) -> list[bytes]:
+    """V2 requests of one row each, with values that the service finds typical."""
     (tensor,) = service.json(f"/v2/models/{model}")["inputs"]
-
-    def body() -> bytes:
-        values = [*service.json(f"/{model}/random")["payload"].values()]
-        described = {"name": tensor["name"], "shape": [1, len(values)], "datatype": tensor["datatype"], "data": values}
-        return json.dumps({"inputs": [described]}).encode()
-
-    return [body() for _ in range(BODIES)]
+    rows = [np.array([typical_row(service, model)], v2.DTYPES[tensor["datatype"]]) for _ in range(BODIES)]
+    path = f"/v2/models/{model}/infer"
+    return [http_request(service.port, path, *v2.encode({tensor["name"]: row}, binary=False)) for row in rows]
 
 
-def scraped(service: Service) -> Mapping[str, float]:
-    """Sample name → its sum over all labels; of the processes, only the workers."""
-    found: dict[str, float] = {}
-    for family in text_string_to_metric_families(service.ask("/metrics")[1].decode()):
-        for sample in family.samples:
-            if sample.labels.get("process") != "supervisor":
-                found[sample.name] = found.get(sample.name, 0.0) + sample.value
-    return found
+def totals(service: ServiceProcess) -> Counter[str]:
+    """Sample name → its sum over all labels; of the processes, only the workers. 0 for a name that is not there"""
+    sums: Counter[str] = Counter()
+    for sample in samples(service.request("/metrics")[1].decode()):
+        if sample.labels.get("process") != "supervisor":
+            sums[sample.name] += sample.value  # type: ignore[assignment] # Counter adds floats as well
+    return sums
 
 
 def append_seconds(times: int = 200_000) -> float:
     """One reading of the clock, a difference, and its append to a list."""
-    names = "from time import perf_counter\nfound, started = [], 0.0"
-    counted = timeit.repeat(
-        "found.append(perf_counter() - started)", names, timer=time.thread_time, number=times, repeat=3
-    )
-    return min(counted) / times
+    names = "from time import perf_counter\nvalues, started = [], 0.0"
+    statement = "values.append(perf_counter() - started)"
+    return min(timeit.repeat(statement, names, timer=time.thread_time, number=times, repeat=3)) / times
 
 
-def report(model: str, found: list[Cost]) -> str:
+def report(model: str, costs: list[Cost]) -> str:
+    """Markdown: the table and the verdict."""
+
     def figures(values: list[float], form: str) -> str:
         return f"{median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
-    share = median(cost.share for cost in found)
+    share = median(cost.share for cost in costs)
     verdict = "within" if share <= AT_MOST else "above"
     rows = [
-        ["requests a second", figures([cost.rate for cost in found], ",.0f")],
-        ["processor time of a request, µs", figures([cost.cpu for cost in found], ".1f")],
-        ["of it binning, µs", figures([cost.binning for cost in found], ".2f")],
-        ["of it clock and appends, µs", figures([cost.appending for cost in found], ".2f")],
-        [f"of it a scrape every {SCRAPE_SECONDS} s, µs", figures([cost.scraping for cost in found], ".2f")],
-        ["**share of all**", figures([cost.share for cost in found], ".1%")],
+        ["requests a second", figures([cost.rate for cost in costs], ",.0f")],
+        ["processor time of a request, µs", figures([cost.cpu for cost in costs], ".1f")],
+        ["of it binning, µs", figures([cost.binning for cost in costs], ".2f")],
+        ["of it clock and appends, µs", figures([cost.appending for cost in costs], ".2f")],
+        [f"of it a scrape every {SCRAPE_SECONDS} s, µs", figures([cost.scraping for cost in costs], ".2f")],
+        ["**share of all**", figures([cost.share for cost in costs], ".1%")],
     ]
     return (
-        f"{model} over V2, one row a request, {CONNECTIONS} connections, one worker; median of {len(found)} rounds, "
-        f"and the range. {described()}.\n\n{sections.table(['', 'measured'], rows)}\n\n"
+        f"{model} over V2, one row a request, {CONNECTIONS} connections, one worker; median of {len(costs)} rounds, "
+        f"and the range. {describe()}.\n\n{table(['', 'measured'], rows)}\n\n"
         f"Counting takes {share:.1%} of the worker's time, {verdict} the {AT_MOST:.0%} that it may take."
     )
 

@@ -1,30 +1,21 @@
-"""How far a measurement is: a bar with the time left on a terminal, a line per step in a log."""
+"""How far a measurement is: tqdm's bar, over steps or over the seconds that everything may take."""
 
 from __future__ import annotations
 
-import shutil
-import sys
+from typing import Any
 
-WIDTH = 24
+from tqdm import tqdm
+
+BAR = "{percentage:3.0f}% |{bar:24}| {elapsed}, {remaining} left  {postfix}"
 
 
-class Progress:
-    """`say` tells a step, when so many of the seconds that all of it may take are spent."""
+class Progress(tqdm):
+    """A bar with the last step in words."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._terminal = sys.stderr.isatty()
+    def __init__(self, total: float, **options: Any) -> None:
+        super().__init__(total=total, bar_format=BAR, dynamic_ncols=True, **options)
 
-    def say(self, text: str, spent: float) -> None:
-        share = min(1.0, spent / self._seconds)
-        left = max(0, round(self._seconds - spent))
-        line = f"[{'█' * round(share * WIDTH):<{WIDTH}}] {left // 60}:{left % 60:02} left  {text}"
-        if self._terminal:
-            columns = shutil.get_terminal_size().columns
-            print(f"\r{line[: columns - 1]:<{columns - 1}}", end="", file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self._terminal:
-            print(file=sys.stderr)
+    def tell(self, text: str, done: float | None = None) -> None:
+        """A step has ended; `done` of the total is behind us, or one more than before."""
+        self.n: float = min(self.total, self.n + 1 if done is None else done)
+        self.set_postfix_str(text)

@@ -7,27 +7,23 @@ itself, over your models; takes about 4 minutes. The figures go into docs/capaci
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.capacity.fit import fit
-from loadtest.capacity.measure import measured
-from loadtest.capacity.plot import draw
-from loadtest.capacity.report import Study, markdown
-from loadtest.sections import replace
-from loadtest.service.cores import Cores
-from loadtest.service.machine import described
-from loadtest.service.process import CHECKOUT, ServiceError
-from loadtest.service.questions import Questioner
-from loadtest.service.stand import Stand
+from loadtest.capacity.measure import measure
+from loadtest.capacity.report import Study, draw, markdown
+from loadtest.documents import CHECKOUT, command_line, replace_section
+from loadtest.machine import Cores, describe
+from loadtest.pool import ServicePool
+from loadtest.service import ServiceError
+from loadtest.workload import Workload
 
 
-def main(given: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(words: Sequence[str] | None = None) -> None:
+    """The command. SystemExit where too little can be measured"""
+    parser = command_line("loadtest.capacity", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--form", required=True, help="its form")
     parser.add_argument("--rate", type=float, default=100_000, help="requests a second to answer for (100000)")
@@ -35,24 +31,25 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of one measurement (4)")
     parser.add_argument("--document", type=Path, default=CHECKOUT / "docs" / "capacity.md",
                         help="what holds <!-- capacity --> and <!-- /capacity --> (docs/capacity.md)")  # fmt: skip
-    chosen = parser.parse_args(given)
+    options = parser.parse_args(words)
     cores = Cores.split()
     cores = Cores(cores.service[:1], cores.generator)  # a replica of one core, whatever the machine has
     print(cores, file=sys.stderr)
-    settings = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1", "EKIBEN_FORMS": chosen.form}
+    settings = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1", "EKIBEN_FORMS": options.form}
+    workload = Workload(options.model, binary=False)
     try:
-        with Stand(Questioner(chosen.model, binary=False), cores, Path("build/capacity/service.log")) as stand:
-            found = measured(stand.target(settings, chosen.form), chosen.seconds)
+        with ServicePool(workload, cores, Path("build/capacity/service.log")) as pool:
+            measured = measure(pool.target(settings, options.form), options.seconds)
     except ServiceError as error:
         sys.exit(str(error))
-    name, where = f"{chosen.model}-{chosen.form}", f"{described()}; {cores}"
-    study = Study(name, where, found, fit(found.fitted, found.saturation, found.idle))
-    picture = chosen.document.with_name("capacity.png")
+    name, where = f"{options.model}-{options.form}", f"{describe()}; {cores}"
+    study = Study(name, where, measured, fit(measured.fitted, measured.saturation, measured.idle))
+    picture = options.document.with_name("capacity.png")
     draw(study, picture)
-    text = markdown(study, chosen.rate, chosen.price, picture.name)
-    replace(chosen.document, "capacity", text)
+    text = markdown(study, options.rate, options.price, picture.name)
+    replace_section(options.document, "capacity", text)
     print(text)
-    print(f"written: {chosen.document}, {picture}", file=sys.stderr)
+    print(f"written: {options.document}, {picture}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,10 @@
-"""The costs of a queue from measured loads: of the cores first, of the latencies then."""
+"""A queue whose server sleeps when nobody is there, and its costs from measured loads: what a worker here is.
+
+Requests arrive by Poisson, λ a second, at one server. Waking costs c, each request a more. This is M/G/1 with set-up
+times: M. Harchol-Balter, Performance Modeling and Design of Computer Systems, Cambridge 2013, §27.3, after P. D. Welch,
+"On a generalized M/G/1 queuing process in which the first customer of each busy period receives exceptional service",
+Operations Research 12, 1964. Without c it is M/G/1, and its mean wait that of Pollaczek and Khinchine.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +15,44 @@ from statistics import median
 import numpy as np
 from scipy.optimize import least_squares
 
-from loadtest.capacity.queue import SetupQueue
-from loadtest.service.run import Run
+from loadtest.measurement import KEPT_UP, Run
 
 NOISE = 0.1  # relative errors above this count less and less: a neighbour on the machine, a stall
-KEPT_UP = 0.97  # of a Poisson process the number of arrivals differs too
 Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SetupQueue:
+    """a: seconds of a request; c: of a waking, always the same.
+
+    variation: squared coefficient of variation of a request's seconds, by which stalls enter.
+    """
+
+    a: float
+    c: float
+    variation: float = 0.0
+
+    @property
+    def saturation(self) -> float:
+        """Requests a second that keep it busy all the time."""
+        return 1 / self.a
+
+    def utilisation(self, rate: float) -> float:
+        """Share of the time in which it is busy; Poisson arrivals wake it λ(1 − utilisation) times a second."""
+        return min(1.0, rate * (self.a + self.c) / (1 + rate * self.c))
+
+    def rate_at(self, utilisation: float) -> float:
+        """Requests a second at which it is busy for this share of the time."""
+        return utilisation / (self.a + self.c * (1 - utilisation))
+
+    def latency(self, rate: float) -> float:
+        """Mean seconds in the system; inf where the queue grows for ever."""
+        load = rate * self.a
+        if load >= 1:
+            return float("inf")
+        waiting = load * self.a * (1 + self.variation) / (2 * (1 - load))
+        waking = self.c * (2 + rate * self.c) / (2 * (1 + rate * self.c))
+        return self.a + waiting + waking
 
 
 @dataclass(frozen=True)
@@ -29,6 +67,7 @@ class Point:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Point:
+        """The medians of the runs at one rate."""
         offered, rate, cores, latency, mean = (
             median(getattr(run, name) for run in runs) for name in ("rate", "achieved", "cpu_cores", "p50", "mean")
         )
@@ -52,6 +91,7 @@ class Cost:
     around: float
 
     def cores(self, rate: float) -> float:
+        """Cores in use at a rate, idle ones included."""
         return self.idle + self.queue.utilisation(rate)
 
     def latency(self, rate: float) -> float:
@@ -96,5 +136,5 @@ def fit(points: Sequence[Point], saturation: float, idle: float) -> Cost:
 
 
 def _least(errors: Callable[[np.ndarray], list[float]], start: Pair, bounds: tuple[Pair, Pair]) -> np.ndarray:
-    found: np.ndarray = least_squares(errors, start, bounds=bounds, loss="soft_l1", f_scale=NOISE, x_scale="jac").x
-    return found
+    solution = least_squares(errors, start, bounds=bounds, loss="soft_l1", f_scale=NOISE, x_scale="jac")
+    return np.asarray(solution.x)

@@ -9,10 +9,11 @@ from math import isfinite
 from statistics import median
 
 from loadtest.capacity.fit import Point
-from loadtest.openloop.loads import Load
+from loadtest.measurement import Limit, Run
+from loadtest.openloop.load import Load
+from loadtest.pool import Target
 from loadtest.progress import Progress
-from loadtest.service.process import HOST, Service, ServiceError
-from loadtest.service.run import Limit, Run, Target
+from loadtest.service import HOST, ServiceError, ServiceProcess
 
 FITTED = (0.1, 0.2, 0.35, 0.5, 0.65, 0.75)  # of saturation, as it is measured first
 # One between the fitted rates, one beyond them; above it a machine whose speed drifts by a tenth would be saturated.
@@ -30,7 +31,7 @@ class Measured:
     """idle: cores of a worker that nobody asks. saturation: requests/s that it answers when offered more, the median of
     before and after all others. fitted: only where worker and generator kept up.
 
-    memory_mb: the most that it held; other_cores: the most that other programs took meanwhile.
+    memory_mb: the most that it held; background_cores: the most that other programs took meanwhile.
     """
 
     idle: float
@@ -38,10 +39,11 @@ class Measured:
     fitted: list[Point]
     held_out: list[Point]
     memory_mb: float
-    other_cores: float
+    background_cores: float
 
     @property
     def points(self) -> list[Point]:
+        """Fitted and held out."""
         return [*self.fitted, *self.held_out]
 
     @property
@@ -50,7 +52,7 @@ class Measured:
         return max(point.rate for point in self.points if point.kept_up)
 
 
-def measured(target: Target, seconds: float) -> Measured:
+def measure(target: Target, seconds: float) -> Measured:
     """Every rate in every round, and the medians over the rounds. ServiceError if too few runs count"""
     idle = _idle(target.service)
     offered = OVERLOAD * target.run(Load(HOST, target.service.port, 0.0, 32, 2.0), ANY).achieved
@@ -62,8 +64,8 @@ def measured(target: Target, seconds: float) -> Measured:
         counts = not run.rejected and isfinite(run.p50)
         if counts:
             runs.setdefault(share, []).append(run)
-        said = f"{run.cpu_cores:.2f} cores, {run.p50:.2f} ms" if counts else run.rejected or "half was not answered"
-        progress.say(f"{run.rate:,.0f}/s: {said}", (number + 1) * (seconds + WARMUP + AROUND))
+        words = f"{run.cpu_cores:.2f} cores, {run.p50:.2f} ms" if counts else run.rejected or "half was not answered"
+        progress.tell(f"{run.rate:,.0f}/s: {words}", (number + 1) * (seconds + WARMUP + AROUND))
     progress.close()
     saturations += _saturations(target, offered, seconds)
     fitted, held_out = ([Point.of(runs[share]) for share in shares if share in runs] for shares in (FITTED, HELD_OUT))
@@ -80,11 +82,11 @@ def measured(target: Target, seconds: float) -> Measured:
         fitted=fitted,
         held_out=held_out,
         memory_mb=max(run.memory_mb for run in every),
-        other_cores=max(run.other_cores for run in every),
+        background_cores=max(run.background_cores for run in every),
     )
 
 
-def _idle(service: Service) -> float:
+def _idle(service: ServiceProcess) -> float:
     spent, began = service.cpu_seconds(), time.monotonic()
     time.sleep(IDLE_SECONDS)
     return (service.cpu_seconds() - spent) / (time.monotonic() - began)

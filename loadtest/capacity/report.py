@@ -1,15 +1,19 @@
-"""The fit, its errors, and the answer: how many replicas, and what they cost."""
+"""The fit, its errors, and the answer: how many replicas, what they cost, and a plot."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+
+from loadtest import figures as plots
 from loadtest.capacity.fit import Cost, Point
 from loadtest.capacity.measure import Measured
-from loadtest.others import warning
-from loadtest.sections import table
+from loadtest.documents import table
+from loadtest.machine import busy_warning
 
 LOADS = (0.4, 0.5, 0.6, 0.7, 0.8)  # of saturation, 1/a
 CHOSEN = 0.7  # as in docs/fleet.md: below the saturation alert's 0.8
@@ -43,11 +47,12 @@ class Answer:
 
 
 def markdown(study: Study, target: float, price: float, picture: str) -> str:
+    """The whole section."""
     return "\n\n".join(
         [
             headline(study, target, price),
             f"{study.where}; one worker, one engine thread, one row a request as V2 JSON, Poisson arrivals."
-            + (f" {busy}" if (busy := warning(study.measured.other_cores)) else ""),
+            + (f" {busy}" if (busy := busy_warning(study.measured.background_cores)) else ""),
             costs(study),
             held_table(study),
             f"![Measured and predicted]({picture})",
@@ -60,6 +65,7 @@ def markdown(study: Study, target: float, price: float, picture: str) -> str:
 
 
 def headline(study: Study, target: float, price: float) -> str:
+    """How many replicas, what they cost, and how far off the model is."""
     answer = Answer.of(study, CHOSEN, target)
     replicas, latency = answer.replicas, study.cost.latency(answer.rate)
     within = [point for point in study.measured.points if point.rate <= CHOSEN * study.cost.queue.saturation]
@@ -74,6 +80,7 @@ def headline(study: Study, target: float, price: float) -> str:
 
 
 def costs(study: Study) -> str:
+    """The fitted figures, and by how much they miss what they were fitted to."""
     cost, queue, measured = study.cost, study.cost.queue, study.measured
     cores, latency = (f"{_worst(measured.fitted, cost, name):.0f} %" for name in ("cores", "latency"))
     missed = _error(queue.saturation, measured.saturation)
@@ -113,6 +120,7 @@ def _error(predicted: float, measured: float) -> str:
 
 
 def answers(study: Study, target: float, price: float) -> str:
+    """What the target takes at several shares of saturation."""
     rows = []
     for load in LOADS:
         answer = Answer.of(study, load, target)
@@ -123,3 +131,26 @@ def answers(study: Study, target: float, price: float) -> str:
         rows.append([f"{100 * load:.0f} %", str(answer.replicas), f"{answer.rate:,.0f}", cores, latency, *money])
     head = ["of saturation, at most", "replicas", "requests/s of each", "cores of each", "median ms"]
     return table([*head, "cost an hour", "a month"], rows)
+
+
+def draw(study: Study, path: Path) -> None:
+    """Cores and median latency against the rate: the model's lines, both kinds of points, and the saturation."""
+    measured, cost = study.measured, study.cost
+    rates = np.linspace(measured.saturation / 100, measured.saturation, 200)
+    lines = ([cost.cores(rate) for rate in rates], [1e3 * cost.latency(rate) for rate in rates])
+    title = f"{study.name}: one worker on one core"
+    with plots.figure(path, title, study.where, (10.4, 4.0), ncols=2) as axes:
+        for axis, line, words in zip(axes, lines, ("cores used", "median latency, ms"), strict=True):
+            axis.plot(rates, line, color=plots.BLUE, label="model")
+            axis.axvline(measured.saturation, color=plots.GREY, linestyle=":", label="saturation, measured")
+            axis.set(title=words, xlabel="requests/s (Poisson)")
+            plots.plain_numbers(axis, x="{x:,.0f}")
+        for points, marker, colour, label in (
+            (measured.fitted, "o", plots.INK, "fitted to"), (measured.held_out, "D", plots.RED, "held out"),
+        ):  # fmt: skip
+            at, look = [point.rate for point in points], {"marker": marker, "color": colour, "label": label}
+            axes[0].scatter(at, [point.cores for point in points], **look)
+            axes[1].scatter(at, [1e3 * point.latency for point in points], **look)
+        axes[0].legend()
+        axes[0].set_ylim(0, 1.05)
+        axes[1].set_ylim(0, 1.5e3 * max(point.latency for point in measured.points))

@@ -20,41 +20,30 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from loadtest import sections
-from loadtest.chain import plot, report
-from loadtest.chain.arrangements import REPLICAS, WAYS, started
-from loadtest.chain.processes import services
-from loadtest.chain.rounds import check, measured
-from loadtest.chain.shooting import ShotError, form
-from loadtest.peers import wrk
-from loadtest.peers.rounds import progress
-from loadtest.service.machine import described
-from loadtest.service.process import CHECKOUT, ServiceError
+from loadtest import machine, wrk
+from loadtest.chain import report
+from loadtest.chain.arrangements import REPLICAS, WAYS, ChainError, check, measure, start_all
+from loadtest.documents import CHECKOUT, command_line, replace_section
+from loadtest.peers.__main__ import numbers
+from loadtest.progress import Progress
+from loadtest.service import ServiceError
 
-FIELD = "image"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
-def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.chain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="digits", help="one that takes a file, with examples (digits)")
-    parser.add_argument("--connections", type=numbers, default="1,8", metavar="N,M", help="kept open by wrk (1,8)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each cell is measured (3)")
-    parser.add_argument("--seconds", type=int, default=3, help="of one measurement, whole seconds (3)")
-    parser.add_argument("--out", type=Path, default=CHECKOUT / "docs", help="folder of chain.md and chain.png (docs)")
-    chosen = parser.parse_args(given)
-    if not examples(chosen.model):
-        parser.error(f"--model {chosen.model}: bentos/{chosen.model}/examples.json names no files")
-    return chosen
-
-
-def numbers(text: str) -> list[int]:
-    found = [int(word) for word in text.split(",")]
-    if min(found) < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be whole numbers from 1")
-    return found
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit where the model has no files"""
+    parser = command_line("loadtest.chain", __doc__)
+    add = parser.add_argument
+    add("--model", default="digits", help="one that takes a file, with examples (digits)")
+    add("--connections", type=numbers, default="1,8", metavar="N,M", help="kept open by wrk (1,8)")
+    add("--rounds", type=int, default=3, help="how often each cell is measured (3)")
+    add("--seconds", type=int, default=3, help="of one measurement, whole seconds (3)")
+    add("--out", type=Path, default=CHECKOUT / "docs", help="folder of chain.md and chain.png (docs)")
+    options = parser.parse_args(words)
+    if not examples(options.model):
+        parser.error(f"--model {options.model}: bentos/{options.model}/examples.json names no files")
+    return options
 
 
 def examples(model: str) -> list[Path]:
@@ -65,40 +54,36 @@ def examples(model: str) -> list[Path]:
     return [folder / name for name in json.loads((folder / "examples.json").read_text()) if isinstance(name, str)]
 
 
-def main(given: list[str] | None = None) -> None:
-    chosen = arguments(given)
+def main(words: list[str] | None = None) -> None:
+    """The command. SystemExit where arrangements cannot be compared"""
+    options = arguments(words)
     wrk.require()
     # A terminated benchmark unwinds like an interrupted one, and so ends the services that it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    scratch = Path(tempfile.mkdtemp(prefix="ekiben-chain-"))
     # What compose shares between containers is memory, too.
     volume = Path(tempfile.mkdtemp(prefix="ekiben-chain-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
     try:
-        write(chosen.out, run(chosen, scratch, volume))
-    except (ShotError, ServiceError) as error:
+        write(options.out, run(options, volume))
+    except (ChainError, ServiceError, wrk.WrkError) as error:
         sys.exit(str(error))
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(volume, ignore_errors=True)
 
 
-def run(chosen: argparse.Namespace, scratch: Path, volume: Path) -> dict[str, Any]:
-    """Everything measured. ShotError, ServiceError, SystemExit"""
-    forms = []
-    for place, example in enumerate(examples(chosen.model)):
-        forms.append(scratch / f"form-{place}")
-        forms[-1].write_bytes(form(example.read_bytes(), FIELD))
+def run(options: argparse.Namespace, volume: Path) -> dict[str, Any]:
+    """Everything measured. ChainError, ServiceError, WrkError"""
+    files = [example.read_bytes() for example in examples(options.model)]
     print("starting the services …", file=sys.stderr, flush=True)
-    with services(scratch / "homes") as starting:
-        arrangements = started(starting, chosen.model, volume)
-        check(arrangements, forms)
-        say = progress(chosen.rounds * len(WAYS) * len(REPLICAS) * len(chosen.connections))
-        records = list(measured(arrangements, forms, chosen.connections, chosen.rounds, chosen.seconds, say))
-        check(arrangements, forms)
+    with start_all(options.model, volume, CHECKOUT / "build" / "chain") as arrangements:
+        check(arrangements, files)
+        progress = Progress(options.rounds * len(WAYS) * len(REPLICAS) * len(options.connections))
+        records = list(measure(arrangements, files, options.connections, options.rounds, options.seconds, progress))
+        progress.close()
+        check(arrangements, files)
         if left := list(volume.iterdir()):
-            raise ShotError(f"{len(left)} files were left on the volume")
-    settings = {name: getattr(chosen, name) for name in ("model", "connections", "rounds", "seconds")}
-    return {"machine": described(), **settings, "records": records}
+            raise ChainError(f"{len(left)} files were left on the volume")
+    settings = {name: getattr(options, name) for name in ("model", "connections", "rounds", "seconds")}
+    return {"machine": machine.describe(), **settings, "records": records}
 
 
 def write(folder: Path, results: dict[str, Any]) -> None:
@@ -107,11 +92,10 @@ def write(folder: Path, results: dict[str, Any]) -> None:
     text = report.markdown(results)
     print(text)
     document = folder / "chain.md"
-    if document.is_file():
-        sections.replace(document, "chain-bench", text)
-    else:
-        document.write_text(f"<!-- chain-bench -->\n{text}\n<!-- /chain-bench -->\n")
-    plot.draw(results, folder / "chain.png")
+    if not document.is_file():
+        document.write_text("<!-- chain-bench -->\n<!-- /chain-bench -->\n")
+    replace_section(document, "chain-bench", text)
+    report.draw(results, folder / "chain.png")
     (CHECKOUT / "build").mkdir(exist_ok=True)
     (CHECKOUT / "build" / "chain.json").write_text(json.dumps(results, indent=1) + "\n")
     print(f"written: {document}, {folder / 'chain.png'}, build/chain.json", file=sys.stderr)

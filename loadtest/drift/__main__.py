@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.drift import plot, report
-from loadtest.drift.rates import everything
-from loadtest.drift.references import NoReference, of_service
+from loadtest.documents import command_line, replace_section, split_section
+from loadtest.drift import report
+from loadtest.drift.chance import NoReference, read_references
+from loadtest.drift.rates import measure
+from loadtest.progress import Progress
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.drift", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit where there would be too few looks"""
+    parser = command_line("loadtest.drift", __doc__)
     parser.add_argument("--url", default="http://localhost:3000", help="the service (http://localhost:3000)")
     parser.add_argument("--looks", type=int, default=20_000, metavar="N", help="at each quantity (20000)")
     parser.add_argument(
@@ -35,38 +35,28 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         default=Path("docs/drift.md"),
         help="file with the markers; the plot goes beside it (docs/drift.md)",
     )
-    asked = parser.parse_args(given)
-    if asked.looks < 100:
-        parser.error(f"--looks {asked.looks}: fewer than 100 say nothing")
-    return asked
+    options = parser.parse_args(words)
+    if options.looks < 100:
+        parser.error(f"--looks {options.looks}: fewer than 100 say nothing")
+    return options
 
 
-class Progress:
-    """A line now and then: which quantity, how many there are, how long it will take."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done, self._begun = total, 0, time.monotonic()
-
-    def __call__(self, what: str) -> None:
-        took = time.monotonic() - self._begun
-        left = f", {took / self._done * (self._total - self._done):.0f} s left" if self._done else ""
-        self._done += 1
-        print(f"{self._done} of {self._total}: {what}{left}", file=sys.stderr, flush=True)
-
-
-def main(given: Sequence[str] | None = None) -> int:
-    asked = arguments(given)
+def main(words: Sequence[str] | None = None) -> int:
+    """The command: 0, or 2 where the service has no references."""
+    options = arguments(words)
+    split_section(options.doc, "drift")
     try:
-        references = of_service(asked.url.rstrip("/"))
-        models, quantities = everything(references, asked.looks, Progress(len(references)))
-        drawn = asked.doc.with_suffix(".png")
-        report.insert(asked.doc, report.markdown(models, quantities, asked.looks, drawn.name))
-    except (NoReference, OSError, ValueError) as error:
+        references = read_references(options.url.rstrip("/"))
+    except NoReference as error:
         print(error, file=sys.stderr)
         return 2
-    plot.draw(quantities, asked.looks, drawn)
-    print(report.conclusion(models, quantities, asked.looks))
-    print(f"written: {asked.doc}, {drawn}", file=sys.stderr)
+    with Progress(len(references)) as progress:
+        models, quantities = measure(references, options.looks, progress.tell)
+    picture = options.doc.with_suffix(".png")
+    replace_section(options.doc, "drift", report.markdown(models, quantities, options.looks, picture.name))
+    report.draw(quantities, options.looks, picture)
+    print(report.conclusion(models, quantities, options.looks))
+    print(f"written: {options.doc}, {picture}", file=sys.stderr)
     return 0
 
 

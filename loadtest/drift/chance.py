@@ -9,12 +9,14 @@ training, and from it the rows that come in.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
+from urllib.request import urlopen
 
 import numpy as np
 
-from loadtest.drift.references import Reference
+from loadtest.stages import samples
 
 # As deploy/prometheus/rules/drift.yml has them; a test holds them together.
 PSI = 0.2
@@ -22,6 +24,57 @@ EMPTY = 1e-4
 SURE = 4.265
 
 AT_ONCE = 2_000_000  # looks × bins held in memory
+SHARES, ROWS = "ekiben_drift_reference_ratio", "ekiben_drift_reference_rows"
+
+
+class NoReference(Exception):
+    """The service does not say what its models were trained on."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One quantity at training: shares of the bins in their order, `missing` last, that add up to 1."""
+
+    model: str
+    quantity: str
+    shares: np.ndarray  # (bins,)
+    rows: int
+
+    @property
+    def filled(self) -> int:
+        """Bins that training had rows in."""
+        return int((self.shares > 0).sum())
+
+
+def read_references(url: str) -> list[Reference]:
+    """The references of a running service. NoReference if it does not answer, or has none."""
+    try:
+        with urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310 - the operator's own address
+            text = answer.read().decode()
+    except (OSError, ValueError) as error:
+        raise NoReference(f"{url}/metrics: {error}") from None
+    if references := parse(text):
+        return references
+    raise NoReference(f"{url}/metrics has no {SHARES} and {ROWS}: no model there was trained with a reference")
+
+
+def parse(text: str) -> list[Reference]:
+    """The references in a scrape, by model and quantity."""
+    shares: dict[tuple[str, str, str], dict[str, float]] = {}
+    rows: dict[tuple[str, str, str], float] = {}
+    for sample in samples(text):
+        if sample.name in (SHARES, ROWS):
+            key = (sample.labels["model"], sample.labels["version"], sample.labels["quantity"])
+            if sample.name == ROWS:
+                rows[key] = sample.value
+            else:
+                shares.setdefault(key, {})[sample.labels["bin"]] = sample.value
+    return [_reference(key, shares[key], rows[key]) for key in sorted(shares.keys() & rows.keys())]
+
+
+def _reference(key: tuple[str, str, str], shares: dict[str, float], rows: float) -> Reference:
+    values = np.array([shares[name] for name in sorted(shares, key=lambda name: (name == "missing", name))])
+    return Reference(key[0], key[2], values / values.sum(), int(rows))
 
 
 def psi(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:

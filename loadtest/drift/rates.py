@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.drift.chance import PSI, limit, looks
-from loadtest.drift.references import Reference
+from loadtest.drift.chance import PSI, Reference, limit, looks
 
 ROWS = (500, 1000, 5000, 10_000)  # in the window; below the first the rules tell nothing
 SHIFTS = (0.25, 0.5, 0.75, 1.0)  # standard deviations
@@ -50,27 +49,26 @@ def _alarms(
 ) -> np.ndarray:
     limits = (PSI, limit(reference, rows))
     chunks = looks(reference, rows, count, random, each=each, shift=shift)
-    found = [np.stack([(values > above).any(1) for above in limits]) for values in chunks]
-    return np.concatenate(found, axis=1)
+    return np.concatenate([np.stack([(values > above).any(1) for above in limits]) for values in chunks], axis=1)
 
 
 def _measured(references: list[Reference], alarms: dict[int, np.ndarray], power: dict[float, float]) -> Measured:
-    rates = {rows: Rates(*map(float, found.mean(1))) for rows, found in alarms.items()}
+    rates = {rows: Rates(*map(float, alarm.mean(1))) for rows, alarm in alarms.items()}
     months = rates.pop(0)
     return Measured(references[0].model, references, rates, months, power)
 
 
-def everything(
-    references: Iterable[Reference], count: int, said: Callable[[str], None]
+def measure(
+    references: Iterable[Reference], count: int, tell: Callable[[str], None]
 ) -> tuple[list[Measured], list[Measured]]:
     """The figures of each model, and of each quantity. Quantities are drawn apart, as if they were independent."""
     random = np.random.default_rng(0)
     models: dict[str, tuple[list[Reference], dict[int, np.ndarray]]] = {}
     quantities = []
     for reference in references:
-        said(f"{reference.model} {reference.quantity}")
-        found, alarms = quantity(reference, count, random)
-        quantities.append(found)
+        tell(f"{reference.model} {reference.quantity}")
+        measured, alarms = quantity(reference, count, random)
+        quantities.append(measured)
         family, any_of = models.setdefault(reference.model, ([], {}))
         family.append(reference)
         for rows, which in alarms.items():

@@ -1,25 +1,22 @@
-"""The figures in words and tables, written between the markers of a Markdown file."""
+"""The figures in words, tables and a plot."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.drift.chance import PSI, limit
+import matplotlib.pyplot as plt
+import numpy as np
+
+from loadtest import figures as plots
+from loadtest.documents import table
+from loadtest.drift.chance import PSI, Reference, limit, looks
 from loadtest.drift.rates import MONTH, ROWS, SHIFTS, Measured, Rates
-from loadtest.sections import table
 
-START, END = "<!-- drift -->", "<!-- /drift -->"
 FEWEST = ROWS[0]
-
-
-def insert(document: Path, block: str) -> None:
-    """Put the block between the document's markers. ValueError if it has none."""
-    before, start, rest = document.read_text().partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise ValueError(f"{document} has no line {START} and after it {END}")
-    document.write_text(f"{before}{START}\n{block}\n{END}{after}")
+TRAINED = np.geomspace(25, 20_000, 18).astype(int)
+PLOTTED_SHIFTS = np.linspace(0, 1.5, 31)
+DECILES = np.append(np.full(10, 0.1), 0.0)  # the usual quantity: ten bins alike, none missing
 
 
 def markdown(models: Sequence[Measured], quantities: Sequence[Measured], count: int, plot: str) -> str:
@@ -59,6 +56,7 @@ def conclusion(models: Sequence[Measured], quantities: Sequence[Measured], count
 
 
 def fewest(measured: Measured) -> int:
+    """Rows of training of the quantity that had the fewest."""
     return min(reference.rows for reference in measured.references)
 
 
@@ -69,19 +67,9 @@ def share(value: float) -> str:
 
 def _models(models: Sequence[Measured]) -> str:
     head = ["", "quantities", "rows of training", *(f"{rows:,}" for rows in ROWS), f"months of {MONTH} × {FEWEST}"]
-    return table(
-        head,
-        (
-            [
-                m.model,
-                str(len(m.references)),
-                _rows(m),
-                *(_both(m.false_alarms[rows]) for rows in ROWS),
-                _both(m.months),
-            ]
-            for m in models
-        ),
-    )
+    rates = ([_both(m.false_alarms[rows]) for rows in ROWS] for m in models)
+    lines = zip(models, rates, strict=True)
+    return table(head, ([m.model, str(len(m.references)), _rows(m), *of_rows, _both(m.months)] for m, of_rows in lines))
 
 
 def _rows(measured: Measured) -> str:
@@ -115,8 +103,47 @@ def _quantities(quantities: Sequence[Measured]) -> str:
     for each in quantities:
         (reference,) = each.references
         rates, powers = each.false_alarms[FEWEST], [share(each.power[shift]) for shift in SHIFTS]
-        told = f"{limit(reference, FEWEST):.2f}"
-        rows.append(
-            [each.model, reference.quantity, str(reference.filled), f"{reference.rows:,}", told, _both(rates), *powers]
-        )
+        figures = [str(reference.filled), f"{reference.rows:,}", f"{limit(reference, FEWEST):.2f}", _both(rates)]
+        rows.append([each.model, reference.quantity, *figures, *powers])
     return table(["", "", "bins", "rows", "limit", "false alarms", *(f"{shift:g} σ" for shift in SHIFTS)], rows)
+
+
+def draw(quantities: Sequence[Measured], count: int, path: Path) -> None:
+    """What chance makes of PSI where training had few rows, the limits above it, and what they let pass."""
+    random = np.random.default_rng(1)
+    with plots.figure(path, "", "", (11, 4.4), ncols=2) as (left, right):
+        _chance(left, count, random)
+        _power(right, sorted({q.references[0].rows for q in quantities}), count, random)
+
+
+def _chance(axis: plots.Axes, count: int, random: np.random.Generator) -> None:
+    """What a quantity of ten bins that has not drifted shows, and the limits above it."""
+    references = [Reference("", "", DECILES, int(rows)) for rows in TRAINED]
+    low, median, high, rare = np.array(
+        [np.quantile(_looks(r, count, random), (0.05, 0.5, 0.95, 0.999)) for r in references]
+    ).T
+    axis.fill_between(TRAINED, low, high, color=plots.PALE, alpha=0.5, linewidth=0, label="9 of 10 looks")
+    axis.plot(TRAINED, median, color=plots.GREY, label="the median look")
+    axis.plot(TRAINED, rare, color=plots.GREY, linestyle=":", label="one look of 1,000 is above")
+    axis.axhline(PSI, color=plots.INK, linestyle="--", linewidth=1, label=f"{PSI:g} alone")
+    limits = [limit(reference, FEWEST) for reference in references]
+    axis.plot(TRAINED, limits, color=plots.RED, linewidth=2, label="the limit of the rules")
+    axis.set(xscale="log", yscale="log", xlabel="rows of training", title=f"PSI of {FEWEST} rows that have not drifted")
+    plots.plain_numbers(axis, "{x:,.0f}", "{x:g}")
+    axis.legend(loc="upper right")
+
+
+def _power(axis: plots.Axes, trained: Sequence[int], count: int, random: np.random.Generator) -> None:
+    """Which shifts are told, by the rows of training that the service's quantities have."""
+    for rows, colour in zip(trained, plt.colormaps["viridis"](np.linspace(0, 0.85, len(trained))), strict=True):
+        reference = Reference("", "", DECILES, rows)
+        above = limit(reference, FEWEST)
+        told = [100 * (_looks(reference, count // 4, random, by) > above).mean() for by in PLOTTED_SHIFTS]
+        axis.plot(PLOTTED_SHIFTS, told, color=colour, label=f"{rows:,} rows, limit {above:.2f}")
+    axis.set(xlabel="shift, in standard deviations of a normal quantity", xlim=(0, 2.15), ylim=(-2, 102))
+    axis.set_title(f"Looks at {FEWEST} rows that tell a shift, %")
+    axis.legend(loc="lower right")
+
+
+def _looks(reference: Reference, count: int, random: np.random.Generator, shift: float = 0.0) -> np.ndarray:
+    return np.concatenate([*looks(reference, FEWEST, count, random, shift=shift)])

@@ -16,38 +16,34 @@ deploy/thresholds.json is missed, 2 if there is nothing to test. EKIBEN_API_KEY 
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
+from loadtest.documents import command_line
 from loadtest.load.plan import Plan, PlanError, add_options
 
 LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 HEADLESS = ("--headless", "--only-summary", "--loglevel", "WARNING")
 
 
-def arguments(given: list[str] | None = None) -> list[str]:
+def arguments(words: list[str] | None = None) -> list[str]:
     """The command line of Locust for this one."""
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("loadtest.load", __doc__)
     parser.add_argument("--host", default="http://127.0.0.1:3000", help="where the service is (http://127.0.0.1:3000)")
     add_options(parser)
-    chosen, _ = parser.parse_known_args(given)
+    options, _ = parser.parse_known_args(words)
     try:
-        Plan.of(vars(chosen))
+        Plan.of(vars(options))
     except PlanError as error:
         parser.error(str(error))
-    files = [
-        f"--{kind}={chosen.out}/{name}"
-        for kind, name in (("csv", "locust"), ("html", "locust.html"), ("json-file", "locust"))
-    ]
-    asked = sys.argv[1:] if given is None else given
-    return ["locust", "--locustfile", str(LOCUSTFILE), "--host", chosen.host, *HEADLESS, *files, *asked]
+    files = [f"--csv={options.out}/locust", f"--html={options.out}/locust.html", f"--json-file={options.out}/locust"]
+    words = sys.argv[1:] if words is None else words
+    return ["locust", "--locustfile", str(LOCUSTFILE), "--host", options.host, *HEADLESS, *files, *words]
 
 
 def main() -> None:
+    """Becomes Locust."""
     os.execv(sys.executable, [sys.executable, "-m", *arguments()])  # noqa: S606
 
 

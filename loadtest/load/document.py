@@ -6,79 +6,79 @@ run, and nothing else should; it takes ten seconds for each scenario and model, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from loadtest import sections
-from loadtest.load import questions
-from loadtest.load.described import ServiceError, describe
+from loadtest import machine
+from loadtest.documents import CHECKOUT, command_line, replace_section
+from loadtest.documents import table as markdown_table
+from loadtest.load.metadata import describe
 from loadtest.load.plan import NAMED
-from loadtest.service.machine import described
+from loadtest.load.requests import folders
+from loadtest.progress import Progress
+from loadtest.service import ServiceError
 
-ROOT = Path(__file__).parents[2]
 INTERFACES = ("native", "v2", "binary")
 SPIKE = ("--shape", "spike", "--rate", "300")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.load.document", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """The command. SystemExit where no service answers"""
+    parser = command_line("loadtest.load.document", __doc__)
     parser.add_argument("--host", default="http://127.0.0.1:3000", help="where the service is (http://127.0.0.1:3000)")
     parser.add_argument("--seconds", type=float, default=10, help="of one scenario and model (10)")
-    parser.add_argument("--document", type=Path, default=ROOT / "docs" / "load.md", help="(docs/load.md)")
-    chosen = parser.parse_args()
+    parser.add_argument("--document", type=Path, default=CHECKOUT / "docs" / "load.md", help="(docs/load.md)")
+    options = parser.parse_args()
     try:
-        models = [model.name for model in describe(chosen.host, questions.folders())]
+        models = [model.name for model in describe(options.host, folders())]
     except ServiceError as error:
         sys.exit(str(error))
-    measured = measure(chosen.host, models, chosen.seconds)
-    spike = run(chosen.host, "spike", *SPIKE)
-    picture = chosen.document.with_suffix(".png")
+    measured = measure(options.host, models, options.seconds)
+    spike = run(options.host, "spike", *SPIKE)
+    picture = options.document.with_suffix(".png")
     shutil.copy(spike / "load.png", picture)
-    text = f"{table(measured, chosen.seconds)}\n\n![A spike on all models]({picture.name})"
-    sections.replace(chosen.document, "scenarios", text)
-    print(f"written: {chosen.document} and {picture}", file=sys.stderr)
+    text = f"{table(measured, options.seconds)}\n\n![A spike on all models]({picture.name})"
+    replace_section(options.document, "scenarios", text)
+    print(f"written: {options.document} and {picture}", file=sys.stderr)
 
 
 def measure(host: str, models: list[str], seconds: float) -> dict[str, dict[str, Any]]:
     """model → scenario → what load.json says."""
-    cells = [(model, scenario) for model in models for scenario in NAMED["scenarios"]]
-    found: dict[str, dict[str, Any]] = {model: {} for model in models}
-    started = time.monotonic()
-    for done, (model, scenario) in enumerate(cells):
-        left = f"{(time.monotonic() - started) / done * (len(cells) - done) / 60:.1f} min left" if done else ""
-        print(f"[{done + 1}/{len(cells)}] {model}, {scenario}  {left}", file=sys.stderr)
-        asked = ("--scenario", scenario, "--models", model, "--seconds", f"{seconds:g}")
-        folder = run(host, f"{model}-{scenario}", *asked)
-        found[model][scenario] = json.loads((folder / "load.json").read_text())
-    return found
+    measured: dict[str, dict[str, Any]] = {model: {} for model in models}
+    with Progress(len(models) * len(NAMED["scenarios"])) as progress:
+        for model in models:
+            for scenario in NAMED["scenarios"]:
+                words = ("--scenario", scenario, "--models", model, "--seconds", f"{seconds:g}")
+                folder = run(host, f"{model}-{scenario}", *words)
+                measured[model][scenario] = json.loads((folder / "load.json").read_text())
+                progress.tell(f"{model}, {scenario}")
+    return measured
 
 
-def run(host: str, name: str, *asked: str) -> Path:
+def run(host: str, name: str, *words: str) -> Path:
     """The folder of one load test's results. Exits if a threshold was missed: that is no table to publish."""
-    folder = ROOT / "build" / "load" / name
-    words = [sys.executable, "-m", "loadtest.load", "--host", host, "--out", str(folder), *asked]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    folder = CHECKOUT / "build" / "load" / name
+    command = [sys.executable, "-m", "loadtest.load", "--host", host, "--out", str(folder), *words]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{name}: {done.stdout}{done.stderr}")
     return folder
 
 
 def table(measured: dict[str, dict[str, Any]], seconds: float) -> str:
+    """A row per model, a column per scenario."""
     rate = NAMED["scenarios"]["server"]["rate"]
     head = ["", *(f"single stream, {how}: p90" for how in INTERFACES), f"server, {rate}/s: p99", "offline: rows/s"]
-    rows = sections.table(head, (row(*each) for each in measured.items()))
-    return f"{seconds:g} s each; service and load generator on one machine, {described()}.\n\n{rows}"
+    rows = markdown_table(head, (row(*each) for each in measured.items()))
+    return f"{seconds:g} s each; service and load generator on one machine, {machine.describe()}.\n\n{rows}"
 
 
 def row(model: str, scenarios: dict[str, Any]) -> list[str]:
+    """One model: p90 by interface, p99, rows a second."""
     single = {each["name"]: each for each in scenarios["single-stream"]["rows"]}
     p90 = [milliseconds(single[f"{model} {how}"], 1) if f"{model} {how}" in single else "–" for how in INTERFACES]
     offline = scenarios["offline"]
@@ -87,6 +87,7 @@ def row(model: str, scenarios: dict[str, Any]) -> list[str]:
 
 
 def milliseconds(figures: dict[str, Any], place: int) -> str:
+    """One of the percentiles of report.SHOWN."""
     return f"{1000 * figures['percentiles'][place]:.2f} ms"
 
 

@@ -1,4 +1,4 @@
-"""What a load test does: options, scenario and defaults made one plan."""
+"""What a load test does, of options, scenario and defaults; and when its requests are sent."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ NAMED = yaml.safe_load((Path(__file__).parent / "plans.yaml").read_text())
 DEFAULTS = {"shape": "steady", "rate": 50.0, "clients": 0, "arrival": "poisson", "mix": "even", "rows": 1, "seed": 0}
 NUMBERS: dict[str, type] = {"rate": float, "seconds": float, "clients": int, "rows": int, "seed": int}
 ARRIVALS = ("poisson", "constant")
+GRID = 0.01  # seconds between the points at which the rate is summed
 
 
 class PlanError(ValueError):
@@ -58,25 +59,21 @@ class Plan:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Plan:
         """The plan of parsed options, of which those that are None or "" were not given. PlanError"""
-        given = {key: _number(key, value) for key, value in options.items() if value not in (None, "")}
-        scenario = given.get("scenario", "")
-        chosen = {**DEFAULTS, **_named("scenarios", scenario), **given}
-        if "rate" in given and "clients" not in given:
-            chosen["clients"] = 0  # a rate asks for an open loop, whatever the scenario has
-        points = _named("shapes", chosen["shape"])
-        plan = cls(
-            scenario,
-            chosen["shape"],
-            tuple((second * chosen.get("seconds", points[-1][0]) / points[-1][0], level) for second, level in points),
-            chosen["rate"],
-            chosen["clients"],
-            chosen["arrival"],
-            chosen["mix"],
-            tuple(name.strip() for name in chosen.get("models", "").split(",") if name.strip()),
-            chosen["rows"],
-            chosen["seed"],
-            chosen.get("tells", ""),
-        )
+        present = {key: _number(key, value) for key, value in options.items() if value not in (None, "")}
+        values = {
+            "scenario": "",
+            "tells": "",
+            **DEFAULTS,
+            **_named("scenarios", present.get("scenario", "")),
+            **present,
+        }
+        if "rate" in present and "clients" not in present:
+            values["clients"] = 0  # a rate asks for an open loop, whatever the scenario has
+        points = _named("shapes", values["shape"])
+        stretch = values.get("seconds", points[-1][0]) / points[-1][0]
+        values["points"] = tuple((second * stretch, level) for second, level in points)
+        values["models"] = tuple(name.strip() for name in values.get("models", "").split(",") if name.strip())
+        plan = cls(**{name: values[name] for name in cls.__dataclass_fields__})
         plan._check()
         return plan
 
@@ -92,6 +89,7 @@ class Plan:
 
     @property
     def open(self) -> bool:
+        """Whether arrivals come whatever happens."""
         return self.clients == 0
 
     @property
@@ -106,13 +104,13 @@ class Plan:
     def shares(self, kinds: Iterable[tuple[str, str]]) -> list[float]:
         """How often each (model, interface) is asked; a model's share is spread over the interfaces that it has."""
         models, interfaces = NAMED["mixes"][self.mix]["models"], NAMED["mixes"][self.mix]["interfaces"]
-        there = list(kinds)
+        pairs = list(kinds)
         totals: dict[str, float] = defaultdict(float)
-        for model, interface in there:
+        for model, interface in pairs:
             totals[model] += interfaces.get(interface, 0)
         return [
             models.get(model, models.get("*", 0)) * interfaces.get(interface, 0) / (totals[model] or 1)
-            for model, interface in there
+            for model, interface in pairs
         ]
 
     def __str__(self) -> str:
@@ -147,3 +145,26 @@ def _named(kind: str, name: str) -> Any:
 
 def _time(seconds: float) -> str:
     return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:.4g} min"
+
+
+def schedule(plan: Plan, generator: int = 0, generators: int = 1) -> np.ndarray:
+    """Seconds after the start at which one of several generators sends; together they make up the plan's rate. (n,)
+
+    A process of rate 1, stretched by the inverse of the summed rate: evenly spaced, or Poisson with a rate that changes
+    (Çinlar 1975, Introduction to Stochastic Processes, ch. 4.7).
+    """
+    seconds = np.linspace(0, plan.seconds, max(2, round(plan.seconds / GRID) + 1))
+    rates = plan.level(seconds) * plan.rate / generators
+    summed = np.concatenate([[0], np.cumsum((rates[1:] + rates[:-1]) / 2 * np.diff(seconds))])
+    due: np.ndarray = np.interp(_of_rate_one(plan, float(summed[-1]), generator, generators), summed, seconds)
+    return due
+
+
+def _of_rate_one(plan: Plan, until: float, generator: int, generators: int) -> np.ndarray:
+    if plan.arrival == "constant":
+        return np.arange((generator + 0.5) / generators, until)
+    random = np.random.default_rng([plan.seed, generator])
+    # Ten deviations more than are expected: none is ever missing at the end.
+    gaps = random.exponential(size=int(until + 10 * np.sqrt(until) + 20))
+    arrivals = np.cumsum(gaps)
+    return arrivals[arrivals < until]

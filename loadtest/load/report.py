@@ -1,4 +1,4 @@
-"""What a run says: a line while it goes on, a table and verdicts at its end, and the same as JSON, CSV and a plot."""
+"""What a run says: a table and verdicts at its end, and the same as JSON, CSV and a plot."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from loadtest import figures as plots
 from loadtest.load.plan import Plan
-from loadtest.load.records import Records
-from loadtest.load.thresholds import Verdict, percentiles
+from loadtest.load.records import Records, Verdict, percentiles
 
 SHOWN = (50.0, 90.0, 95.0, 99.0)
 # A generator that sends later than this at its own p99 has measured itself.
 LATE = 0.05  # seconds
 TOLD = 5  # reasons of failures
+MARKED = 120  # seconds that can be told from one another
 COLUMNS = ("second", "offered", "answered", "failed", *(f"p{which:g}_seconds" for which in SHOWN))
 
 
@@ -51,13 +52,11 @@ def rows(records: Records) -> list[Row]:
     return [*each, _row("all", records, every)]
 
 
-def _row(name: str, records: Records, chosen: np.ndarray) -> Row:
+def _row(name: str, records: Records, mask: np.ndarray) -> Row:
     failed = records.column("failed").astype(bool)
-    answered = records.column("latency")[chosen & ~failed]
-    figures = percentiles(answered, *SHOWN)
-    return Row(
-        name, int(chosen.sum()), int((chosen & failed).sum()), len(answered) / (records.seconds or 1), tuple(figures)
-    )
+    answered = records.column("latency")[mask & ~failed]
+    rate = len(answered) / (records.seconds or 1)
+    return Row(name, int(mask.sum()), int((mask & failed).sum()), rate, tuple(percentiles(answered, *SHOWN)))
 
 
 def by_second(records: Records) -> list[dict[str, float]]:
@@ -67,12 +66,12 @@ def by_second(records: Records) -> list[dict[str, float]]:
     count = int(due.max(initial=0)) + 1
     answered = np.bincount((due + latency)[failed == 0].astype(int), minlength=count)
     edges = np.searchsorted(due, np.arange(count + 1))
-    found = []
+    seconds = []
     for second, (start, end) in enumerate(pairwise(edges)):
         its = latency[start:end][failed[start:end] == 0]
         counts = (second, int(end - start), int(answered[second]), int(failed[start:end].sum()))
-        found.append(dict(zip(COLUMNS, (*counts, *percentiles(its, *SHOWN)), strict=True)))
-    return found
+        seconds.append(dict(zip(COLUMNS, (*counts, *percentiles(its, *SHOWN)), strict=True)))
+    return seconds
 
 
 def lag(records: Records) -> float:
@@ -104,8 +103,8 @@ def text(plan: Plan, records: Records, verdicts: list[Verdict]) -> str:
             "Ask for less, give it more processes (--processes 4), or a machine of its own.",
             "",
         ]
-    if told := highlight(plan, table):
-        lines += [told, ""]
+    if figure := highlight(plan, table):
+        lines += [figure, ""]
     return "\n".join([*lines, *map(str, verdicts)])
 
 
@@ -124,3 +123,54 @@ def write(folder: Path, plan: Plan, records: Records, verdicts: list[Verdict]) -
         "thresholds": [{**asdict(verdict), "met": bool(verdict.met)} for verdict in verdicts],
     }
     (folder / "load.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def draw(plan: Plan, records: Records, verdicts: list[Verdict], path: Path) -> None:
+    """Throughput, latency and failures over time, if anything was asked; limits are those of the service."""
+    if not len(records):
+        return
+    seconds = by_second(records)
+    columns = {name: np.array([second[name] for second in seconds], float) for name in seconds[0]}
+    limits = {verdict.unit: verdict for verdict in verdicts if verdict.whose == "service"}
+    missed = [f"{verdict.whose} {verdict.what}" for verdict in verdicts if not verdict.met]
+    title = f"Missed: {', '.join(missed)}" if missed else "Every threshold met"
+    caption, grid = f"{plan}; latency counts from the intended send time", {"nrows": 3, "sharex": True}
+    with plots.figure(path, title, caption, (9, 8), height_ratios=(1, 1.3, 0.8), **grid) as axes:
+        _throughput(axes[0], columns)
+        _latency(axes[1], columns, limits.get("s"))
+        _failures(axes[2], columns, limits.get("%"))
+        for axis in axes:
+            axis.legend(**plots.ABOVE)
+
+
+def _throughput(axis: plots.Axes, columns: dict[str, np.ndarray]) -> None:
+    axis.stairs(columns["offered"], _edges(columns), label="sent", baseline=None, color=plots.PALE, linewidth=3)
+    axis.stairs(columns["answered"], _edges(columns), label="answered rightly", baseline=None, color=plots.RED)
+    axis.set(ylabel="requests/s", ylim=(0, max(columns["offered"].max(), columns["answered"].max()) * 1.15))
+
+
+def _latency(axis: plots.Axes, columns: dict[str, np.ndarray], limit: Verdict | None) -> None:
+    mark = ".-" if len(columns["second"]) <= MARKED else "-"
+    for name, colour in (("p50", "#e8a598"), ("p95", plots.RED), ("p99", "#7a2316")):
+        axis.plot(columns["second"] + 0.5, 1000 * columns[f"{name}_seconds"], mark, color=colour, label=name)
+    axis.set(yscale="log", ylabel="latency, ms")
+    plots.plain_numbers(axis, y="{x:g}")
+    if limit:
+        _line(axis, 1000 * limit.limit, f"limit of {limit.what}: {1000 * limit.limit:g} ms")
+
+
+def _failures(axis: plots.Axes, columns: dict[str, np.ndarray], limit: Verdict | None) -> None:
+    share = 100 * columns["failed"] / np.maximum(columns["offered"], 1)
+    axis.stairs(share, _edges(columns), fill=True, color=plots.RED, alpha=0.8)
+    if limit:
+        _line(axis, limit.limit, f"limit of {limit.what}: {limit.limit:g} %")
+    top = max(share.max(), limit.limit if limit else 0)
+    axis.set(ylabel="failed, %", xlabel="seconds", ylim=(0, top * 1.3 or 1))
+
+
+def _edges(columns: dict[str, np.ndarray]) -> np.ndarray:
+    return np.append(columns["second"], columns["second"][-1] + 1)
+
+
+def _line(axis: plots.Axes, value: float, label: str) -> None:
+    axis.axhline(value, color=plots.BLUE, linestyle="--", linewidth=1.2, label=label)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import defaultdict
 from time import perf_counter
 from typing import ClassVar
 
@@ -11,59 +13,98 @@ from locust import FastHttpUser, task
 from locust.contrib.fasthttp import FastResponse
 from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING
 
-from loadtest.load import described
-from loadtest.load.answers import WrongAnswer
-from loadtest.load.arrivals import schedule
-from loadtest.load.questions import Question
-from loadtest.load.run import Run
+from loadtest.load import metadata
+from loadtest.load.plan import Plan, PlanError, schedule
+from loadtest.load.records import Records
+from loadtest.load.requests import Request, WrongAnswer, examples, folders, requests
 
 TIMEOUT = 10.0  # seconds until a request has failed
 ENDING = (STATE_STOPPING, STATE_CLEANUP, STATE_STOPPED)
 REASON_CHARACTERS = 120
 
 
-class Asker(FastHttpUser):
-    """Asks a question of the run and judges the answer."""
+class LoadRun:
+    """One run of a plan in one process, begun with its construction: requests in their mix, the clock, the records."""
+
+    def __init__(self, plan: Plan, host: str, generator: int = 0, generators: int = 1) -> None:
+        self.plan, self.generator, self.generators = plan, generator, generators
+        self.records = Records()
+        self._count = 0
+        self._random = random.Random(f"{plan.seed} {generator}")  # noqa: S311
+        self._requests = _by_kind(plan, host)
+        self._kinds = list(self._requests)
+        self._shares = plan.shares(self._kinds)
+        self.over = False  # also before its time, if somebody stops it
+        self.started = perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return perf_counter() - self.started
+
+    def draw(self) -> tuple[Request, int]:
+        """The next request of the mix, and its number."""
+        (kind,) = self._random.choices(self._kinds, self._shares)
+        self._count += 1
+        return self._random.choice(self._requests[kind]), self._count
+
+
+def _by_kind(plan: Plan, host: str) -> dict[tuple[str, str], list[Request]]:
+    """The requests to all models that the plan wants. PlanError, ServiceError"""
+    served = {model.name: model for model in metadata.describe(host, folders())}
+    wanted = plan.models or tuple(served)
+    if missing := set(wanted) - served.keys():
+        raise PlanError(f"--models: {min(missing)!r} is not served, or has no examples; there is {', '.join(served)}")
+    kinds = defaultdict(list)
+    for name in wanted:
+        for request in requests(served[name], examples(name), plan.rows):
+            kinds[request.kind].append(request)
+    if not any(plan.shares(kinds)):
+        raise PlanError(f"--mix {plan.mix} leaves nothing to ask of {', '.join(wanted) or 'a service without models'}")
+    return kinds
+
+
+class CheckingUser(FastHttpUser):
+    """Sends a request of the run and judges the answer."""
 
     abstract = True
     network_timeout = connection_timeout = TIMEOUT
-    current: ClassVar[Run | None] = None  # of this process, put here when a test starts
+    current: ClassVar[LoadRun | None] = None  # of this process, put here when a test starts
 
     def ask(self, due: float | None = None) -> None:
         """One request, due at a time of perf_counter, or now; its latency counts from then (no coordinated omission,
         Tene 2013, How NOT to Measure Latency)."""
         run = self.current
         assert run
-        question, number = run.draw()
+        request, number = run.draw()
         sent = perf_counter()
         due = sent if due is None else due
         with self.client.post(
-            question.path,
-            data=question.body(number),  # type: ignore[arg-type] # which takes bytes too
-            headers={**question.headers, **described.headers()},
-            name=question.model.name,
+            request.path,
+            data=request.body(number),  # type: ignore[arg-type] # which takes bytes too
+            headers={**request.headers, **metadata.headers()},
+            name=request.model.name,
             catch_response=True,
         ) as response:
             latency = perf_counter() - due
-            response.request_meta |= {"response_time": latency * 1000, "request_type": question.interface}
-            reason = fault(question, number, response)
-            if reason:
+            response.request_meta |= {"response_time": latency * 1000, "request_type": request.interface}
+            if reason := fault(request, number, response):
                 response.failure(reason)
-        run.records.add(question.kind, due - run.started, latency, sent - due, reason)
+        run.records.add(request.kind, due - run.started, latency, sent - due, reason)
 
 
-def fault(question: Question, number: int, response: FastResponse) -> str:
+def fault(request: Request, number: int, response: FastResponse) -> str:
     """Why an answer is no good, or nothing."""
     if response.status_code != 200:
         return f"{response.status_code}: {(response.text or getattr(response, 'error', ''))!s:.{REASON_CHARACTERS}}"
     try:
-        question.judge(number, response.content, response.headers)  # type: ignore[arg-type] # which is a mapping
+        request.judge(number, response.content, response.headers)  # type: ignore[arg-type] # which is a mapping
     except WrongAnswer as error:
         return f"wrong: {error!s:.{REASON_CHARACTERS}}"
     return ""
 
 
-class Client(Asker):
+class Client(CheckingUser):
     """One of a closed loop: asks, waits for the answer, asks again."""
 
     @task
@@ -71,7 +112,7 @@ class Client(Asker):
         self.ask()
 
 
-class Arrivals(Asker):
+class Arrivals(CheckingUser):
     """All arrivals of an open loop in this process, each in a greenlet and, while others wait, on a connection of its
     own."""
 

@@ -2,12 +2,17 @@
 
 Each peer gets a virtual environment under .venvs/ on first use (2 GB and some minutes for all of them), serves the
 same ONNX files on a free port of 127.0.0.1 with one worker and one engine thread, and is asked by wrk, which has to be
-installed, with 64 different one-sample JSON bodies in turn. In every round each peer is started, checked against ONNX
+installed, in a closed loop. In every round the peers come in another order; each is started, checked against ONNX
 Runtime, measured, checked again and ended; a peer that gives a wrong answer gets no figure.
 
-  python -m loadtest.peers                                        everything, about 15 minutes
+Heads: `own` is how an ingress sends: every request has an X-Request-Id, X-Forwarded-For, X-Real-IP and traceparent of
+its own, and V2's JSON an id; `fixed` is the same head every time. Payloads: `json` is each peer's own JSON, `v2-json`
+that of those who speak V2, `v2-binary` its binary extension, `native` the fields of a model, `picture` a PNG upload.
+
+  python -m loadtest.peers                                        everything, about an hour
+  python -m loadtest.peers --write                                and README.md, docs/performance.md, docs/bench.png
   python -m loadtest.peers --peers ekiben,triton --rounds 1       a first look
-  python -m loadtest.peers --models iris                          half the cells; both files are served all the same
+  python -m loadtest.peers --peers ekiben --checkout before=../main --payload v2-json,v2-binary,native,picture
   python -m loadtest.peers --onnx iris=a.onnx --peers triton      another file than the newest in the BentoML store
 
 Written: bench.json (machine, versions, settings, every round), bench.md (the tables) and bench.png.
@@ -26,99 +31,139 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from loadtest.peers import peer, plot, rounds, samples, summary, wrk
+from loadtest import wrk
+from loadtest.documents import CHECKOUT, command_line, split_section
+from loadtest.peers import bench, payloads, peer, report
+from loadtest.progress import Progress
 
 
-def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit names what is unknown"""
+    parser = command_line("loadtest.peers", __doc__)
     everybody = ",".join(peer.names())
-    parser.add_argument("--peers", type=several, default=everybody, metavar="A,B", help=f"which, of {everybody}")
-    parser.add_argument("--models", type=several, default="iris,digits", metavar="A,B", help="which, of iris,digits")
-    parser.add_argument("--connections", type=several, default="8,32", metavar="N,M", help="kept open by wrk (8,32)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each cell is measured (3)")
-    parser.add_argument("--seconds", type=float, default=4, help="of one measurement, whole seconds (4)")
-    parser.add_argument("--warmup", type=float, default=1, help="seconds before each measurement (1; 0: none)")
-    parser.add_argument("--onnx", action="append", type=file, default=[], metavar="MODEL=PATH", help="serve this file")
-    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for the results (build/bench)")
-    chosen = parser.parse_args(given)
-    if unknown := set(chosen.models) - set(samples.MAKERS):
-        parser.error(f"unknown model {min(unknown)!r}: there are {', '.join(samples.MAKERS)}")
-    return chosen
+    add = parser.add_argument
+    add("--peers", type=several, default=everybody, metavar="A,B", help=f"which, of {everybody}")
+    add("--checkout", action="append", type=checkout, default=[], metavar="NAME=PATH",
+        help="our service from another checkout too, by its own .venv")  # fmt: skip
+    add("--models", type=several, default="iris,digits", metavar="A,B", help="which, of iris,digits")
+    add("--payload", type=several, default="json", metavar="A,B", help=f"of {', '.join(payloads.PAYLOADS)} (json)")
+    add("--heads", type=several, default="own,fixed", metavar="A,B", help="of own, fixed (both)")
+    add("--connections", type=numbers, default="8,32", metavar="N,M", help="kept open by wrk (8,32)")
+    add("--rounds", type=int, default=7, help="how often each cell is measured (7)")
+    add("--seconds", type=float, default=3, help="of one measurement, whole seconds (3)")
+    add("--warmup", type=float, default=1, help="seconds before each measurement (1; 0: none)")
+    add("--seed", type=int, default=0, help="of the order in each round (0)")
+    add("--onnx", action="append", type=file, default=[], metavar="MODEL=PATH", help="serve this file")
+    add("--out", type=Path, default=Path("build/bench"), help="folder for the results (build/bench)")
+    add("--write", action="store_true", help="write README.md's and docs/performance.md's bench sections, and the plot")
+    options = parser.parse_args(words)
+    for name, known in (("models", payloads.MAKERS), ("payload", payloads.PAYLOADS), ("heads", ("own", "fixed"))):
+        if unknown := set(getattr(options, name)) - set(known):
+            parser.error(f"--{name}: unknown {min(unknown)!r}: there are {', '.join(known)}")
+    return options
 
 
 def several(text: str) -> list[str]:
+    """Words between commas."""
     return [word.strip() for word in text.split(",")]
 
 
+def numbers(text: str) -> list[int]:
+    """Whole numbers from 1. argparse.ArgumentTypeError"""
+    values = [int(word) for word in text.split(",")]
+    if min(values) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be whole numbers from 1")
+    return values
+
+
 def file(text: str) -> tuple[str, Path]:
+    """MODEL=PATH. argparse.ArgumentTypeError"""
     model, _, path = text.partition("=")
-    if model not in samples.MAKERS or not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f"{text!r} is not MODEL=PATH with a model of {', '.join(samples.MAKERS)}")
+    if model not in payloads.MAKERS or not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODEL=PATH with a model of {', '.join(payloads.MAKERS)}")
     return model, Path(path).resolve()
 
 
+def checkout(text: str) -> tuple[str, Path]:
+    """NAME=PATH. argparse.ArgumentTypeError"""
+    name, _, path = text.partition("=")
+    if not name or not path or not (Path(path) / ".venv/bin/python").exists():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH of a checkout with a .venv")
+    return name, Path(path).absolute()
+
+
 def main() -> None:
-    chosen = arguments()
+    """The command; what was measured until an interruption is written too."""
+    options = arguments()
     wrk.require()
+    if options.write:
+        for document in report.DOCUMENTS:
+            split_section(CHECKOUT / document, "bench")
     # A terminated benchmark unwinds like an interrupted one, and so ends the server that it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    bench = prepare(chosen)
+    comparison = prepare(options)
     started, records, status = time.strftime("%Y-%m-%dT%H:%M:%S%z"), [], 0
+    progress = Progress(comparison.total)
     try:
-        with contextlib.closing(bench.records(rounds.progress(bench.total))) as measured:
+        with contextlib.closing(comparison.records()) as measured:
             for record in measured:
                 records.append(record)
+                progress.tell(bench.describe(record))
     except KeyboardInterrupt:
         print("interrupted: what was measured until now is written", file=sys.stderr)
         status = 130
+    progress.close()
     if records:
-        write(chosen.out, {"started": started, **describe(bench), "records": records})
+        publish(options, {"started": started, **about(comparison), "records": records})
     sys.exit(status)
 
 
-def prepare(chosen: argparse.Namespace) -> rounds.Bench:
-    """Environments made, files found, right answers computed. A peer that cannot be installed is left out, aloud."""
-    given = dict(chosen.onnx)
+def prepare(options: argparse.Namespace) -> bench.Bench:
+    """Environments made, files found, expected answers computed. A peer that cannot be installed is left out, aloud."""
+    files = dict(options.onnx)
     # All files, whichever are asked about: every peer serves every model, as a server in use does.
-    onnx = {model: given.get(model) or samples.stored(model) for model in samples.MAKERS}
-    peers = [found for name in chosen.peers if (found := installed(name))]
-    settings = rounds.Settings(
-        chosen.models, [int(text) for text in chosen.connections], chosen.rounds, chosen.seconds, chosen.warmup
-    )
-    right = {model: samples.samples(model, onnx[model]) for model in chosen.models}
-    return rounds.Bench(peers, right, settings, onnx, chosen.out / "logs")
+    onnx = {model: files.get(model) or payloads.stored_onnx(model) for model in payloads.MAKERS}
+    peers = [each for name in options.peers if (each := installed(name))]
+    peers += [peer.of_checkout(name, path) for name, path in options.checkout]
+    samples = {model: payloads.sample(model, onnx[model]) for model in options.models}
+    settings = bench.Settings(**{name: getattr(options, name) for name in bench.Settings.__dataclass_fields__})
+    return bench.Bench(peers, samples, settings, onnx, options.out / "logs")
 
 
 def installed(name: str) -> peer.Peer | None:
+    """The peer, with its environment; None, and a line why, where it cannot be installed."""
     try:
-        found = peer.read(name)
-        peer.install(found)
-        return found
+        each = peer.read(name)
+        peer.install(each)
+        return each
     except peer.PeerError as error:
         print(f"{name} is left out: {error}", file=sys.stderr)
         return None
 
 
-def describe(bench: rounds.Bench) -> dict[str, Any]:
+def about(comparison: bench.Bench) -> dict[str, Any]:
     """What bench.json says besides the rounds."""
     peers = {
         each.name: {"title": each.title, "limit": each.limit, "versions": peer.versions(each), "routes": each.routes}
-        for each in bench.peers
+        for each in comparison.peers
     }
-    files = {model: {"sha256": sha256(path.read_bytes()).hexdigest()} for model, path in bench.onnx.items()}
-    return {"machine": rounds.machine(), "settings": asdict(bench.settings), "onnx": files, "peers": peers}
+    files = {model: {"sha256": sha256(path.read_bytes()).hexdigest()} for model, path in comparison.onnx.items()}
+    return {"machine": bench.machine(), "settings": asdict(comparison.settings), "onnx": files, "peers": peers}
 
 
-def write(folder: Path, results: dict[str, Any]) -> None:
+def publish(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    """All that is written, and the tables to standard output."""
+    folder = options.out
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = summary.markdown(results)
+    text = report.markdown(results)
     (folder / "bench.md").write_text(text)
     print(text)
-    plot.draw(results, folder / "bench.png")
+    report.draw(results, folder / "bench.png")
     print(f"written: {folder}/bench.json, bench.md, bench.png", file=sys.stderr)
+    if options.write:
+        report.write_documents(results, CHECKOUT)
+        print(f"written: {', '.join(map(str, report.DOCUMENTS))}, docs/bench.png", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -25,126 +25,132 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from loadtest.documents import CHECKOUT, command_line, replace_section
+from loadtest.machine import Cores, describe
+from loadtest.pool import ServicePool
 from loadtest.progress import Progress
-from loadtest.sections import replace
-from loadtest.service.cores import Cores
-from loadtest.service.machine import described
-from loadtest.service.process import CHECKOUT, ServiceError
-from loadtest.service.questions import Questioner
-from loadtest.service.stand import Stand
-from loadtest.tune import plot, report, slo, space, winner
-from loadtest.tune.journal import Journal
+from loadtest.service import ServiceError
+from loadtest.tune import report, space
 from loadtest.tune.report import Findings
 from loadtest.tune.rounds import Results, Rounds
-from loadtest.tune.trials import Trials
+from loadtest.tune.trials import Journal, Trials
+from loadtest.workload import Workload
 
 DOCUMENT = CHECKOUT / "docs" / "tuning.md"
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m loadtest.tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit"""
+    parser = command_line("loadtest.tune", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--form", default="", metavar="A,B", help="its forms to try, the first as the default (all)")
-    parser.add_argument("--slo", type=slo.limit, default=slo.promised(), metavar="p99=50ms",
-                        help=f"the objective (that of deploy/slo.yaml: {slo.promised()})")  # fmt: skip
+    parser.add_argument("--slo", type=space.parse_slo, default=space.promised_slo(), metavar="p99=50ms",
+                        help=f"the objective (that of deploy/slo.yaml: {space.promised_slo()})")  # fmt: skip
     parser.add_argument("--budget", type=duration, default="10m", metavar="10m", help="all the time it may take (10m)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one shot; rates below 200/s take longer (2)")
+    parser.add_argument("--seconds", type=float, default=2.0,
+                        help="of one load, at least 20 times the limit; rates below 200/s take longer (2)")  # fmt: skip
     parser.add_argument("--space", type=Path, default=space.DEFAULT, help="YAML: settings and their values to try")
     parser.add_argument("--out", type=Path, default=Path("build/tune"), help="folder for the results (build/tune)")
     parser.add_argument("--fresh", action="store_true", help="measure anew what is there already")
     parser.add_argument("--write", action="store_true", help="put the winner into ekiben.env and deploy/slo.yaml")
     parser.add_argument("--docs", action="store_true", help="put report and plot into docs/tuning.md")
-    return parser.parse_args(given)
+    return parser.parse_args(words)
 
 
 def duration(text: str) -> float:
+    """Seconds of 90s, 10m or 2h. argparse.ArgumentTypeError"""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", text)
     if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no time: a number and s, m or h, as in 10m")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def main(given: Sequence[str] | None = None) -> None:
-    chosen = arguments(given)
+def main(words: Sequence[str] | None = None) -> None:
+    """The command. SystemExit where nothing may be concluded"""
+    options = arguments(words)
     # A terminated search unwinds like an interrupted one, and so ends the service that it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cores = Cores.split()
-    print(f"{cores}; budget {chosen.budget / 60:g} min", file=sys.stderr)
-    folder = chosen.out / f"{chosen.model}-{slo.written(chosen.slo)}"
+    print(f"{cores}; budget {options.budget / 60:g} min", file=sys.stderr)
+    folder = options.out / f"{options.model}-{space.slo_text(options.slo)}"
     try:
-        with Stand(Questioner(chosen.model, binary=False), cores, folder / "service.log") as stand:
-            found = search(chosen, stand, folder)
+        with ServicePool(Workload(options.model, binary=False), cores, folder / "service.log") as pool:
+            findings = search(options, pool, folder)
     except ServiceError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted: the same command goes on from {folder}/runs.jsonl")
-    publish(found, folder, chosen)
+    publish(findings, folder, options)
 
 
-def search(chosen: argparse.Namespace, stand: Stand, folder: Path) -> Findings:
+def search(options: argparse.Namespace, pool: ServicePool, folder: Path) -> Findings:
     """Measures, or goes on measuring, until the budget is spent."""
     began = monotonic()
-    axes = space.read(chosen.space, stand.cores.count)
-    forms = asked_forms(stand, chosen.model, [form for form in chosen.form.split(",") if form], axes)
+    axes = space.read(options.space, pool.cores.count)
+    forms = forms_to_try(pool, options.model, [form for form in options.form.split(",") if form], axes)
     settings = space.candidates(list(forms), axes)
     head = {
-        "model": chosen.model, "versions": forms, "slo": slo.written(chosen.slo), "budget": chosen.budget,
-        "seconds": chosen.seconds, "axes": axes, "cores": str(stand.cores), "machine": described(),
+        "model": options.model, "versions": forms, "slo": space.slo_text(options.slo), "budget": options.budget,
+        "seconds": options.seconds, "axes": axes, "cores": str(pool.cores), "machine": describe(),
     }  # fmt: skip
-    journal = Journal(folder / "runs.jsonl", head, chosen.fresh, began)
+    journal = Journal(folder / "runs.jsonl", head, options.fresh, began)
     if journal.resumed:
         when = f"measured until {journal.ended}; --fresh measures anew" if journal.ended else "going on"
         print(f"{journal.resumed} runs found in {journal.path}: {when}", file=sys.stderr)
-    progress = Progress(chosen.budget)
-    trials = Trials(stand, settings[0], journal, chosen.slo, chosen.budget, chosen.seconds, progress)
+    progress = Progress(options.budget)
+    trials = Trials(pool, settings[0], journal, options.slo, options.budget, options.seconds, progress)
     results = Results(settings[0])
     with contextlib.closing(progress):
-        Rounds(trials.bracket, lambda: journal.spent, chosen.budget, results).play(settings)
+        Rounds(trials.bracket, lambda: journal.spent, options.budget, results).play(settings)
     if broken := trials.broken.get(results.default):
         raise ServiceError(broken)
     if not trials.all:
-        raise ServiceError(f"a budget of {chosen.budget:g} s is too short to measure anything: --budget 10m")
+        raise ServiceError(f"a budget of {options.budget:g} s is too short to measure anything: --budget 10m")
     if not journal.ended:
         journal.end()
-    return Findings(chosen.model, trials, results, described(), str(stand.cores), forms)
+    return Findings(options.model, trials, results, describe(), str(pool.cores), forms)
 
 
-def asked_forms(stand: Stand, model: str, wanted: list[str], axes: space.Axes) -> dict[str, str]:
+def forms_to_try(pool: ServicePool, model: str, wanted: list[str], axes: space.Axes) -> dict[str, str]:
     """Form → version of those to try, the default first, as the service itself lists them."""
     default = space.candidates([",".join(wanted)], axes)[0]  # with one form the service that is measured first
-    health: dict[str, Any] = stand.service(default.environment).json("/health")
-    said = health["models"].get(model, {"forms": {}, "default": ""})
-    there = {form: str(of_form["version"]) for form, of_form in said["forms"].items() if of_form["ready"]}
-    if not there or (unknown := set(wanted) - set(there)):
-        which = f"form {min(unknown)!r}" if there else f"model {model!r}"
+    health: dict[str, Any] = pool.service(default.environment).json("/health")
+    served = health["models"].get(model, {"forms": {}, "default": ""})
+    ready = {form: str(of_form["version"]) for form, of_form in served["forms"].items() if of_form["ready"]}
+    if not ready or (unknown := set(wanted) - set(ready)):
+        which = f"form {min(unknown)!r}" if ready else f"model {model!r}"
         raise ServiceError(f"{which} is not ready: run `make models`, or see `bentoml models list`")
-    return {form: there[form] for form in (wanted or sorted(there, key=lambda form: form != said["default"]))}
+    return {form: ready[form] for form in (wanted or sorted(ready, key=lambda form: form != served["default"]))}
 
 
-def publish(found: Findings, folder: Path, chosen: argparse.Namespace) -> None:
-    """Report, plot and winner into the folder; into the checkout what was asked for."""
-    text = report.markdown(found, "latency.png")
+def publish(findings: Findings, folder: Path, options: argparse.Namespace) -> None:
+    """Report, plot and winner into the folder; into the checkout what was asked for. SystemExit where nothing counts"""
+    text = report.markdown(findings, "latency.png")
+    if findings.unusable:
+        print(text)
+        sys.exit("nothing is written: most loads were thrown away")
     (folder / "report.md").write_text(text + "\n")
-    plot.draw(found, folder / "latency.png")
-    settings = winner.settings_file(found.winner.values, report.comment(found))
+    report.draw(findings, folder / "latency.png")
+    settings = space.settings_file(findings.winner.values, report.comment(findings))
     (folder / "ekiben.env").write_text(settings)
     print(text)
     written = [f"{folder}/report.md, latency.png, ekiben.env, runs.jsonl"]
-    if chosen.write:
-        written += winner.write(settings, found.rate)
-    if chosen.docs:
-        plot.draw(found, DOCUMENT.with_name("tuning.png"))
-        replace(DOCUMENT, "tune", f"`{command(chosen)}`\n\n{report.markdown(found, 'tuning.png')}")
+    if options.write:
+        written += space.write(settings, findings.rate)
+    if options.docs:
+        report.draw(findings, DOCUMENT.with_name("tuning.png"))
+        replace_section(DOCUMENT, "tune", f"`{command(options)}`\n\n{report.markdown(findings, 'tuning.png')}")
         written.append(str(DOCUMENT))
     print("\n".join(f"written: {each}" for each in written), file=sys.stderr)
 
 
-def command(chosen: argparse.Namespace) -> str:
-    form = f" --form {chosen.form}" if chosen.form else ""
-    budget = f"{chosen.budget / 60:g}m"
-    return f"python -m loadtest.tune --model {chosen.model}{form} --slo {slo.written(chosen.slo)} --budget {budget}"
+def command(options: argparse.Namespace) -> str:
+    """How to repeat it."""
+    form = f" --form {options.form}" if options.form else ""
+    budget = f"{options.budget / 60:g}m"
+    return (
+        f"python -m loadtest.tune --model {options.model}{form} --slo {space.slo_text(options.slo)} --budget {budget}"
+    )
 
 
 if __name__ == "__main__":

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from statistics import median
 
-from loadtest import others
-from loadtest.sections import table
-from loadtest.service.run import Run
-from loadtest.tune.bound import bound_by
-from loadtest.tune.pareto import front
+from loadtest import figures as plots
+from loadtest.documents import table
+from loadtest.machine import busy_warning
+from loadtest.measurement import Run
 from loadtest.tune.rounds import Results
-from loadtest.tune.slo import written
-from loadtest.tune.space import Setting
-from loadtest.tune.trials import Trial, Trials
-from loadtest.tune.verdict import Verdict
+from loadtest.tune.space import Setting, slo_text
+from loadtest.tune.trials import LIMITS, Trial, Trials
+from loadtest.tune.verdict import GROWING, Estimate, Verdict
 
 MOST_FRONT = 10
+UNNAMED = "#d5dbe1"  # the best are named, the rest are drawn
+FULL, HALF = 0.85, 0.5  # of a core: the rest goes to the kernel, and to the ends of the measurement
 
 
 @dataclass
@@ -38,14 +39,30 @@ class Findings:
 
     @property
     def rate(self) -> float:
-        """Requests a second that may be claimed of the winner; 0 if none may."""
-        return self.results.rate(self.winner).mean or self.results.last(self.winner).passed
+        """Requests a second that may be claimed of the winner: what the next round passes with 95 % confidence, by the
+        rounds that did not select it. 0 if none may be claimed, or there were too few rounds."""
+        return self.estimate.bound
+
+    @property
+    def estimate(self) -> Estimate:
+        """The winner's rate, without the first round, which another setting than the defaults has won by luck too."""
+        return self.results.rate(self.winner, 1 if self.winner == self.results.default else 2)
+
+    @property
+    def unusable(self) -> str:
+        """Why nothing may be concluded; empty if something may."""
+        thrown_away = [run for run in self.trials.runs if run.rejected]
+        if 2 * len(thrown_away) <= len(self.trials.runs):
+            return ""
+        count = f"{len(thrown_away)} of {len(self.trials.runs)} loads were thrown away"
+        return f"**Not usable, because {count}**, for example: {thrown_away[-1].rejected}."
 
     def highest(self, setting: Setting) -> Trial | None:
         """The last trial that passed at the highest rate of the last round."""
         return self._at(setting, self.results.last(setting).passed, passed=True)
 
     def first_failing(self, setting: Setting) -> Trial | None:
+        """The last trial at the lowest rate above that, which did not pass."""
         return self._at(setting, self.results.last(setting).failed, passed=False)
 
     def _at(self, setting: Setting, rate: float, passed: bool) -> Trial | None:
@@ -55,33 +72,57 @@ class Findings:
         return None
 
     def named(self, setting: Setting) -> str:
+        """What is other in a setting than in the defaults."""
         return setting.difference(self.results.default)
 
 
-def headline(found: Findings) -> str:
-    """The highest rate, what comes above it and why, and the gain."""
-    winner, limit = found.winner, found.trials.limit
-    rate = found.results.rate(winner)
-    if not found.rate:
-        first = f"**No rate met {written(limit)}**"
-    else:
-        claim = f"95 % interval over {rate.rounds} rounds" if rate.known else "too few rounds for an interval"
-        interval = f" ({rate.low:,.0f}–{rate.high:,.0f}, {claim})" if rate.known else f" ({claim})"
-        first = f"**{found.rate:,.0f} requests/s** of {found.model}-{winner.form} meet {written(limit)}{interval}"
-    lines = [f"{first}, with {found.named(winner)}."]
-    if trial := found.first_failing(winner):
-        cores = found.trials.stand.cores.count
-        lines.append(
-            f"First rate that did not pass: {trial.rate:,.0f}/s ({trial.verdict}: {_slow(trial.run)}). "
-            f"Bound by {bound_by(trial.run, cores, _workers(winner))}."
+def headline(findings: Findings) -> str:
+    """The rate that may be claimed, what comes above it and why, and the gain."""
+    winner, limit = findings.winner, slo_text(findings.trials.limit)
+    rate = findings.estimate
+    if findings.rate:
+        first = (
+            f"**{findings.rate:,.0f} requests/s** of {findings.model}-{winner.form} meet {limit} with 95 % confidence "
+            f"(prediction bound of {rate.rounds} rounds, whose mean is {rate.mean:,.0f})"
         )
-    return " ".join([*lines, gain(found)])
+    elif best := rate.mean or findings.results.last(winner).passed:
+        first = f"**No rate can be claimed**: too few rounds; {best:,.0f} requests/s met {limit} in those there were"
+    else:
+        first = f"**No rate met {limit}**"
+    lines = [f"{first}, with {findings.named(winner)}."]
+    if trial := findings.first_failing(winner):
+        cores = findings.trials.pool.cores.count
+        workers = int(dict(winner.values).get("workers", 1))
+        lines.append(
+            f"First rate that did not pass: {trial.rate:,.0f}/s ({trial.verdict}: {_why(trial.run)}). "
+            f"Bound by {bound_by(trial.run, cores, workers)}."
+        )
+    return " ".join([*lines, gain(findings)])
 
 
-def gain(found: Findings) -> str:
-    results = found.results
-    if found.winner != results.default:
-        times = results.gain(found.winner)
+def bound_by(run: Run, cores: int, workers: int) -> str:
+    """CPU, engine, queue, generator, or none of them; with the figures that say so."""
+    cpu, engine = run.cpu_cores / cores, run.engine_cores / workers
+    used = f"{run.cpu_cores:.2f} of {cores} core{'s' if cores > 1 else ''} used"
+    busy = f"the engine ran {100 * engine:.0f} % of the time"
+    if run.rejected:
+        return f"generator: {run.rejected}"
+    if run.background_cores > HALF and cpu < FULL:
+        return f"other programs: they took {run.background_cores:.1f} cores ({used}); measure again on a quiet machine"
+    if engine >= FULL or (cpu >= FULL and run.engine_cores >= HALF * run.cpu_cores):
+        return f"engine: {busy}, {used}"
+    if cpu >= FULL:
+        return f"CPU: {used}, {busy}: the rest is HTTP, parsing and writing"
+    if run.queue >= HALF * run.mean:
+        return f"queue: {run.queue:.1f} of {run.mean:.1f} ms a request, with {used}"
+    return f"none of CPU, engine and queue was full ({used}, {busy}): requests waited outside the service's own clock"
+
+
+def gain(findings: Findings) -> str:
+    """What may be said of the winner beside the defaults."""
+    results = findings.results
+    if findings.winner != results.default:
+        times = results.gain(findings.winner)
         return (
             f"Gain over the defaults: × {times.mean:.2f} ({times.low:.2f}–{times.high:.2f}), measured side by side in "
             f"{times.rounds} rounds after the one that selected it."
@@ -91,29 +132,34 @@ def gain(found: Findings) -> str:
         return "Nothing but the defaults was measured: the budget was too short for more."
     times = results.gain(best)
     if not times.known:
-        return f"No gain over the defaults can be claimed: the budget was too short to repeat {found.named(best)}."
+        return f"No gain over the defaults can be claimed: the budget was too short to repeat {findings.named(best)}."
     return (
-        f"No setting beats the defaults beyond doubt; the best other, {found.named(best)}, had × {times.mean:.2f} "
+        f"No setting beats the defaults beyond doubt; the best other, {findings.named(best)}, had × {times.mean:.2f} "
         f"({times.low:.2f}–{times.high:.2f}) of their rate."
     )
 
 
-def settings_table(found: Findings) -> str:
+def settings_table(findings: Findings) -> str:
     """A row per setting at the highest rate that passed in its last round, and the winner's first that did not."""
     head = ["setting", "requests/s, highest", "offered", "achieved", "p50", "p95", "p99 ms", "batch rows"]
     head += ["queue ms", "engine ms", "CPU cores", "MB", "verdict"]
     rows = []
-    for setting in [*found.results.ranked(), *(s for s in found.results.brackets if not found.results.rates(s))]:
-        trial = found.highest(setting) or found.first_failing(setting)
+    for setting in [
+        *findings.results.ranked(),
+        *(s for s in findings.results.brackets if not findings.results.rates(s)),
+    ]:
+        trial = findings.highest(setting) or findings.first_failing(setting)
         if trial:
-            rows.append([_bold(found, setting), str(found.results.rate(setting)), *_figures(trial.run), trial.verdict])
-        if setting == found.winner and (failing := found.first_failing(setting)):
+            rows.append(
+                [_bold(findings, setting), str(findings.results.rate(setting)), *_figures(trial.run), trial.verdict]
+            )
+        if setting == findings.winner and (failing := findings.first_failing(setting)):
             rows.append(["… first not to pass", "", *_figures(failing.run), failing.verdict])
     return table(head, rows)
 
 
-def _bold(found: Findings, setting: Setting) -> str:
-    return f"**{found.named(setting)}**" if setting == found.winner else found.named(setting)
+def _bold(findings: Findings, setting: Setting) -> str:
+    return f"**{findings.named(setting)}**" if setting == findings.winner else findings.named(setting)
 
 
 def _figures(run: Run) -> list[str]:
@@ -126,66 +172,123 @@ def _ms(value: float) -> str:
     return "–" if math.isinf(value) else f"{value:.3f}" if value < 1 else f"{value:.1f}"
 
 
-def _slow(run: Run) -> str:
-    alone = f", which say as much as {run.count / run.effect:,.0f} on their own" if run.effect > 1.1 else ""
-    return f"{run.slow:,} of {run.count:,} requests slow or not answered{alone}"
+def _why(run: Run) -> str:
+    behind = "" if run.kept_up else f"{run.achieved:,.0f}/s answered, "
+    grown = f", latencies grew by {run.growth:,.1f} ms" if run.trend <= GROWING else ""
+    return f"{behind}{run.slow:,} of {run.count:,} requests slow or not answered{grown}"
 
 
-def pareto_table(found: Findings) -> str:
+def pareto_table(findings: Findings) -> str:
     """The runs of which no other is faster, sooner and cheaper at once."""
-    passed = [trial for trial in found.trials.all if trial.verdict is Verdict.PASS and not trial.run.rejected]
+    passed = [trial for trial in findings.trials.all if trial.verdict is Verdict.PASS and not trial.run.rejected]
     points = [(-trial.run.achieved, trial.run.at_percentile, trial.run.cpu_us) for trial in passed]
     best = sorted((passed[place] for place in front(points)), key=lambda trial: -trial.run.achieved)
-    percentile = f"p{100 * found.trials.limit.percentile:g} ms"
+    percentile = f"p{100 * findings.trials.limit.percentile:g} ms"
     rows = [
-        [found.named(t.setting), f"{t.run.achieved:,.0f}", _ms(t.run.at_percentile), f"{t.run.cpu_us:.0f}"]
+        [findings.named(t.setting), f"{t.run.achieved:,.0f}", _ms(t.run.at_percentile), f"{t.run.cpu_us:.0f}"]
         for t in best[:: max(1, math.ceil(len(best) / MOST_FRONT))]
     ]
     return table(["setting", "requests/s", percentile, "CPU µs a request"], rows)
 
 
-def notes(found: Findings) -> list[str]:
-    trials = found.trials
-    every = [run for trial in trials.all for run in trial.runs]
+def front(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Places of the points that are not dominated, where less is better in every coordinate."""
+    return [place for place, point in enumerate(points) if not any(_dominates(other, point) for other in points)]
+
+
+def _dominates(other: tuple[float, ...], point: tuple[float, ...]) -> bool:
+    return other != point and all(theirs <= ours for theirs, ours in zip(other, point, strict=True))
+
+
+def notes(findings: Findings) -> list[str]:
+    """Where and how it was measured, and what was thrown away."""
+    trials = findings.trials
+    every, shortest = trials.runs, max(trials.seconds, LIMITS * trials.limit.seconds)
     rejected = [run for run in every if run.rejected]
-    said = [
-        f"{found.machine}; {found.pinned}. Poisson arrivals, one row a request as V2 JSON, shots of "
-        f"{trials.seconds:g} s after 0.5 s of warm-up; {len(every)} shots, {len(rejected)} thrown away.",
-        "Latency counts from the time a request should have been sent. A pass is claimed with 99 % confidence "
-        "(MLPerf's early stopping, with each count divided by its design effect).",
+    lines = [
+        f"{findings.machine}; {findings.pinned}. Poisson arrivals, one row a request as V2 JSON, loads of "
+        f"{shortest:g} s or more after 0.5 s of warm-up; {len(every)} loads, {len(rejected)} thrown away.",
+        "Latency counts from the time a request should have been sent. A pass is claimed with 99 % confidence, by "
+        "MLPerf's early stopping and by the shares of slow requests in blocks of time; at least 97 % of what was "
+        "offered was answered, and latencies did not grow.",
     ]
-    said += [f"Thrown away, for example: {rejected[0].rejected}."] if rejected else []
-    busy = others.warning(max((run.other_cores for run in every), default=0.0))
-    said += [busy] if busy else []
-    said += [f"{found.named(setting)}: {why}" for setting, why in trials.broken.items()]
-    return said
+    lines += [f"Thrown away, for example: {rejected[0].rejected}."] if rejected else []
+    busy = busy_warning(max((run.background_cores for run in every), default=0.0))
+    lines += [busy] if busy else []
+    lines += [f"{findings.named(setting)}: {why}" for setting, why in trials.broken.items()]
+    return lines
 
 
-def _workers(setting: Setting) -> int:
-    values: dict[str, Any] = dict(setting.values)
-    return int(values.get("workers", 1))
-
-
-def markdown(found: Findings, plot: str) -> str:
+def markdown(findings: Findings, plot: str) -> str:
+    """The whole report; of a search that is not usable, why, and nothing else."""
+    listed = "\n".join(f"- {note}" for note in notes(findings))
+    if findings.unusable:
+        return f"{findings.unusable}\n\n{listed}"
     return "\n\n".join(
         [
-            headline(found),
-            settings_table(found),
+            headline(findings),
+            settings_table(findings),
             f"![Latency against throughput]({plot})",
             "Nothing measured was at once faster, sooner and cheaper than these (the Pareto front):",
-            pareto_table(found),
-            "\n".join(f"- {note}" for note in notes(found)),
+            pareto_table(findings),
+            listed,
         ]
     )
 
 
-def comment(found: Findings) -> Sequence[str]:
+def comment(findings: Findings) -> Sequence[str]:
     """What the settings file says of itself."""
-    winner = found.winner
-    rate = found.results.rate(winner)
+    winner = findings.winner
     return [
         "Written by python -m loadtest.tune --write; the environment wins over this file.",
-        f"{found.model}-{winner.form}, {written(found.trials.limit)}: {rate} requests/s.",
-        f"{found.machine}; {found.pinned}.",
-        f"The form is chosen by the name that is asked: /v2/models/{found.model}-{winner.form}/infer",
+        f"{findings.model}-{winner.form}, {slo_text(findings.trials.limit)}: {findings.estimate} requests/s.",
+        f"{findings.machine}; {findings.pinned}.",
+        f"The form is chosen by the name that is asked: /v2/models/{findings.model}-{winner.form}/infer",
     ]
+
+
+def draw(findings: Findings, path: Path) -> None:
+    """The objective's percentile against the rate, a line per setting, and where the objective is crossed.
+
+    Loads that were thrown away are not in it; an unanswered percentile is at the upper edge.
+    """
+    default, winner, limit = findings.results.default, findings.winner, findings.trials.limit
+    ranked = findings.results.ranked()
+    colours = dict(zip([setting for setting in ranked if setting != default], plots.SERIES[1:], strict=False))
+    colours |= {default: plots.INK, winner: plots.RED}
+    caption = f"circles passed, crosses did not · {findings.machine} · {findings.pinned}"
+    with plots.figure(path, f"{findings.model}: latency against throughput", caption, (8.4, 5.2)) as (axes,):
+        for setting in [*(s for s in reversed(ranked) if s not in (winner, default)), *{default: 0, winner: 0}]:
+            _line(axes, findings, setting, colours.get(setting, UNNAMED))
+        axes.axhline(1e3 * limit.seconds, color=plots.INK, linestyle="--", linewidth=1)
+        axes.annotate(slo_text(limit), (0.01, 1e3 * limit.seconds), xycoords=("axes fraction", "data"), xytext=(0, 3),
+                      textcoords="offset points", fontsize=8.5)  # fmt: skip
+        axes.set(yscale="log", xlabel="offered, requests/s (Poisson)", ylabel=f"p{100 * limit.percentile:g}, ms")
+        axes.set_ylim(top=25e3 * limit.seconds)
+        axes.set_xlim(left=0)
+        plots.plain_numbers(axes, "{x:,.0f}", "{x:g}")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _line(axes: plots.Axes, findings: Findings, setting: Setting, colour: str) -> None:
+    """The median of the loads at each rate."""
+    at: dict[float, list[float]] = {}
+    passed: dict[float, bool] = {}
+    for trial in findings.trials.all:
+        if trial.setting == setting and not trial.run.rejected:
+            at.setdefault(trial.rate, []).append(trial.run.at_percentile)
+            passed[trial.rate] = trial.verdict is Verdict.PASS
+    rates = sorted(at)
+    if not rates:
+        return
+    top = 20e3 * findings.trials.limit.seconds
+    values = [min(top, median(at[rate])) for rate in rates]
+    mine = setting in (findings.winner, findings.results.default)
+    label = findings.named(setting) + (" (winner)" if setting == findings.winner else "")
+    order, width = (3, 1.8) if mine else (2, 1.0)
+    axes.plot(rates, values, color=colour, linewidth=width, zorder=order, label=None if colour == UNNAMED else label)
+    for good, marker in ((True, "o"), (False, "x")):
+        places = [place for place, rate in enumerate(rates) if passed[rate] is good]
+        across, up = [rates[place] for place in places], [values[place] for place in places]
+        axes.scatter(across, up, s=22, color=colour, marker=marker, zorder=order)

@@ -3,27 +3,78 @@
 In rounds rather than one setting after the other, because a machine's speed drifts: what is compared was measured
 within one round. The first round only selects, and the gain is judged by the later ones, or else the luckiest of many
 would look good. A plan like successive halving (K. Jamieson, A. Talwalkar, AISTATS 2016).
+
+Within a round, the highest rate that meets the objective is bracketed by steps and bisected on a logarithmic scale.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from loadtest.tune.interval import Estimate, estimate
-from loadtest.tune.search import Bracket
-from loadtest.tune.space import Setting, combined
+from loadtest.tune.space import Setting, combine
+from loadtest.tune.verdict import Estimate, Verdict, estimate
 
-# Narrows the bracket of a setting in a round, from the rate that is known of it (0: none); OutOfBudget
-Measure = Callable[[Setting, int, float, Bracket], None]
+LOWEST = 1.0  # requests a second: what does not meet the objective at this rate does not meet it
 MOST_ROUNDS = 6
 FIRST_SHARE = 0.5  # of the budget for the first round
 FINALISTS = 2
 BETTER = 1.05  # a setting that gains less in the first round is not worth combining
 
 
+@dataclass
+class Bracket:
+    """The highest rate that passed and the lowest above it that did not, in requests a second."""
+
+    passed: float = 0.0
+    failed: float = math.inf
+    finished: bool = False
+
+    def take(self, rate: float, verdict: Verdict) -> None:
+        """The verdict at a rate."""
+        if verdict is Verdict.PASS:
+            self.passed = rate
+        else:
+            self.failed = rate
+
+
+# Narrows the bracket of a setting in a round, from the rate that is known of it (0: none); OutOfBudget
+Measure = Callable[[Setting, int, float, Bracket], None]
+
+
 class OutOfBudget(Exception):
     """The time that was allowed is spent."""
+
+
+def highest(bracket: Bracket, ask: Callable[[float], Verdict], start: float, step: float, tolerance: float) -> Bracket:
+    """Narrows the bracket until failed / passed ≤ tolerance; what interrupts `ask` leaves it as far as it came.
+
+    A rate that could not be measured has not passed. If nothing has, the bracket stays unfinished: it says nothing.
+    The first steps are `step` up or down, and each is the square of the one before, up to a doubling.
+    """
+    rate = rounded(start)
+    while not (bracket.passed and bracket.failed < math.inf):
+        verdict = ask(rate)
+        if verdict is Verdict.UNMEASURED and not bracket.passed:
+            return bracket
+        bracket.take(rate, verdict)
+        if not bracket.passed and rate <= LOWEST:
+            break
+        rate = rounded(rate * step if bracket.passed else max(LOWEST, rate / step))
+        step = min(2.0, step * step)
+    while bracket.passed and bracket.failed / bracket.passed > tolerance:
+        rate = rounded(math.sqrt(bracket.passed * bracket.failed))
+        if rate in (bracket.passed, bracket.failed):
+            break
+        bracket.take(rate, ask(rate))
+    bracket.finished = True
+    return bracket
+
+
+def rounded(rate: float) -> float:
+    """Three figures: a rate is known no better, and an interrupted search finds its rates again."""
+    return float(f"{rate:.3g}")
 
 
 @dataclass
@@ -38,8 +89,9 @@ class Results:
         rounds = self.brackets.get(setting, {})
         return {number: b.passed for number, b in rounds.items() if b.finished and number >= since}
 
-    def rate(self, setting: Setting) -> Estimate:
-        return estimate(list(self.rates(setting).values()))
+    def rate(self, setting: Setting, since: int = 1) -> Estimate:
+        """Over all its rounds from one on."""
+        return estimate(list(self.rates(setting, since).values()))
 
     def last(self, setting: Setting) -> Bracket:
         """The bracket of the last finished round, or as far as the first came."""
@@ -54,8 +106,8 @@ class Results:
 
     def ranked(self) -> list[Setting]:
         """Best first, by the mean over the rounds; the defaults win a tie."""
-        found = [setting for setting in self.brackets if self.rates(setting)]
-        return sorted(found, key=lambda setting: -self.rate(setting).mean)
+        measured = [setting for setting in self.brackets if self.rates(setting)]
+        return sorted(measured, key=lambda setting: -self.rate(setting).mean)
 
     @property
     def winner(self) -> Setting:
@@ -89,11 +141,11 @@ class Rounds:
     def _finalists(self, number: int) -> list[Setting]:
         """The defaults and the best others; after the first round also what was good, combined."""
         results = self.results
-        others = [setting for setting in results.ranked() if setting != results.default]
+        ranked = [setting for setting in results.ranked() if setting != results.default]
         if number > 1:
-            return [results.default, *others[:FINALISTS]]
+            return [results.default, *ranked[:FINALISTS]]
         base = results.rate(results.default).mean
-        better = [setting for setting in reversed(others) if results.rate(setting).mean > BETTER * base]
-        together = combined(results.default, better)
+        better = [setting for setting in reversed(ranked) if results.rate(setting).mean > BETTER * base]
+        together = combine(results.default, better)
         new = [together] if len(better) > 1 and together not in results.brackets else []
-        return [results.default, *new, *others[: FINALISTS + 1]]
+        return [results.default, *new, *ranked[: FINALISTS + 1]]

@@ -23,7 +23,7 @@ from deploy.dashboards.units import shown
 from deploy.objectives import read
 from deploy.slo import files as rule_files
 from deploy.slo import write
-from loadtest.chain.processes import Services, services
+from loadtest.service import ServiceProcess, serve
 from tests.deploy.conftest import DEPLOY, tool
 from tests.deploy.stack import free_port, program, ready
 
@@ -153,28 +153,36 @@ def test_durations_of_prometheus() -> None:
 
 
 @pytest.fixture(scope="module")
-def started(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def started(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServiceProcess]]:
     """The service with two workers, and the three of the chain."""
     with ExitStack() as stack:
         stack.enter_context(pytest.MonkeyPatch.context()).setenv("BENTOML_HOME", str(store))
-        running = stack.enter_context(services(tmp_path_factory.mktemp("services")))
+        logs, services = tmp_path_factory.mktemp("services"), list[ServiceProcess]()
+
+        def start(target: str, settings: dict[str, str]) -> ServiceProcess:
+            services.append(
+                stack.enter_context(serve(target, settings, logs / f"{len(services)}.log", grace_seconds=15))
+            )
+            return services[-1]
+
         common = {"EKIBEN_FORMS": "onnx", "EKIBEN_ENGINE_THREADS": "1", "EKIBEN_CHAIN_MODEL": "digits"}
-        running.start("service:Ekiben", {**common, "EKIBEN_WORKERS": "2"})
-        model = running.start("serving.chain.model:ModelStage", common)
+        start("service:Ekiben", {**common, "EKIBEN_WORKERS": "2"})
+        model = start("serving.chain.model:ModelStage", common)
         asking = {**common, "EKIBEN_CHAIN_MODEL_AT": f"127.0.0.1:{model.port}"}
-        pre = running.start("serving.chain.preprocess:PreprocessStage", asking)
+        pre = start("serving.chain.preprocess:PreprocessStage", asking)
         asking = {**common, "EKIBEN_CHAIN_PREPROCESS_AT": f"127.0.0.1:{pre.port}"}
-        running.start("serving.chain.postprocess:PostprocessStage", asking)
-        running.wait()
-        yield running
+        start("serving.chain.postprocess:PostprocessStage", asking)
+        for service in services:
+            service.wait_healthy()
+        yield services
 
 
 @pytest.fixture(scope="module")
-def prometheus(started: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prometheus(started: list[ServiceProcess], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus that scrapes them and evaluates the committed rules, faster."""
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
     write(rule_files(read(scale=SCALE)), folder)
-    whole, *stages = (f"127.0.0.1:{service.port}" for service in started.started)
+    whole, *stages = (f"127.0.0.1:{service.port}" for service in started)
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": SCRAPE}
     jobs = {config["scrape_configs"][0]["job_name"]: [whole], "chain": stages}
@@ -196,9 +204,9 @@ def post(url: str, body: bytes, kind: str = "application/json") -> int:
         return int(getattr(error, "code", 0))
 
 
-def load(started: Services) -> None:
+def load(started: list[ServiceProcess]) -> None:
     """A round of everything that panels show: each model over both interfaces, the chain, and bad input to both."""
-    whole, front = started.started[0].url, started.started[-1].url
+    whole, front = started[0].url, started[-1].url
     random = np.random.default_rng(0)
     for name in contract.names():
         (tensor,) = contract.model(name).signature.inputs
@@ -218,7 +226,9 @@ def form(file: bytes) -> tuple[bytes, str]:
     return head + file + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"
 
 
-def test_every_query_returns_something_after_a_load(boards: dict, started: Services, prometheus: str) -> None:
+def test_every_query_returns_something_after_a_load(
+    boards: dict, started: list[ServiceProcess], prometheus: str
+) -> None:
     until = time.monotonic() + 30
     quiet = [""]
     while quiet:
@@ -249,17 +259,17 @@ def test_a_query_that_prometheus_refuses_is_an_error_with_the_query(prometheus: 
         Prometheus(prometheus).now("sum(")
 
 
-def test_the_recording_is_what_the_services_export(started: Services) -> None:
+def test_the_recording_is_what_the_services_export(started: list[ServiceProcess]) -> None:
     """python -m deploy.dashboards --metrics takes it anew."""
     load(started)  # a family whose labels are not known beforehand is there from its first observation on
-    results = {f for service in started.started for f in exported.of_service(f"{service.url}/metrics")}
+    results = {f for service in started for f in exported.of_service(f"{service.url}/metrics")}
     recorded = set(exported.recorded())
     assert results == recorded, f"not recorded: {results - recorded}; not exported: {recorded - results}"
 
 
-def test_counts_add_up_over_the_workers(started: Services) -> None:
+def test_counts_add_up_over_the_workers(started: list[ServiceProcess]) -> None:
     """What two workers have counted, whichever of them is asked, is what was sent."""
-    url = started.started[0].url
+    url = started[0].url
     rows = np.zeros((100, 4)).tolist()
     body = json.dumps({"inputs": [{"name": "features", "shape": [100, 4], "datatype": "FP32", "data": rows}]}).encode()
 

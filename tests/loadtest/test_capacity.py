@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from loadtest.capacity import report
-from loadtest.capacity.fit import Cost, Point, fit
+from loadtest.capacity.fit import Cost, Point, SetupQueue, fit
 from loadtest.capacity.measure import FITTED, HELD_OUT, Measured
-from loadtest.capacity.plot import draw
-from loadtest.capacity.queue import SetupQueue
-from loadtest.capacity.report import Study
-from tests.loadtest.figures import run
+from loadtest.capacity.report import Study, draw
+from tests.loadtest.runs import run
 
 
 def simulate(queue: SetupQueue, rate: float, requests: int = 200_000) -> tuple[float, float]:
@@ -69,8 +67,8 @@ def points(shares: tuple[float, ...], noise: float = 0.0) -> list[Point]:
     return [Point(rate, rate, noisy(TRUE.cores(rate)), noisy(TRUE.latency(rate)), 1.0) for rate in rates]
 
 
-def study(cost: Cost = TRUE, noise: float = 0.0, other_cores: float = 0.0) -> Study:
-    measured = Measured(0.01, TOP, points(FITTED, noise), points(HELD_OUT, noise), 150.0, other_cores)
+def study(cost: Cost = TRUE, noise: float = 0.0, background_cores: float = 0.0) -> Study:
+    measured = Measured(0.01, TOP, points(FITTED, noise), points(HELD_OUT, noise), 150.0, background_cores)
     return Study("iris-onnx", "a machine", measured, cost)
 
 
@@ -114,7 +112,7 @@ def test_replicas_and_their_price_follow_from_the_rate_measured() -> None:
     text = report.markdown(found, 100_000, 0.04, "c.png")
     assert f"need {replicas} replicas" in text and f"{replicas * 0.04:,.2f} an hour" in text and "assumed" in text
     assert "a = 60.0 µs" in text and "c = 150 µs" in text and "measure again" not in text
-    assert "measure again" in report.markdown(study(other_cores=0.5), 100_000, 0.04, "c.png")
+    assert "measure again" in report.markdown(study(background_cores=0.5), 100_000, 0.04, "c.png")
 
 
 @pytest.mark.parametrize("a", [60e-6, 40e-6])  # the worker measured, and one of which the fit thinks too well

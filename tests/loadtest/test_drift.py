@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-from loadtest.drift import chance, report
+from loadtest.drift import chance
 from loadtest.drift.__main__ import main
-from loadtest.drift.references import NoReference, Reference, of_service, parsed
+from loadtest.drift.chance import NoReference, Reference, parse, read_references
 from tests.deploy.conftest import DEPLOY, run, tool
 from tests.deploy.stand_ins import serving
 
@@ -24,7 +24,7 @@ def exported(rows: int = 120, bins: int = 4) -> str:
 
 
 def test_references_are_read_from_a_scrape() -> None:
-    (found,) = parsed(exported(rows=77))
+    (found,) = parse(exported(rows=77))
     assert (found.model, found.quantity, found.rows, found.filled) == ("m", "input:a", 77, 4)
     assert found.shares.tolist() == [0.25, 0.25, 0.25, 0.25, 0]
 
@@ -81,22 +81,22 @@ def test_the_limit_keeps_its_promise_and_the_convention_alone_does_not() -> None
 
 def test_the_report_is_written_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     doc = tmp_path / "drift.md"
-    doc.write_text(f"before\n{report.START}\nformer figures\n{report.END}\nafter\n")
+    doc.write_text("before\n<!-- drift -->\nformer figures\n<!-- /drift -->\nafter\n")
     with serving(lambda path, body: (200, "text/plain", exported().encode())) as port:
         assert main(["--url", f"http://127.0.0.1:{port}", "--looks", "200", "--doc", str(doc)]) == 0
     written = doc.read_text()
-    assert written.startswith(f"before\n{report.START}\n200 looks at each of 1 quantities")
-    assert "former" not in written and written.endswith(f"{report.END}\nafter\n")
+    assert written.startswith("before\n<!-- drift -->\n200 looks at each of 1 quantities")
+    assert "former" not in written and written.endswith("<!-- /drift -->\nafter\n")
     assert "| m | input:a | 4 | 120 |" in written and (tmp_path / "drift.png").stat().st_size > 10_000
-    assert "1 of 1: m input:a" in capsys.readouterr().err
+    assert "m input:a" in capsys.readouterr().err
 
 
 def test_what_cannot_be_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(lambda path, body: (200, "text/plain", b"other 1\n")) as port:
         with pytest.raises(NoReference, match="no model there was trained with a reference"):
-            of_service(f"http://127.0.0.1:{port}")
+            read_references(f"http://127.0.0.1:{port}")
         assert main(["--url", f"http://127.0.0.1:{port}"]) == 2
     assert "/metrics has no ekiben_drift_reference_ratio" in capsys.readouterr().err
     (tmp_path / "plain.md").write_text("no markers\n")
-    with pytest.raises(ValueError, match="has no line <!-- drift"):
-        report.insert(tmp_path / "plain.md", "")
+    with pytest.raises(SystemExit, match="must hold <!-- drift -->"):
+        main(["--doc", str(tmp_path / "plain.md")])

@@ -1,12 +1,14 @@
 """What the measurement of the metrics' cost makes of what a service says."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from loadtest import metrics_cost
 from loadtest.metrics_cost import ONE_BY_ONE, Cost
-from loadtest.peers.wrk import Shot
+from loadtest.wrk import WrkResult
 
 SCRAPE = """
 # TYPE process_cpu_seconds_total counter
@@ -20,10 +22,12 @@ ekiben_recording_seconds_total %(recording)s
 class Saying:
     """A service whose /metrics are these texts, one after the other."""
 
+    port = 1
+
     def __init__(self, *texts):
         self.texts = list(texts)
 
-    def ask(self, path):
+    def request(self, path):
         return {}, self.texts.pop(0).encode()
 
 
@@ -35,16 +39,16 @@ def scrape(cpu, recording, counts):
     return text
 
 
-def shot(**changed):
-    figures = {"requests": 100_000, "seconds": 5.0, "p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
-    return Shot(**{**figures, "not_200": 0, "broken": 0, "late": 0, **changed})
+def result(**changed):
+    figures = {"requests": 100_000, "seconds": 5.0, "p50_ms": 1.0, "p95_ms": 1.5, "p99_ms": 2.0, "max_ms": 3.0}
+    return WrkResult(**{**figures, "not_200": 0, "broken": 0, "timed_out": 0, **changed})
 
 
 def test_cost_is_what_grew_during_the_load_and_not_what_the_supervisor_used(monkeypatch):
-    monkeypatch.setattr(metrics_cost.wrk, "shoot", lambda *_: shot())
+    monkeypatch.setattr(metrics_cost.wrk, "run", lambda *_: result())
     monkeypatch.setattr(metrics_cost, "append_seconds", lambda: 1e-7)
     service = Saying(scrape(10, 1, 50), scrape(14, 1.05, 100_050))
-    cost = metrics_cost.one(service, "", [], 5, scrape=0.03)
+    cost = metrics_cost.one_round(service, Path(), 5, scrape=0.03)
     assert cost.rate == 20_000 and cost.cpu == pytest.approx(40) and cost.binning == pytest.approx(0.5)
     assert cost.appending == pytest.approx(0.1 * len(ONE_BY_ONE))
     assert cost.scraping == pytest.approx(0.1)  # 2 ms of each second, over 20,000 requests
@@ -52,9 +56,9 @@ def test_cost_is_what_grew_during_the_load_and_not_what_the_supervisor_used(monk
 
 
 def test_failed_requests_give_no_figure(monkeypatch):
-    monkeypatch.setattr(metrics_cost.wrk, "shoot", lambda *_: shot(not_200=3))
+    monkeypatch.setattr(metrics_cost.wrk, "run", lambda *_: result(not_200=3))
     with pytest.raises(metrics_cost.ServiceError, match="3 of 100000 requests failed"):
-        metrics_cost.one(Saying(scrape(1, 1, 0), scrape(2, 1, 9)), "", [], 5, 0.0)
+        metrics_cost.one_round(Saying(scrape(1, 1, 0), scrape(2, 1, 9)), Path(), 5, 0.0)
 
 
 @pytest.mark.parametrize(("binning", "code", "verdict"), [(1.0, 0, "within the 5%"), (9.0, 1, "above the 5%")])
@@ -70,8 +74,9 @@ def test_the_verdict_follows_from_the_median(binning, code, verdict, monkeypatch
 def test_bodies_have_the_values_of_payloads_that_the_service_finds_typical():
     described = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]}
     service = SimpleNamespace(
-        json=lambda path: described if path == "/v2/models/m" else {"payload": {"a": 1, "b": 2.5}}
+        port=7, json=lambda path: described if path == "/v2/models/m" else {"payload": {"a": 1, "b": 2.5}}
     )
-    bodies = metrics_cost.payloads(service, "m")
-    assert len(bodies) == metrics_cost.BODIES
-    assert bodies[0] == b'{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2.5]}]}'
+    whole = metrics_cost.requests(service, "m")
+    assert len(whole) == metrics_cost.BODIES
+    body = json.loads(whole[0].partition(b"\r\n\r\n")[2])
+    assert body == {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.5]}]}

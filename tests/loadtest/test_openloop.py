@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 
-from loadtest.openloop.answers import check, fault
-from loadtest.openloop.drive import SAMPLE_EVERY, drive, poisson
-from loadtest.openloop.loads import Load, Shot
-from loadtest.openloop.shooting import GeneratorError, shoot
+from loadtest.openloop.__main__ import check, fault
+from loadtest.openloop.generator import SAMPLE_EVERY, Generator
+from loadtest.openloop.load import BROKEN, Burst, GeneratorError, Load, LoadResult, run_load
 
 REQUEST = b"POST / HTTP/1.1\r\ncontent-length: 1\r\n\r\n"
 Answer = Callable[[int], bytes]
@@ -52,6 +51,11 @@ async def serving(answer: Answer, stall: float = 0.0) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
+async def drive(plan: Load, request: bytes = REQUEST + b"n") -> tuple[LoadResult, list[tuple[int, bytes]]]:
+    generator = Generator(plan, [request])
+    return await generator.run(), generator.samples
+
+
 def load(port: int, **more: float) -> Load:
     given = {"rate": 200.0, "connections": 8, "seconds": 0.5, "warmup": 0.1, "patience": 5.0, **more}
     return Load("127.0.0.1", port, **given)  # type: ignore[arg-type]
@@ -59,76 +63,80 @@ def load(port: int, **more: float) -> Load:
 
 async def test_every_request_of_the_plan_is_sent_answered_and_counted() -> None:
     async with serving(lambda number: http(v2(1))) as port:
-        asked = load(port)
-        shot, kept = await drive(asked, [REQUEST + b"n"])
-    planned = poisson(asked)
-    assert shot.statuses == {"200": len(planned)}
-    assert len(shot.latency) == shot.answered == sum(due >= asked.warmup for due in planned)
-    assert [place for place, _ in kept] == list(range(0, len(planned), SAMPLE_EVERY))
-    assert (shot.latency > 0).all() and (shot.late >= 0).all() and (np.diff(shot.due) >= 0).all()
+        plan = load(port)
+        result, samples = await drive(plan)
+    planned = plan.arrivals()
+    assert result.statuses == {"200": len(planned)}
+    assert len(result.latency) == result.answered == sum(due >= plan.warmup for due in planned)
+    assert [place for place, _ in samples] == list(range(0, len(planned), SAMPLE_EVERY))
+    assert (result.latency > 0).all() and (result.late >= 0).all() and (np.diff(result.due) >= 0).all()
 
 
 async def test_a_closed_loop_asks_again_when_answered() -> None:
     async with serving(lambda number: http(v2(1))) as port:
-        shot, _ = await drive(load(port, rate=0, connections=3), [REQUEST + b"n"])
-    assert shot.statuses["200"] > 3 and shot.answered == len(shot.latency)
+        result, _ = await drive(load(port, rate=0, connections=3))
+    assert result.statuses["200"] > 3 and result.answered == len(result.latency)
 
 
 async def test_a_server_that_stands_still_is_charged_for_all_who_would_have_come() -> None:
     """A closed loop would have 2 slow requests, one a connection: "coordinated omission"."""
     async with serving(lambda number: http(v2(1)), stall=0.5) as port:
-        shot, _ = await drive(load(port, connections=2, warmup=0.0, seconds=0.4), [REQUEST + b"n"])
-    assert len(shot.latency) > 40
-    assert (shot.latency + shot.due > 0.4).all() and shot.answered == len(shot.latency)
-    assert shot.quantile(0.5) > 0.2
+        result, _ = await drive(load(port, connections=2, warmup=0.0, seconds=0.4))
+    assert len(result.latency) > 40
+    assert (result.latency + result.due > 0.4).all() and result.answered == len(result.latency)
+    assert result.quantile(0.5) > 0.2
 
 
 async def test_failures_are_slow_for_ever_and_their_words_kept() -> None:
     async with serving(lambda number: http(b'{"error": "full"}', 429)) as port:
-        shot, _ = await drive(load(port), [REQUEST + b"n"])
-    assert shot.answered == 0 and np.isinf(shot.quantile(0.01)) and shot.achieved == 0
-    assert "429" in shot.first_wrong and "full" in shot.first_wrong
+        result, _ = await drive(load(port))
+    assert result.answered == 0 and np.isinf(result.quantile(0.01)) and result.achieved == 0
+    assert "429" in result.first_wrong and "full" in result.first_wrong
 
 
 async def test_a_broken_connection_fails_one_request_and_is_replaced() -> None:
     async with serving(lambda number: b"" if number == 5 else http(v2(1))) as port:
-        shot, _ = await drive(load(port, connections=2), [REQUEST + b"n"])
-    assert shot.statuses["0"] >= 1 and shot.statuses["200"] > 40
+        result, _ = await drive(load(port, connections=2))
+    assert result.statuses["0"] >= 1 and result.statuses["200"] > 40
 
 
 async def test_what_is_never_answered_ends_the_patience_and_not_the_test() -> None:
     async with serving(lambda number: http(v2(1)), stall=60) as port:
-        shot, _ = await drive(load(port, patience=0.1), [REQUEST + b"n"])
-    assert shot.answered == 0 and len(shot.latency) > 20
+        result, _ = await drive(load(port, patience=0.1))
+    assert result.answered == 0 and len(result.latency) > 20
 
 
 async def test_a_process_of_its_own_finds_the_answer_that_went_to_another_request() -> None:
     requests, right = [REQUEST + b"\x01", REQUEST + b"\x02"], [http(v2(1)), http(v2(2))]
     async with serving(lambda place: http(v2(place))) as port:
-        good = await asyncio.to_thread(shoot, load(port), requests, right)
+        good = await asyncio.to_thread(run_load, load(port), requests, right)
     async with serving(lambda place: http(v2(3 - place))) as port:
-        swapped = await asyncio.to_thread(shoot, load(port), requests, right)
+        swapped = await asyncio.to_thread(run_load, load(port), requests, right)
     assert good.checked > 1 and good.wrong == 0
-    assert swapped.wrong == swapped.checked and "y [2.0] where it was [1.0]" in swapped.first_wrong
+    assert swapped.wrong == swapped.checked and "y is [2.0], not [1.0]" in swapped.first_wrong
 
 
 def test_a_generator_that_cannot_connect_says_so() -> None:
     with pytest.raises(GeneratorError, match="Connect"):
-        shoot(load(1), [REQUEST], [b""])
+        run_load(load(1), [REQUEST], [])
 
 
 def test_poisson_arrivals_come_at_the_rate_and_without_memory() -> None:
-    times = np.array(poisson(load(0, rate=2000, seconds=20)))
+    times = load(0, rate=2000, seconds=20).arrivals()
     gaps = np.diff(times)
     assert len(times) == pytest.approx(2000 * 20.1, rel=0.03)
     assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)  # of an exponential distribution
-    assert poisson(load(0)) == poisson(load(0)) != poisson(load(0, seed=1))
+    assert np.array_equal(load(0).arrivals(), load(0).arrivals())
+    assert not np.array_equal(load(0).arrivals()[:5], load(0, seed=1).arrivals()[:5])
 
 
-def test_a_shot_travels_whole() -> None:
-    shot = Shot(1.0, 1.5, np.arange(3.0), np.array([1, np.inf, 2]), np.zeros(3), {"200": 2}, 1, 0, "x")
-    again = Shot.unpacked(shot.packed())
-    assert (again.latency == shot.latency).all() and again.statuses == {"200": 2} and again.first_wrong == "x"
+def test_a_result_travels_whole() -> None:
+    times = np.arange(3.0)
+    status, retry = np.array([200, -1, 429]), np.array([False, False, True])
+    result = LoadResult(1.0, 1.5, times, times * 0, times, times + 1, status, retry, {"200": 1}, 1, 0, "x")
+    again = LoadResult.unpack(result.pack())
+    assert (again.latency == [1, np.inf, np.inf]).all() and again.retry.tolist() == retry.tolist()
+    assert again.statuses == {"200": 1} and again.first_wrong == "x"
 
 
 def binary(values: np.ndarray) -> bytes:
@@ -141,7 +149,33 @@ def binary(values: np.ndarray) -> bytes:
 def test_binary_answers_are_compared_by_value() -> None:
     values = np.array([1, 2, 3], np.float32)
     assert fault(binary(values + 1e-5), binary(values)) == ""
-    assert "y [2.0, 3.0, 4.0]" in fault(binary(values + 1), binary(values))
+    assert "y is [2.0, 3.0, 4.0]" in fault(binary(values + 1), binary(values))
     assert "unreadable" in fault(b"HTTP/1.1 200 OK\r\n\r\nhello", binary(values))
     assert fault(binary(values * np.nan), binary(values))
     assert check([(0, binary(values)), (3, binary(values + 1))], [binary(values), binary(values)])[0] == 1
+
+
+def test_bursts_follow_the_first_rate() -> None:
+    plan = Load("", 0, 500, 1, 4, warmup=0, bursts=(Burst(3000, 10), Burst(500, 4)))
+    counts, _ = np.histogram(plan.arrivals(), [0, 4, 14, 18])
+    for count, expected in zip(counts, (2000, 30_000, 2000), strict=True):
+        assert abs(count - expected) < 5 * expected**0.5
+    assert plan.measured_seconds == 18
+
+
+async def test_a_refusal_keeps_its_time_and_whether_it_said_when_to_come_again() -> None:
+    text = b"HTTP/1.1 429 X\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}"
+    async with serving(lambda number: text) as port:
+        result, _ = await drive(load(port, warmup=0.0))
+    assert (result.status == 429).all() and result.retry.all() and np.isfinite(result.response_seconds).all()
+
+
+async def test_each_request_may_have_a_connection_of_its_own() -> None:
+    async with serving(lambda number: http(v2(1)) if number == 0 else b"") as port:
+        result, _ = await drive(load(port, connections=0))
+    assert result.answered == len(result.due) > 40  # a second request on a connection would not have been answered
+
+
+async def test_a_connection_that_cannot_be_made_is_broken() -> None:
+    result, _ = await drive(load(1, connections=0, seconds=0.1))
+    assert set(result.statuses) == {str(BROKEN)}

@@ -1,0 +1,56 @@
+"""Command lines, and the documents that they write into: sections between <!-- name --> and <!-- /name -->, tables."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def command_line(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m MODULE`, whose help is the module's docstring as it is written."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(f"python -m {module}", description=doc, formatter_class=raw)
+
+
+def replace_section(document: Path, name: str, text: str) -> None:
+    """SystemExit if the document does not hold both marks once, in this order."""
+    before, after = split_section(document, name)
+    document.write_text(f"{before}\n{text.strip()}\n{after}")
+
+
+def split_section(document: Path, name: str) -> tuple[str, str]:
+    """What stands up to the first mark and from the second on; call it before a long measurement. SystemExit"""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    text = document.read_text()
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise SystemExit(f"{document} must hold {start} and then {end}, once each: the figures go in between")
+    before, _, rest = text.partition(start)
+    return before + start, end + rest.partition(end)[2]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown; the first column is text, the others are figures."""
+    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One line of a verdict: what a service must keep under a load, its limit, and what was measured."""
+
+    what: str
+    limit: str
+    measured: str
+    kept: bool
+
+
+def verdict(promises: Sequence[Promise], load: str, caption: str) -> str:
+    """Markdown: which load it was, which promises it broke, where that was, and a row for each promise."""
+    broken = [promise.what for promise in promises if not promise.kept]
+    outcome = f"Broken: {', '.join(broken)}." if broken else "Every promise is kept."
+    rows = [[p.what, p.limit, p.measured, "yes" if p.kept else "**no**"] for p in promises]
+    return f"{load} (open loop). {outcome} {caption}.\n\n{table(['', 'promised', 'measured', 'kept'], rows)}"

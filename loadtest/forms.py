@@ -1,0 +1,184 @@
+"""python -m loadtest.forms --model digits: a model's forms under load, as a table and a plot in README.md.
+
+Each form at batches of 1, 8, 32 and 128 rows: rows a second, latency, memory, size of its file, and the metric of its
+certificate. Starts the service itself, over your models; takes about 4 minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+from matplotlib.ticker import NullLocator
+
+from loadtest import figures as plots
+from loadtest.documents import CHECKOUT, command_line, replace_section, table
+from loadtest.machine import Cores, busy_warning, describe
+from loadtest.measurement import Limit, Run
+from loadtest.openloop.load import Load
+from loadtest.pool import ServicePool, Target
+from loadtest.progress import Progress
+from loadtest.service import HOST, ServiceError, models
+from loadtest.workload import Workload
+
+BATCHES = (1, 8, 32, 128)
+ROUNDS = 3
+SECONDS, WARMUP = 0.8, 0.3
+BUSY_CONNECTIONS = 4  # for the rate: the engine never waits for the next request; one alone gives the latency
+ONE_EACH = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1"}
+ANY = Limit(0.99, 10.0)
+
+
+@dataclass
+class Form:
+    """One form's figures: runs by batch size, of a busy engine and of one request at a time; and its certificate."""
+
+    name: str
+    certificate: Mapping[str, Any]
+    memory_mb: float = 0.0
+    busy: dict[int, list[Run]] = field(default_factory=dict)
+    alone: dict[int, list[Run]] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the others are held against this one: `pytorch as trained`."""
+        return bool(self.certificate["difference"]["against"].split()[0] == self.name)
+
+    @property
+    def bytes(self) -> int:
+        return int(self.certificate["file"]["bytes"])
+
+    def rows_per_second(self, batch: int) -> float:
+        """With a busy engine."""
+        return batch * median(run.achieved for run in self.busy[batch])
+
+    def latency(self, batch: int, name: str = "p50") -> float:
+        """ms of one request at a time."""
+        return float(median(getattr(run, name) for run in self.alone[batch]))
+
+
+def measure(model: str, cores: Cores, logs: Path) -> list[Form]:
+    """All forms of a model that the service finds ready, as trained first, then the largest first. ServiceError"""
+    log = logs / "service.log"
+    with ServicePool(Workload(model, binary=True), cores, log) as pool:
+        health = pool.service(ONE_EACH).json("/health")["models"].get(model, {"forms": {}})
+    versions = {name: of_form["version"] for name, of_form in health["forms"].items() if of_form["ready"]}
+    if not versions:
+        raise ServiceError(f"no form of {model!r} is ready: run `make models`, or see `bentoml models list`")
+    forms = [Form(name, certificate(model, name, version)) for name, version in versions.items()]
+    forms.sort(key=lambda form: (not form.trained, -form.bytes))
+    progress = Progress(len(forms) * (1 + len(BATCHES) * ROUNDS))
+    for form in forms:
+        form.memory_mb = memory_alone(model, form.name, cores, log)
+        progress.tell(f"{form.name} alone: {form.memory_mb:.0f} MB")
+    for batch in BATCHES:
+        for form in at_batch(model, forms, batch, cores, log):
+            progress.tell(f"batch {batch}, {form.name}: {form.rows_per_second(batch):,.0f} rows/s")
+    progress.close()
+    return forms
+
+
+def memory_alone(model: str, form: str, cores: Cores, log: Path) -> float:
+    """MB of a service with this form only, once it has answered the largest batches. ServiceError"""
+    settings = {**ONE_EACH, "EKIBEN_FORMS": form, "EKIBEN_MAX_BATCH_SIZE": str(max(BATCHES))}
+    with ServicePool(Workload(model, binary=True, rows=max(BATCHES)), cores, log) as pool:
+        return run_closed(pool.target(settings, form), BUSY_CONNECTIONS).memory_mb
+
+
+def at_batch(model: str, forms: Sequence[Form], batch: int, cores: Cores, log: Path) -> Iterator[Form]:
+    """Requests of `batch` rows, each an engine call, form by form in rounds; yields after each form. ServiceError"""
+    with ServicePool(Workload(model, binary=True, rows=batch), cores, log) as pool:
+        for _ in range(ROUNDS):
+            for form in forms:
+                target = pool.target({**ONE_EACH, "EKIBEN_MAX_BATCH_SIZE": str(batch)}, form.name)
+                for runs, connections in ((form.busy, BUSY_CONNECTIONS), (form.alone, 1)):
+                    runs.setdefault(batch, []).append(run_closed(target, connections))
+                yield form
+
+
+def run_closed(target: Target, connections: int) -> Run:
+    """One closed loop. ServiceError if it counts for nothing"""
+    run = target.run(Load(HOST, target.service.port, 0.0, connections, SECONDS, WARMUP), ANY)
+    if run.rejected:
+        raise ServiceError(run.rejected)
+    return run
+
+
+def certificate(model: str, form: str, version: str) -> Mapping[str, Any]:
+    """Of a stored form, as the store keeps it beside the file."""
+    document = yaml.safe_load((models() / f"{model}-{form}" / version / "model.yaml").read_text())
+    metadata: Mapping[str, Any] = document["metadata"]
+    return dict(metadata["certificate"])
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The command. SystemExit where no form is ready"""
+    parser = command_line("loadtest.forms", __doc__)
+    parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
+    parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",
+                        help="what holds <!-- forms --> and <!-- /forms --> for the table (README.md)")  # fmt: skip
+    parser.add_argument("--picture", type=Path, default=CHECKOUT / "docs" / "forms.png", help="docs/forms.png")
+    options = parser.parse_args(words)
+    cores = Cores.split()
+    print(cores, file=sys.stderr)
+    try:
+        forms = measure(options.model, cores, Path("build/forms"))
+    except ServiceError as error:
+        sys.exit(str(error))
+    where = f"{describe()}; {cores}"
+    draw(options.model, forms, options.picture, where)
+    picture = options.picture.resolve().relative_to(options.document.resolve().parent)
+    text = markdown(options.model, forms, where, str(picture))
+    replace_section(options.document, "forms", text)
+    print(text)
+    print(f"written: {options.document}, {options.picture}", file=sys.stderr)
+
+
+def markdown(model: str, forms: Sequence[Form], where: str, picture: str) -> str:
+    """Rate at each batch, p50 / p99 at each batch, and what a form weighs and is worth."""
+    head = [model, *(f"rows/s, batch {batch}" for batch in BATCHES), *(f"ms, batch {batch}" for batch in BATCHES)]
+    score = next(iter(forms[0].certificate["metrics"]))
+    rows = [
+        [
+            f"`{form.name}`",
+            *(f"**{form.rows_per_second(batch):,.0f}**" for batch in BATCHES),
+            *(f"{form.latency(batch):.2f} / {form.latency(batch, 'p99'):.2f}" for batch in BATCHES),
+            f"{form.memory_mb:.0f}",
+            f"{form.bytes / 1024:,.0f}",
+            f"{form.certificate['metrics'][score]:.4f}",
+        ]
+        for form in forms
+    ]
+    busy = max(run.background_cores for form in forms for runs in form.busy.values() for run in runs)
+    how = (
+        f"One worker, one engine thread; rows as V2 binary tensors, one engine call a request. Rows/s with "
+        f"{BUSY_CONNECTIONS} connections that are never idle, median of {ROUNDS} interleaved rounds of {SECONDS:g} s; "
+        f"ms are p50 / p99 of one request at a time. Memory is of the whole service with this form alone, {score} is "
+        f"the certificate's. {where}. {busy_warning(busy)}"
+    ).rstrip()
+    return f"{table([*head, 'memory, MB', 'file, KiB', score], rows)}\n\n{how}\n\n![The same as lines]({picture})"
+
+
+def draw(model: str, forms: Sequence[Form], path: Path, caption: str) -> None:
+    """Rate and latency against the batch, a line per form."""
+    with plots.figure(path, f"{model}: the forms under load", caption, (10.4, 4.2), ncols=2) as axes:
+        for form, colour in zip(forms, plots.SERIES, strict=False):
+            axes[0].plot(BATCHES, [form.rows_per_second(b) for b in BATCHES], "o-", color=colour, label=form.name)
+            axes[1].plot(BATCHES, [form.latency(b) for b in BATCHES], "o-", color=colour, label=form.name)
+        titles = (("rows a second, busy engine", "{x:,.0f}"), ("median latency of one request, ms", "{x:g}"))
+        for axis, (title, shape) in zip(axes, titles, strict=True):
+            axis.set_xscale("log", base=2)
+            axis.set(yscale="log", title=title, xlabel="rows of a request, and of an engine call")
+            axis.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
+            axis.xaxis.set_minor_locator(NullLocator())
+            plots.plain_numbers(axis, y=shape)
+        axes[0].legend()
+
+
+if __name__ == "__main__":
+    main()

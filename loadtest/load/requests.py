@@ -1,0 +1,190 @@
+"""What is sent: a model's own examples, by its native route, V2 JSON and V2 binary; and what is taken for an answer."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from PIL import Image
+
+from loadtest import v2
+from loadtest.documents import CHECKOUT
+from loadtest.load.metadata import Native, ServedModel
+
+BENTOS = CHECKOUT / "bentos"
+BOUNDARY = "ekiben-load-7d1c"
+# The same request gets the same answer, whoever shares its batch, up to the order in which floats are summed.
+TOLERANCE = 0.01
+SUM_TOLERANCE = 1e-3  # of probabilities, which the native routes round to six places
+ID = b"%012d"
+Answer = dict[str, np.ndarray]  # by name, one row per row that was sent
+
+
+class WrongAnswer(Exception):
+    """A 200 that is not what was asked for; the message says in what."""
+
+
+def folders(bentos: Path = BENTOS) -> list[str]:
+    """The models that have examples, in alphabetical order."""
+    return sorted(path.parent.name for path in bentos.glob("*/examples.json"))
+
+
+def examples(model: str, bentos: Path = BENTOS) -> list[Any]:
+    """The payloads of a model: objects, or the paths of files."""
+    payloads = json.loads((bentos / model / "examples.json").read_text())
+    return [bentos / model / payload if isinstance(payload, str) else payload for payload in payloads]
+
+
+class Request:
+    """One that can be sent again and again, under a new id each time, and knows the first answer to itself."""
+
+    def __init__(self, model: ServedModel, interface: str, rows: int, headers: dict[str, str], body: bytes):
+        self.model, self.interface, self.rows, self.headers = model, interface, rows, headers
+        native = interface == "native" and model.native
+        self.path = native.path if native else f"/v2/models/{model.name}/infer"
+        self._before, _, self._after = (body, b"", b"") if native else body.partition(ID % 0)
+        self._first: Answer | None = None
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Model and interface."""
+        return self.model.name, self.interface
+
+    def body(self, number: int) -> bytes:
+        """The body of the nth request; V2's has an id of fixed length."""
+        return self._before if self.interface == "native" else self._before + ID % number + self._after
+
+    def judge(self, number: int, body: bytes, headers: Mapping[str, str]) -> None:
+        """WrongAnswer says what is wrong with a 200's body."""
+        try:
+            if self.interface == "native" and self.model.native:
+                answer = read_native(body, self.model.name, self.model.native, self.rows)
+            else:
+                answer = read_v2(body, headers, self.model, (ID % number).decode(), self.rows)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise WrongAnswer(f"unreadable ({error!r}): {body[:80]!r}") from None
+        self._first = self._first or answer
+        if text := v2.difference(answer, self._first, TOLERANCE):
+            raise WrongAnswer(f"{text} as in the first answer to the same request")
+
+
+def requests(model: ServedModel, payloads: list[Any], rows: int) -> list[Request]:
+    """Every example as a request through every interface; with rows > 1 each begins at another example."""
+    made = [_native(model, window) for window in _windows(payloads, rows)] if model.native else []
+    if (each := tensor_rows(model, payloads)) is not None:
+        finite = [row for row in each if np.isfinite(row).all()]  # JSON has no NaN
+        made += [_v2(model, np.stack(window), binary=True) for window in _windows(list(each), rows)]
+        made += [_v2(model, np.stack(window), binary=False) for window in _windows(finite, rows)]
+    return made
+
+
+def _windows(items: list[Any], size: int) -> list[list[Any]]:
+    return [[items[(start + i) % len(items)] for i in range(size)] for start in range(len(items))]
+
+
+def _v2(model: ServedModel, batch: np.ndarray, binary: bool) -> Request:
+    headers, body = v2.encode({model.inputs[0]["name"]: batch}, binary, (ID % 0).decode())
+    return Request(model, "binary" if binary else "v2", len(batch), headers, body)
+
+
+def _native(model: ServedModel, payloads: list[Any]) -> Request:
+    assert model.native
+    if not model.native.file_field:
+        body = orjson.dumps(payloads if len(payloads) > 1 else payloads[0])
+        return Request(model, "native", len(payloads), {"Content-Type": v2.JSON}, body)
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{model.native.file_field}"; filename="{file.name}"\r\n'
+        f"Content-Type: {mimetypes.guess_type(file)[0] or v2.OCTETS}\r\n\r\n".encode()
+        + file.read_bytes()
+        + b"\r\n"
+        for file in payloads
+    ]
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    return Request(model, "native", len(payloads), headers, b"".join(parts) + f"--{BOUNDARY}--\r\n".encode())
+
+
+def tensor_rows(model: ServedModel, payloads: list[Any]) -> np.ndarray | None:
+    """One row per example, as the model's input has them: (n, …), NaN for null. None where that cannot be told.
+
+    Fields go into a flat input of their number in the order of the service's schema; a picture into one of shape
+    (channels, height, width) in [0, 1], light on dark.
+    """
+    if len(model.inputs) != 1 or model.native is None:
+        return None
+    (tensor,), fields = model.inputs, model.native.fields
+    shape, dtype = tuple(tensor["shape"][1:]), v2.DTYPES.get(tensor["datatype"])
+    if dtype and fields and shape == (len(fields),):
+        values = [[payload.get(field) for field in fields] for payload in payloads]
+        return np.array([[np.nan if value is None else float(value) for value in row] for row in values], dtype)
+    if dtype and model.native.file_field and len(shape) == 3 and shape[0] in (1, 3):
+        return np.stack([_picture(payload, shape) for payload in payloads]).astype(dtype)
+    return None
+
+
+def _picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    channels, height, width = shape
+    with Image.open(path) as image:
+        resized = image.convert("L" if channels == 1 else "RGB").resize((width, height))
+    pixels = np.asarray(resized, np.float32).reshape(height, width, channels).transpose(2, 0, 1) / 255
+    edge = np.concatenate([pixels[:, 0].ravel(), pixels[:, -1].ravel()])
+    return 1 - pixels if np.median(edge) > 0.5 else pixels
+
+
+def read_native(body: bytes, model: str, native: Native, rows: int) -> Answer:
+    """The answer of a native route, each property as its schema says. WrongAnswer"""
+    document = orjson.loads(body)
+    items = document if rows > 1 else [document]
+    if not isinstance(items, list) or len(items) != rows:
+        raise WrongAnswer(f"{len(items) if isinstance(items, list) else 'no'} answers to {rows} rows")
+    for item in items:
+        if item.get("model") != model:
+            raise WrongAnswer(f"model is {item.get('model')!r}, not {model!r}")
+    schemas = {
+        name: schema
+        for name, schema in native.answer["properties"].items()
+        if schema["type"] != "string" or "enum" in schema
+    }
+    return _sane({n: np.array([_value(n, item.get(n), schema) for item in items]) for n, schema in schemas.items()})
+
+
+def _value(name: str, value: Any, schema: Mapping[str, Any]) -> Any:
+    if "enum" in schema and value not in schema["enum"]:
+        raise WrongAnswer(f"{name} is {value!r}, none of {', '.join(schema['enum'])}")
+    if schema["type"] == "object":
+        if not isinstance(value, dict) or value.keys() != schema["properties"].keys():
+            raise WrongAnswer(f"{name} is {value!r}, not of {', '.join(schema['properties'])}")
+        return list(value.values())
+    if schema["type"] == "number" and not isinstance(value, int | float):
+        raise WrongAnswer(f"{name} is {value!r}, no number")
+    return value
+
+
+def read_v2(body: bytes, headers: Mapping[str, str], model: ServedModel, own_id: str, rows: int) -> Answer:
+    """The answer of V2, JSON or binary: outputs as the metadata has them. WrongAnswer"""
+    document, answer = v2.decode(body, headers)
+    actual = document.get("id"), document.get("model_name")
+    if actual != (own_id, model.name):
+        raise WrongAnswer(f"id {actual[0]!r} of {actual[1]!r}, not {own_id!r} of {model.name!r}")
+    outputs = [(output["name"], output["datatype"]) for output in document["outputs"]]
+    if outputs != [(output["name"], output["datatype"]) for output in model.outputs]:
+        raise WrongAnswer(f"outputs are {outputs}")
+    for output in model.outputs:
+        if (shape := answer[output["name"]].shape) != (rows, *output["shape"][1:]):
+            raise WrongAnswer(f"{output['name']} has shape {list(shape)} for {rows} rows")
+    return _sane(answer)
+
+
+def _sane(answer: Answer) -> Answer:
+    for name, values in answer.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise WrongAnswer(f"{name} is not finite")
+    if "probabilities" in answer:
+        off = np.abs(answer["probabilities"].sum(1) - 1).max()
+        if off > SUM_TOLERANCE or answer["probabilities"].min() < 0:
+            raise WrongAnswer(f"probabilities are {answer['probabilities'].sum(1)[:3]} in sum")
+    return answer

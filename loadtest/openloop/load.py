@@ -1,0 +1,149 @@
+"""What the generator has to do and what came of it, and how it is run in a process of its own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from loadtest.documents import CHECKOUT
+
+UNANSWERED, BROKEN = -1, 0  # in place of a status
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Poisson arrivals at `rate` a second for so many seconds."""
+
+    rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load on one address.
+
+    rate: Poisson arrivals a second; 0 is a closed loop, in which every connection asks again once it is answered.
+    connections: 0 opens one for each request. warmup, seconds: what is not measured, and what is. patience: seconds
+    after the last request to wait for answers. bursts: what follows after `seconds`, at rates of their own.
+    """
+
+    host: str
+    port: int
+    rate: float
+    connections: int
+    seconds: float
+    warmup: float = 0.5
+    patience: float = 1.5
+    seed: int = 0
+    bursts: tuple[Burst, ...] = ()
+
+    @property
+    def measured_seconds(self) -> float:
+        """Of the first rate and of the bursts."""
+        return self.seconds + sum(burst.seconds for burst in self.bursts)
+
+    def arrivals(self) -> np.ndarray:
+        """Times of a Poisson process over warm-up, measured time and bursts, in seconds from the start.
+
+        Given its count, which would else differ by chance, and the rate with it: as a process of that count it is one
+        of uniform times.
+        """
+        random, start, times = np.random.default_rng(self.seed), 0.0, []
+        for burst in (Burst(self.rate, self.warmup), Burst(self.rate, self.seconds), *self.bursts):
+            count = round(burst.rate * burst.seconds)
+            times.append(np.sort(random.uniform(start, start + burst.seconds, count)))
+            start += burst.seconds
+        return np.concatenate(times)
+
+
+@dataclass
+class LoadResult:
+    """One entry per request of the measured time, in the order of `due`; times in seconds since that time began.
+
+    due: when it should have been sent; late: seconds from then until the generator took it up; sent, done: when it was
+    written and answered; inf where it never came to it. status: 200, 429, …, BROKEN, UNANSWERED. retry: whether
+    Retry-After was there. elapsed: seconds of the whole load; statuses: of all its requests, the warm-up's too.
+    """
+
+    seconds: float
+    elapsed: float
+    due: np.ndarray
+    late: np.ndarray
+    sent: np.ndarray
+    done: np.ndarray
+    status: np.ndarray
+    retry: np.ndarray
+    statuses: dict[str, int] = field(default_factory=dict)
+    checked: int = 0
+    wrong: int = 0
+    first_wrong: str = ""
+
+    @property
+    def latency(self) -> np.ndarray:
+        """Seconds from due to the answer; inf where there was none, or not a 200."""
+        return np.where(self.status == 200, self.done - self.due, np.inf)
+
+    @property
+    def response_seconds(self) -> np.ndarray:
+        """From the sending to any answer; inf where none came."""
+        return np.where(np.isfinite(self.done), self.done - np.minimum(self.sent, self.done), np.inf)
+
+    @property
+    def answered(self) -> int:
+        """Requests that got a 200."""
+        return int((self.status == 200).sum())
+
+    @property
+    def achieved(self) -> float:
+        """Requests answered within the measured time, a second."""
+        return int(((self.status == 200) & (self.done <= self.seconds)).sum()) / self.seconds
+
+    def quantile(self, share: float) -> float:
+        """Seconds within which this share was answered; inf if so many were not."""
+        return quantile(self.latency, share, float("inf"))
+
+    def pack(self) -> bytes:
+        """As npz, for another process."""
+        arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        rest = json.dumps({name: value for name, value in vars(self).items() if name not in arrays})
+        stream = io.BytesIO()
+        np.savez(stream, rest=np.array(rest), **arrays)  # type: ignore[arg-type] # of its stubs: allow_pickle
+        return stream.getvalue()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> LoadResult:
+        """What `pack` wrote."""
+        with np.load(io.BytesIO(data)) as held:
+            return cls(**json.loads(str(held["rest"])), **{name: held[name] for name in held.files if name != "rest"})
+
+
+def quantile(values: np.ndarray, share: float, of_none: float = 0.0) -> float:
+    """A value that there was, never one in between."""
+    return float(np.quantile(values, share, method="inverted_cdf")) if len(values) else of_none
+
+
+class GeneratorError(Exception):
+    """The generator ended without a result; its last words."""
+
+
+def run_load(load: Load, requests: list[bytes], expected: list[bytes], cores: Iterable[int] = ()) -> LoadResult:
+    """Sends whole HTTP requests, in turn, on these cores; `expected` are the answers, head and body, or nothing."""
+    texts = {key: [base64.b64encode(each).decode() for each in values] for key, values in
+             (("requests", requests), ("expected", expected))}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtest.openloop"],
+        input=json.dumps({"load": asdict(load), "cores": sorted(cores), **texts}).encode(),
+        capture_output=True,
+        cwd=CHECKOUT,
+        timeout=load.warmup + load.measured_seconds + load.patience + 60,
+    )
+    if done.returncode:
+        raise GeneratorError(done.stderr.decode(errors="replace").strip()[-500:])
+    return LoadResult.unpack(done.stdout)

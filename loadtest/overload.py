@@ -1,0 +1,242 @@
+"""python -m loadtest.overload: three times as much as the service can take, and whether it keeps its promises.
+
+Starts the service itself, one worker over the models in your BentoML store, pinned to all cores but the last, where the
+generator is. It measures the capacity first (closed loop, answered requests a second), then sends Poisson arrivals
+whether or not earlier ones were answered (open loop): half the capacity, three times the capacity, half the capacity.
+Goodput, the slowest answer, how soon the rest is turned away, memory and recovery are held against the limits.
+
+  make models                                    # once
+  python -m loadtest.overload                    # 90 s; prints the verdict; exit code 1 if a promise is broken
+  python -m loadtest.overload --write            # and writes table, verdict and plot into docs/reliability.md
+  python -m loadtest.overload --model homes --form sklearn --rows 16 --write     # the other cases that are shown there
+  python -m loadtest.overload --model homes --form sklearn --rows 16 --anew --write
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from loadtest import figures, machine
+from loadtest.documents import Promise, command_line, replace_section, split_section, verdict
+from loadtest.openloop.load import Burst, GeneratorError, Load, LoadResult, quantile, run_load
+from loadtest.progress import Progress
+from loadtest.service import HOST, ServiceError, ServiceProcess, serve
+from loadtest.workload import RequestSet, Workload
+
+TIMES, CALM, CALM_SECONDS, PATIENCE = 3.0, 0.5, 6.0, 5.0
+CONNECTIONS = 3000  # enough that nobody waits for one while the service's queue of 2,048 rows fills
+DEADLINE_SECONDS = 1.0
+GOODPUT = 0.9  # of the capacity
+TURN_AWAY_SECONDS, RECOVERY_SECONDS, MEMORY_GROWTH = 0.05, 2.0, 0.02
+SETTLING = 1.0  # seconds at the beginning of the overload that fill the queues
+BIN, PLOT_BIN = 0.1, 0.25
+TURNED_AWAY = (429, 503)
+Memory = list[tuple[float, float]]  # (seconds since the start, bytes)
+
+
+@dataclass(frozen=True)
+class Overload:
+    """A burst between two calms: when it begins and ends, in seconds; the capacity in requests a second."""
+
+    capacity: float
+    begins: float
+    ends: float
+    total: float
+
+    @classmethod
+    def of(cls, capacity: float, seconds: float) -> Overload:
+        """Between calms of CALM_SECONDS."""
+        return cls(capacity, CALM_SECONDS, CALM_SECONDS + seconds, 2 * CALM_SECONDS + seconds)
+
+    def load(self, port: int, connections: int) -> Load:
+        """Calm, burst, calm."""
+        bursts = (Burst(TIMES * self.capacity, self.ends - self.begins), Burst(CALM * self.capacity, CALM_SECONDS))
+        return Load(HOST, port, CALM * self.capacity, connections, CALM_SECONDS, 0.0, PATIENCE, bursts=bursts)
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit"""
+    parser = command_line("loadtest.overload", __doc__)
+    add = parser.add_argument
+    add("--model", default="digits", help="a model in the store (digits)")
+    add("--form", default="onnx", help="its form (onnx)")
+    add("--rows", type=int, default=32, help="rows of a request (32)")
+    add("--anew", action="store_true", help="every request over a connection of its own")
+    add("--seconds", type=float, default=30, help="how long the overload lasts (30)")
+    add("--write", action="store_true", help="write into --doc, between <!-- overload-MODEL-FORM -->, -anew")
+    add("--doc", type=Path, default=Path("docs/reliability.md"), help="(docs/reliability.md)")
+    options = parser.parse_args(words)
+    if options.seconds < 4 or options.rows < 1:
+        parser.error(f"--seconds {options.seconds:g} must be at least 4, --rows {options.rows} at least 1")
+    return options
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command: 0 where every promise is kept, 1 where one is broken, 2 where nothing was measured."""
+    options = arguments(words)
+    name = f"overload-{options.model}-{options.form}{'-anew' * options.anew}"
+    if options.write:
+        split_section(options.doc, name)
+    allow_connections()
+    cores = machine.Cores.split()
+    settings = {"EKIBEN_MODELS": options.model, "EKIBEN_MAX_LATENCY_MS": f"{1e3 * DEADLINE_SECONDS:g}"}
+    try:
+        with serve(".", settings, Path("build/overload/serve.log"), cores.pin) as service:
+            service.wait_ready()
+            requests = Workload(options.model, True, options.rows).requests(service, f"{options.model}-{options.form}")
+            overload = Overload.of(capacity_of(service, requests, cores), options.seconds)
+            load = overload.load(service.port, 0 if options.anew else CONNECTIONS)
+            result, memory = endure(service, load, requests, cores)
+    except (ServiceError, GeneratorError) as error:
+        print(f"no overload: {error}", file=sys.stderr)
+        return 2
+    promises = judge(result, overload, memory)
+    how = f"{options.rows} rows a request{', each over a new connection' * options.anew}"
+    caption = f"{options.model}-{options.form}, {how}, one worker; {cores}; {machine.describe()}"
+    text = verdict(promises, f"At {TIMES:g} times its capacity of {overload.capacity:,.0f} requests/s", caption)
+    print(text)
+    picture = options.doc.with_name(f"{name}.png") if options.write else Path("build/overload/overload.png")
+    if options.write:
+        replace_section(options.doc, name, f"{text}\n\n![Overload, second by second]({picture.name})")
+    draw(result, overload, memory, caption, picture)
+    print(f"written: {picture}", file=sys.stderr)
+    return 0 if all(promise.kept for promise in promises) else 1
+
+
+def allow_connections() -> None:
+    """As many open files as the system lets us have, for the service and the generator; both inherit it. SystemExit"""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if 0 < most < 2 * CONNECTIONS:
+        raise SystemExit(f"the limit of open files is {most}; {2 * CONNECTIONS} are needed: ulimit -Hn")
+
+
+def capacity_of(service: ServiceProcess, requests: RequestSet, cores: machine.Cores, loads: int = 3) -> float:
+    """Requests a second that are answered when 32 connections ask as fast as they are answered; the median."""
+    closed = [Load(HOST, service.port, 0, 32, seconds=3, seed=seed) for seed in range(loads)]
+    rates = [run_load(load, requests.requests, requests.expected, cores.generator).achieved for load in closed]
+    return sorted(rates)[loads // 2]
+
+
+def endure(
+    service: ServiceProcess, load: Load, requests: RequestSet, cores: machine.Cores
+) -> tuple[LoadResult, Memory]:
+    """What came of the load, and the service's memory meanwhile, once a second. GeneratorError"""
+    progress, started, memory = Progress(load.measured_seconds), time.monotonic(), []
+    with ThreadPoolExecutor(1) as thread:
+        result = thread.submit(run_load, load, requests.requests, [], cores.generator)
+        while not result.done():
+            memory.append((time.monotonic() - started, float(service.memory_bytes())))
+            progress.tell(f"{memory[-1][1] / 2**20:.0f} MiB", memory[-1][0])
+            time.sleep(1)
+    progress.close()
+    return result.result(), memory
+
+
+def judge(result: LoadResult, overload: Overload, memory: Memory) -> list[Promise]:
+    """What an overload must leave intact, held against what came of it."""
+    settled = overload.begins + SETTLING
+    during = (result.due >= settled) & (result.due < overload.ends)
+    good = result.done[result.status == 200]
+    goodput = ((good >= settled) & (good < overload.ends)).sum() / (overload.ends - settled) / overload.capacity
+    answered = result.response_seconds[during & (result.status == 200)]
+    away = during & np.isin(result.status, TURNED_AWAY)
+    neither = int((during & ~np.isin(result.status, (200, *TURNED_AWAY))).sum())
+    mute = int((away & ~result.retry).sum())
+    back, growth = recovery(result, overload), memory_growth(memory, settled, overload.ends)
+    worst = float(answered.max()) if len(answered) else float("inf")
+    p99, most, least = quantile(result.response_seconds[away], 0.99), DEADLINE_SECONDS, TURN_AWAY_SECONDS
+    return [
+        Promise("goodput", f"≥ {GOODPUT:.0%} of the capacity", f"{goodput:.0%}", bool(goodput >= GOODPUT)),
+        Promise("slowest answer", f"≤ {most * 1e3:.0f} ms", f"{worst * 1e3:.0f} ms", worst <= most),
+        Promise("turned away, p99", f"≤ {least * 1e3:.0f} ms", f"{p99 * 1e3:.0f} ms", p99 <= least),
+        Promise("neither answered nor turned away", "0", f"{neither:,}", neither == 0),
+        Promise("turned away without Retry-After", "0", f"{mute:,}", mute == 0),
+        Promise("growth of memory", f"≤ {MEMORY_GROWTH:.0%}", f"{growth:+.1%}", growth <= MEMORY_GROWTH),
+        Promise("recovery", f"≤ {RECOVERY_SECONDS:g} s", f"{back:.1f} s", back <= RECOVERY_SECONDS),
+    ]
+
+
+def recovery(result: LoadResult, overload: Overload) -> float:
+    """Seconds from the overload's end until all are answered again, within twice the calm's p99 or 10 ms more.
+
+    Now and then a request is slow in the calm as well: a tenth of a second is bad if more than one in twenty are, and
+    bad tenths belong together if less than half a second lies between them.
+    """
+    due, seconds = result.due, result.response_seconds
+    usual = quantile(seconds[(due < overload.begins) & (due > overload.begins / 2)], 0.99)
+    after = due >= overload.ends
+    bad = after & ((result.status != 200) | (seconds > max(2 * usual, usual + 0.01)))
+    bins = ((due[after] - overload.ends) / BIN).astype(int)
+    slow = np.flatnonzero(np.bincount(bins, weights=bad[after]) / np.maximum(1, np.bincount(bins)) > 0.05)
+    last = -1
+    for place in slow:
+        if place - last > 5:
+            break
+        last = int(place)
+    return (last + 1) * BIN
+
+
+def memory_growth(memory: Memory, begins: float, ends: float) -> float:
+    """The last quarter of the overload's memory against its first, as a share."""
+    held = [size for at, size in memory if begins <= at < ends]
+    quarter = max(1, len(held) // 4)
+    return float(np.mean(held[-quarter:]) / np.mean(held[:quarter]) - 1) if held else 0.0
+
+
+def draw(result: LoadResult, overload: Overload, memory: Memory, caption: str, path: Path) -> None:
+    """What came and what became of it, how long it took, and memory, second by second."""
+    grid = {"nrows": 3, "sharex": True, "height_ratios": [3, 3, 1.4]}
+    with figures.figure(path, "Three times as much as it can take", caption, (8.5, 8.2), **grid) as axes:
+        _rates(axes[0], result, overload.capacity)
+        _latencies(axes[1], result)
+        axes[2].plot([at for at, _ in memory], [size / 2**20 for _, size in memory], color=figures.BLUE)
+        axes[2].set_ylim(0, 1.15 * max((size for _, size in memory), default=1) / 2**20)
+        axes[2].set(ylabel="memory, MiB", xlabel="seconds", xlim=(0, overload.total))
+        for axis in axes:
+            axis.axvspan(overload.begins, overload.ends, color="#f3ece6", zorder=0)
+
+
+def _rates(axis: figures.Axes, result: LoadResult, capacity: float) -> None:
+    edges = np.arange(0, result.due[-1] + PLOT_BIN, PLOT_BIN)
+    for times, colour, label, style in (
+        (result.due, figures.INK, "offered", ":"),
+        (result.done[result.status == 200], figures.BLUE, "answered", "-"),
+        (result.done[np.isin(result.status, TURNED_AWAY)], figures.RED, "turned away", "-"),
+    ):
+        counts = np.histogram(times, edges)[0] / PLOT_BIN
+        axis.plot(edges[:-1] + PLOT_BIN / 2, counts, color=colour, linestyle=style, label=label)
+    axis.axhline(capacity, color=figures.GREY, linewidth=1, linestyle="--", label=f"capacity, {capacity:,.0f}/s")
+    axis.set_ylabel("requests a second")
+    axis.set_ylim(bottom=0)
+    axis.legend(**figures.ABOVE)
+
+
+def _latencies(axis: figures.Axes, result: LoadResult) -> None:
+    """Median and p99 of those answered and those turned away, by the time they were due."""
+    edges = np.arange(0, result.due[-1] + PLOT_BIN, PLOT_BIN)
+    for statuses, colour, label in (((200,), figures.BLUE, "answered"), (TURNED_AWAY, figures.RED, "turned away")):
+        chosen = np.isin(result.status, statuses)
+        place, seconds = np.digitize(result.due[chosen], edges) - 1, result.response_seconds[chosen]
+        bins = [(edge + PLOT_BIN / 2, seconds[place == i]) for i, edge in enumerate(edges)]
+        filled = [(at, values) for at, values in bins if len(values)]
+        for share, style, name in ((0.5, "-", "median"), (0.99, ":", "p99")):
+            line = [quantile(values, share) * 1e3 for _, values in filled]
+            axis.plot([at for at, _ in filled], line, color=colour, linestyle=style, label=f"{label}, {name}")
+    axis.axhline(DEADLINE_SECONDS * 1e3, color=figures.GREY, linewidth=1, linestyle="--", label="deadline")
+    axis.axhline(TURN_AWAY_SECONDS * 1e3, color=figures.RED, linewidth=1, linestyle="--", label="to turn away")
+    axis.set(yscale="log", ylabel="ms from sending to the answer")
+    axis.legend(**figures.ABOVE | {"ncols": 3})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""The measuring: in every round each peer is started, asked everything and ended, so that whoever waits takes no CPU.
+
+Rounds rather than one long run each, because a machine's speed drifts: what is compared was measured minutes apart.
+The order of the peers is drawn anew in each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from loadtest import wrk
+from loadtest.machine import BackgroundLoad, processor
+from loadtest.peers import payloads
+from loadtest.peers.payloads import Samples
+from loadtest.peers.peer import Peer, PeerError
+from loadtest.service import HOST, ServiceError, ServiceProcess, free_ports, home_of_its_own, start
+
+Record = dict[str, Any]
+STOP_SECONDS = 10
+# As many at once as make a server batch them: an answer that goes to the wrong request must not escape.
+AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the comparison is made; written into bench.json as it is."""
+
+    models: list[str]
+    payload: list[str]
+    heads: list[str]
+    connections: list[int]
+    rounds: int
+    seconds: float
+    warmup: float
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One column of the comparison, but for the heads."""
+
+    payload: str
+    model: str
+    connections: int
+
+
+@dataclass
+class Bench:
+    """The peers, the samples by model, and where the files are that every peer serves."""
+
+    peers: list[Peer]
+    samples: dict[str, Samples]
+    settings: Settings
+    onnx: dict[str, Path]
+    logs: Path
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def cells(self, peer: Peer) -> list[Cell]:
+        """Those of one peer's row."""
+        s = self.settings
+        cells = [Cell(payload, model, count) for payload in s.payload for model in s.models for count in s.connections]
+        return [cell for cell in cells if peer.path(cell.payload, cell.model, cell.connections)]
+
+    @property
+    def total(self) -> int:
+        """Records that there will be."""
+        return self.settings.rounds * len(self.settings.heads) * sum(len(self.cells(peer)) for peer in self.peers)
+
+    def records(self) -> Generator[Record]:
+        """One record per round, peer, cell and kind of heads."""
+        draw = random.Random(self.settings.seed)  # noqa: S311
+        for number in range(1, self.settings.rounds + 1):
+            for peer in draw.sample(self.peers, len(self.peers)):
+                for record in self._of_peer(peer, self.settings.heads[:: 1 if number % 2 else -1]):
+                    yield {"round": number, **record}
+
+    def _of_peer(self, peer: Peer, heads: list[str]) -> Iterator[Record]:
+        todo = [(cell, kind) for cell in self.cells(peer) for kind in heads]
+        if peer.name not in self.broken:  # what did not start does not start a minute later
+            try:
+                with self._running(peer) as server:
+                    routes: dict[tuple[str, str, str], Route] = {}
+                    while todo:
+                        cell, kind = todo[0]
+                        path = str(peer.path(cell.payload, cell.model, cell.connections))
+                        key = (cell.payload, cell.model, path)
+                        if key not in routes:
+                            routes[key] = Route.of(peer, cell, path, self.samples[cell.model], server)
+                        record = measure(server, routes[key], cell, kind, self.settings)
+                        todo.pop(0)
+                        yield _record(peer, cell, kind) | record
+            except (PeerError, ServiceError) as error:
+                self.broken[peer.name] = str(error)
+        yield from (_record(peer, *each) | {"rejected": self.broken[peer.name]} for each in todo)
+
+    @contextlib.contextmanager
+    def _running(self, peer: Peer) -> Iterator[ServiceProcess]:
+        """The peer, answering every model's route."""
+        scratch = Path(tempfile.mkdtemp(prefix="bench-"))
+        port, spare_port = free_ports(2)
+        home = home_of_its_own(_folder(scratch / "home"))["BENTOML_HOME"]
+        words = {"python": peer.python, "port": port, "spare_port": spare_port, "scratch": scratch, "home": home}
+        own = {name: value.format(**words) for name, value in peer.environment.items()}
+        paths = {f"{model.upper()}_ONNX": str(path) for model, path in self.onnx.items()}
+        # What a library spreads over threads would show as speed that one worker with one engine thread does not have.
+        environment = {"OMP_NUM_THREADS": "1", "TMPDIR": str(scratch), **paths, **own}
+        command = [word.format(**words) for word in peer.command]
+        log = self.logs / f"{peer.name}.log"
+        with start(command, environment, peer.folder, log, port, scratch, grace_seconds=STOP_SECONDS) as server:
+            for cell in self.cells(peer):
+                path = str(peer.path(cell.payload, cell.model, cell.connections))
+                headers, content = payloads.body(dialect(peer, cell.payload), self.samples[cell.model], 0)
+                server.wait_until(lambda p=path, c=content, h=headers: server.request(p, c, h))  # type: ignore[misc]
+            refuse_open_sockets(server)
+            yield server
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def dialect(peer: Peer, payload: str) -> str:
+    """The language of a payload at this peer."""
+    return {"json": peer.dialect, "v2-json": "v2", "native": "fields"}.get(payload, payload)
+
+
+def _record(peer: Peer, cell: Cell, heads: str) -> Record:
+    return {"peer": peer.name, **asdict(cell), "heads": heads}
+
+
+@dataclass
+class Route:
+    """A route of a running peer, what it is asked, and the answers expected: ONNX Runtime's, or for pictures, which the
+    service preprocesses, what it answers when it is asked alone."""
+
+    dialect: str
+    path: str
+    samples: Samples
+    expected: list[dict[str, np.ndarray]]
+
+    @classmethod
+    def of(cls, peer: Peer, cell: Cell, path: str, samples: Samples, server: ServiceProcess) -> Route:
+        """With the expected answers of every sample. ServiceError"""
+        language = dialect(peer, cell.payload)
+        route = cls(language, path, samples, [])
+        for place in range(len(samples.rows)):
+            if language == "picture":
+                headers, text = route.ask(server, place)
+                answer = payloads.outputs(language, text, headers)
+                route.expected.append({name: np.array(value, np.float64) for name, value in answer.items()})
+            else:
+                route.expected.append({name: column[place] for name, column in samples.outputs.items()})
+        return route
+
+    def ask(self, server: ServiceProcess, place: int) -> tuple[Any, bytes]:
+        """Headers and body of the answer to one sample. ServiceError"""
+        headers, content = payloads.body(self.dialect, self.samples, place)
+        return server.request(self.path, content, headers)
+
+    def faults(self, server: ServiceProcess) -> list[str]:
+        """What is wrong with the answers to all samples; empty when all of them are right."""
+
+        def one(place: int) -> str:
+            try:
+                headers, text = self.ask(server, place)
+            except ServiceError as error:
+                return str(error)
+            return payloads.fault(self.dialect, self.expected[place], text, headers)
+
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return [text for text in threads.map(one, range(len(self.samples.rows))) if text]
+
+
+def measure(server: ServiceProcess, route: Route, cell: Cell, heads: str, settings: Settings) -> Record:
+    """One cell of one round: right before, measured, right after. With `rejected` it counts for nothing."""
+    whole = payloads.requests(route.dialect, route.samples, server.port, route.path, heads)
+    try:
+        with wrk.request_file(whole) as file:
+            if settings.warmup:
+                wrk.run(server.port, file, cell.connections, settings.warmup)
+            faults = route.faults(server)
+            record = _measured(server, lambda: wrk.run(server.port, file, cell.connections, settings.seconds))
+            faults += route.faults(server)
+    except wrk.WrkError as error:
+        return {"rejected": str(error)}
+    if faults:
+        record["rejected"] = f"{len(faults)} of {2 * len(route.expected)} answers are wrong; the first: {faults[0]}"
+    elif record["failed"]:
+        record["rejected"] = f"{record['failed']} of {record['requests']} requests failed under load"
+    return record
+
+
+def _measured(server: ServiceProcess, load: Callable[[], wrk.WrkResult]) -> Record:
+    """A load with what it cost: the CPU of the server's whole tree, and what others took of the machine meanwhile."""
+    background, before, started = BackgroundLoad(), server.cpu_seconds(), time.monotonic()
+    result = load()
+    elapsed, spent = time.monotonic() - started, server.cpu_seconds() - before
+    return {
+        **asdict(result),
+        "rate": result.rate,
+        "failed": result.failed,
+        "cpu_us": 1e6 * spent / max(result.requests, 1),
+        "server_cores": spent / elapsed,
+        "background_cores": background.cores(spent),
+    }
+
+
+def refuse_open_sockets(server: ServiceProcess) -> None:
+    """A benchmark has no business on the network. PeerError unless every listening socket is on loopback"""
+    for process in server.processes():
+        with contextlib.suppress(psutil.Error):
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN and not on_loopback(connection.laddr.ip):
+                    raise PeerError(f"it listens on {connection.laddr.ip}:{connection.laddr.port}, not on {HOST}")
+
+
+def on_loopback(address: str) -> bool:
+    """Also where IPv6 writes an IPv4 address: ::ffff:127.0.0.1."""
+    ip = ipaddress.ip_address(address)
+    return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
+
+
+def describe(record: Record) -> str:
+    """A record in one line."""
+    cell = f"round {record['round']}  {record['peer']} {record['payload']} {record['model']} × {record['connections']}"
+    if "rejected" in record:
+        return f"{cell}, {record['heads']} heads: rejected: {record['rejected']}"
+    return f"{cell}, {record['heads']} heads: {record['rate']:,.0f} req/s, p99 {record['p99_ms']:.2f} ms"
+
+
+def machine() -> Record:
+    """What it ran on, for whoever compares two bench.json."""
+    return {
+        "cpu": processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{os.uname().sysname} {os.uname().release}",
+        "python": sys.version.split()[0],
+    }
