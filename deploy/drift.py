@@ -105,7 +105,8 @@ def significance() -> Iterable[dict[str, Any]]:
         f"sum by ({QUANTITY}) (\n"
         f"  ekiben:drift_difference:ratio ^ 2\n"
         f"  / ({pooled} > 0)\n"
-        f"  and ({p} + {q}) * {both} ekiben:drift_independent:count >= {SPARSE}\n)",
+        f"  and ({p} + {q}) * {both} ekiben:drift_independent:count >= {SPARSE}\n)\n"
+        "or 0 * ekiben:drift_psi",  # every bin is sparse: nothing is known
     )
 
 

@@ -190,6 +190,8 @@ def scattered(slo: Slo) -> Iterable[Case]:
     # Two bins that are empty by chance: PSI takes that for far, .69 each, χ² for nothing, 4.8 rows being due in each.
     empty = Stream(slo, INPUT, [0, 0, *[12.5] * 8], trained=20_000, requests=0.8)
     yield empty.case("bins that are empty of few requests").silent(empty.at, came_in)
+    hardly = Stream(slo, INPUT, shares, trained=20_000, requests=0.1)
+    yield hardly.case("so few requests that no bin says anything").silent(hardly.at, came_in)
     unseen = Stream(slo, INPUT, shares, trained=20_000, requests=200)
     expected = came_in.fired(slo, unseen.labels, "0.22")
     yield unseen.case("more requests than rows that were looked at").fires(unseen.at, came_in.name, expected)

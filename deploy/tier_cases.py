@@ -79,13 +79,13 @@ class Traffic:
         """One more phase."""
         self.phases.append(Phase(length, bad, requests))
 
-    def lift(self, length: int, window: str, count: float) -> None:
-        """A phase of bad requests alone, so many that the window has counted `count` in the end."""
-        self.add(length, 1, 1)
+    def lift(self, length: int, window: str, share: float, count: float) -> None:
+        """A phase of which a share is bad, with so many requests that the window has counted `count` in the end."""
+        self.add(length, share, 1)
         with_one = self.count(window, self.last)
-        self.phases[-1] = Phase(length, 1, 0)
+        self.phases[-1] = Phase(length, share, 0)
         without = self.count(window, self.last)
-        self.phases[-1] = Phase(length, 1, round((count - without) / (with_one - without), 6))
+        self.phases[-1] = Phase(length, share, round((count - without) / (with_one - without), 6))
 
 
 def every(window: str) -> int:
@@ -127,16 +127,20 @@ def threshold(slo: Slo, objective: Objective, tier: Tier) -> Case:
 
 
 def few(slo: Slo, objective: Objective, tier: Tier) -> Case:
-    """Bad requests alone: told once there are enough in the long window, or at once if they are in the shortest."""
+    """Few bad requests: told once there are enough in the long window, or at once if they are in the shortest.
+
+    They are a share that this tier alone tells of: too little for a faster one; a slower one sees the busy time before.
+    """
     step, long, enough = every(tier.long), minutes(tier.long), slo.failures
+    share = 1.15 * tier.burn * objective.budget
     seen = Traffic(step, slo.windows[0], Phase(_round(0.5 * long, step), 0, BUSY))
     # Five minutes before an evaluation ends what comes slowly, so that the next five are of that evaluation alone.
-    seen.lift(_round(long + RATE + step, step) + -RATE % step, tier.long, 0.1 * enough)
+    seen.lift(_round(long + RATE + step, step) + -RATE % step, tier.long, share, 0.1 * enough)
     checked = [seen.last]
-    seen.add(RATE, 1, (enough + 1) / RATE)
+    seen.add(RATE, share, (enough + 1) / RATE / share)
     checked.append(seen.last)
     for count in (enough - 0.7, enough + 0.4):
-        seen.lift(10 * max(step, 2), tier.long, count)
+        seen.lift(10 * max(step, 2), tier.long, share, count)
         checked.append(seen.last)
     name = _name(objective, tier, f"fewer than {enough} bad requests, and as many")
     case = Case(name, traffic(slo, objective, *seen.phases))
