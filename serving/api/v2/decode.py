@@ -29,7 +29,6 @@ LARGE_BODY_BYTES = 256 * 1024
 # From here it pays to take the numbers out of the JSON around them.
 LONG_BODY_BYTES = 1024
 MAX_ENVELOPE_BYTES = 32 * 1024
-MAX_PLAIN_LISTS = 64
 UNSERVED = {
     "classification": "the classification extension is not supported",
     "shared_memory_region": "shared memory is not served",
@@ -65,8 +64,10 @@ def decode(body: bytes, header_length: int | None = None, max_depth: int = MOST)
 
 
 def _document(text: bytes, max_depth: int) -> Document:
-    document = _plain(text, max_depth) if len(text) < LONG_BODY_BYTES else _long_plain(text, max_depth)
-    return careful.decode(text, max_depth) if document is None else document
+    if len(text) < LONG_BODY_BYTES:
+        return _plain(text, max_depth) or careful.decode(text, *envelope.split(text), max_depth)
+    gaps, lists = envelope.split(text)
+    return _long_plain(gaps, lists, max_depth) or careful.decode(text, gaps, lists, max_depth)
 
 
 def _plain(text: bytes, max_depth: int) -> Document | None:
@@ -89,13 +90,11 @@ def _in_id(colons: int, document: Document, text: bytes) -> bool:
     return isinstance(document.id, str) and document.id.count(":") == colons and b"\\" not in text
 
 
-def _long_plain(text: bytes, max_depth: int) -> Document | None:
+def _long_plain(gaps: list[bytes], lists: list[bytes], max_depth: int) -> Document | None:
     """The same for a long text, whose lists of numbers are skipped rather than scanned."""
-    gaps, lists = envelope.split(text, MAX_PLAIN_LISTS)
-    short = b"[]".join(gaps)
-    if len(short) > MAX_ENVELOPE_BYTES or (max_depth < MAX_DIMENSIONS + 3 and lists):
+    if sum(map(len, gaps)) > MAX_ENVELOPE_BYTES or (max_depth < MAX_DIMENSIONS + 3 and lists):
         return None
-    if (document := _plain(short, max_depth)) is None:
+    if (document := _plain(b"[]".join(gaps), max_depth)) is None:
         return None
     # Each list was taken from behind a key `data`, and no object but an input has one.
     empty = [item for item in document.inputs if bytes(item.data) == b"[]"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-MAX_PIECES = 1024  # of one request; what stands behind them stays where it is
-_DATA = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
+MAX_KEYS = 1024  # `data` keys that are looked at; what stands behind them stays where it is
+_LIST = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=\[)")
 
 
-def split(text: bytes, most: int = MAX_PIECES) -> tuple[list[bytes], list[bytes]]:
+def split(text: bytes, most: int = MAX_KEYS) -> tuple[list[bytes], list[bytes]]:
     """(the text between the lists behind `"data":`, one more than there are lists; those lists)
 
     A list here goes from its `[` to the last `]` before the next quote or closing brace: all of a list of numbers,
@@ -19,12 +19,16 @@ def split(text: bytes, most: int = MAX_PIECES) -> tuple[list[bytes], list[bytes]
     gaps: list[bytes] = []
     lists: list[bytes] = []
     begin = at = 0
-    while len(lists) < most and (key := _DATA.search(text, at)) is not None:
-        at = start = key.end()
-        if (brace := text.find(b"}", start)) < 0:
-            brace = len(text)
-        quote = text.find(b'"', start, brace)
-        end = text.rfind(b"]", start, brace if quote < 0 else quote) + 1
+    for _ in range(most):
+        if (key := text.find(b'"data"', at)) < 0:
+            break
+        at = key + len(b'"data"')
+        if (colon := _LIST.match(text, at)) is None:
+            continue
+        start = colon.end()
+        quote = text.find(b'"', start)
+        brace = text.find(b"}", start, len(text) if quote < 0 else quote)
+        end = text.rfind(b"]", start, brace if brace >= 0 else len(text) if quote < 0 else quote) + 1
         if end > 0:
             gaps.append(text[begin:start])
             lists.append(text[start:end])

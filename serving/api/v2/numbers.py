@@ -40,27 +40,37 @@ _PACKED_FLOAT = np.dtype([("type", "u1"), ("value", ">f8")])  # as MessagePack h
 warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
 
 
+class Miscounted(ValueError):
+    """Another number of values; the message is that number, or `over` the one expected."""
+
+
 class OutOfRange(ValueError):
     """A whole number that the datatype cannot hold."""
 
 
 def read(text: bytes, dtype: np.dtype[Any], count: int) -> np.ndarray:
-    """A flat JSON list of `count` numbers (booleans for BOOL) → (count,) of the datatype. OutOfRange, ValueError"""
+    """A flat JSON list of `count` numbers (booleans for BOOL) → (count,) of the datatype.
+
+    Miscounted, before more than a piece is read in vain; OutOfRange; ValueError for what is no such list.
+    """
     if len(text) <= PIECE_BYTES:
         values = _read_list(text, dtype) if count <= SHORT else _read_piece(text, dtype)
         if len(values) != count:
-            raise ValueError(f"{len(values)} values")
+            raise Miscounted(str(len(values)))
         return values
     values = np.empty(count, dtype)
     start, filled = 1, 0
     while start < len(text):
         end = text.find(b",", start + PIECE_BYTES)
-        end = len(text) - 1 if end < 0 else end
+        if end < 0 and not text[start : (end := len(text) - 1)].strip():
+            raise ValueError("a comma at the end")
         piece = _read_piece(b"[%b]" % text[start:end], dtype)
-        values[filled : filled + len(piece)] = piece  # ValueError where there are more than `count`
+        if filled + len(piece) > count:
+            raise Miscounted(f"over {count}")
+        values[filled : filled + len(piece)] = piece
         start, filled = end + 1, filled + len(piece)
     if filled != count:
-        raise ValueError(f"{filled} values")
+        raise Miscounted(str(filled))
     return values
 
 

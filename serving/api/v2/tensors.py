@@ -20,16 +20,15 @@ _ALL_BUT_NESTING = bytes(set(range(256)) - set(b"[],"))
 def from_json(text: bytes, tensor: Tensor, shape: tuple[int, ...], finite: bool) -> np.ndarray:
     """A JSON list (flat, or nested as the shape says) → an array. `finite` refuses NaN and infinities.
 
-    The values are counted before any is read.
+    No more values are read than the shape takes, and one piece of `numbers`.
     """
     if text[:1] != b"[":
         raise BadInput(f"input {tensor.name!r}: data must be a list of {tensor.datatype} values, not {_shown(text)}")
-    size = math.prod(shape)
     values = text if text.find(b"[", 1) < 0 else _flat(text, tensor, shape)
-    if (count := values.count(b",") + 1) != size:
-        raise _miscounted(text, count, tensor, shape)
     try:
-        flat = numbers.read(values, tensor.dtype, size)
+        flat = numbers.read(values, tensor.dtype, math.prod(shape))
+    except numbers.Miscounted as count:
+        raise BadInput(f"input {tensor.name!r}: {count} values do not fill shape {list(shape)}") from None
     except numbers.OutOfRange:
         raise BadInput(f"input {tensor.name!r}: a value is outside {tensor.datatype}{_limits(tensor)}") from None
     except ValueError:
@@ -57,12 +56,12 @@ def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...], finite: 
 
 def _flat(text: bytes, tensor: Tensor, shape: tuple[int, ...]) -> bytes:
     """The list without the lists in it, which must be nested as the shape says."""
-    if text.translate(None, _ALL_BUT_NESTING) != _nesting(shape):
-        if b'"' in text:  # a bracket in a string is no list
-            raise _not_numbers(text, tensor)
-        if text[1:].lstrip()[:1] != b"[":
-            raise BadInput(f"input {tensor.name!r}: data is nested in part, expected shape {list(shape)}")
-        raise BadInput(f"input {tensor.name!r}: data is nested otherwise than its shape {list(shape)}")
+    nesting = _nesting(shape)
+    marks = text[: numbers.PIECE_BYTES].translate(None, _ALL_BUT_NESTING)
+    if len(text) > numbers.PIECE_BYTES and nesting.startswith(marks):
+        marks = text.translate(None, _ALL_BUT_NESTING)
+    if marks != nesting:
+        raise _other_nesting(text, tensor, shape)
     # Blanks take the brackets' places, so that nothing that stood apart is joined.
     return b"[" + text[1:-1].translate(_NO_BRACKETS) + b"]"
 
@@ -75,12 +74,12 @@ def _nesting(shape: tuple[int, ...]) -> bytes:
     return inner
 
 
-def _miscounted(text: bytes, count: int, tensor: Tensor, shape: tuple[int, ...]) -> BadInput:
-    if b'"' in text or b"{" in text:  # their commas were counted
+def _other_nesting(text: bytes, tensor: Tensor, shape: tuple[int, ...]) -> BadInput:
+    if b'"' in text or b"{" in text:  # whose brackets and commas were counted
         return _not_numbers(text, tensor)
-    if not text[1:-1].strip():
-        count = 0
-    return BadInput(f"input {tensor.name!r}: {count} values do not fill shape {list(shape)}")
+    if text[1:200].lstrip()[:1] != b"[":
+        return BadInput(f"input {tensor.name!r}: data is nested in part, expected shape {list(shape)}")
+    return BadInput(f"input {tensor.name!r}: data is nested otherwise than its shape {list(shape)}")
 
 
 def _not_numbers(text: bytes, tensor: Tensor) -> BadInput:

@@ -44,6 +44,16 @@ def test_one_wrong_number_among_many_is_an_error(place, spoiled):
     assert not isinstance(caught.value, OutOfRange)
 
 
+@pytest.mark.parametrize("count", range(13_100, 13_112))  # so that a piece ends at the last comma
+def test_a_comma_at_the_end_is_an_error(count):
+    text = b"[%b]" % (b"1.25," * count)
+    assert len(text) > PIECE_BYTES - 100
+    for expected in (count, count + 1):
+        with pytest.raises(ValueError, match=r"."):
+            read(text, FP32, expected)
+    assert (read(text[:-2] + b"]", FP32, count) == 1.25).all()
+
+
 def test_too_few_and_too_many_are_an_error():
     for count in (4, 40, 40_000):
         text = f"[{','.join(['1'] * count)}]".encode()
