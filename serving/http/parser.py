@@ -47,7 +47,7 @@ class RequestParser:
         self.incoming: Request | None = None  # the one whose body is arriving
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = self._header_lines = 0
+        self._head_bytes = self._repeated_lines = 0
         self._in_head = False
         self._replaying = False  # llhttp reads a head that we wrote
         self._upgrading: Request | None = None
@@ -69,6 +69,7 @@ class RequestParser:
     def feed(self, data: bytes | memoryview) -> None:
         """Parse; the sink is called back meanwhile."""
         self._progress = False
+        head_bytes = self._head_bytes
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -79,6 +80,9 @@ class RequestParser:
             self._fail(_as_syntax_error(error))
         if self._progress:
             self._silent_bytes = 0
+        elif self._head_bytes != head_bytes:
+            self._silent_bytes = 0
+            self._check_head_size()
         else:
             self._silent_bytes += len(data)
             if self._silent_bytes > MAX_HEAD_BYTES:
@@ -118,46 +122,52 @@ class RequestParser:
         if not self._replaying:
             self._target = b""
             self._headers = {}
-            self._head_bytes = self._header_lines = 0
+            self._head_bytes = self._repeated_lines = 0
             self._in_head = self.receiving = not self.deaf
 
     def on_url(self, target: bytes) -> None:
-        self._progress = True
         if self._in_head:
             self._target += target
-            self._count_head(len(target))
+            self._head_bytes += len(target)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._progress = True
-        if self._replaying or self.deaf:
-            return
-        self._header_lines += 1
-        self._head_bytes = n_bytes = self._head_bytes + len(name) + len(value) + 4
-        if n_bytes > MAX_HEAD_BYTES or self._header_lines > MAX_HEADER_LINES:
-            self._count_head(0)
-        elif self._in_head:
+        if self._in_head:
+            self._head_bytes += len(name) + len(value) + 4
             name = name.lower()
             headers = self._headers
-            headers[name] = value if name not in headers else b"%b, %b" % (headers[name], value)
-        elif name.lower() == b"connection":  # llhttp would obey it
-            self._fail(BadInput("a Connection field stands in the trailer, where it says nothing"))
-        # All other trailers are counted and dropped.
+            if name in headers:
+                self._repeated_lines += 1
+                if self._repeated_lines <= MAX_HEADER_LINES:
+                    headers[name] = b"%b, %b" % (headers[name], value)
+            else:
+                headers[name] = value
+        elif not (self._replaying or self.deaf):
+            self._on_trailer(name, value)
 
-    def _count_head(self, n_bytes: int) -> None:
-        self._head_bytes += n_bytes
-        if self._head_bytes > MAX_HEAD_BYTES or self._header_lines > MAX_HEADER_LINES:
+    def _on_trailer(self, name: bytes, value: bytes) -> None:
+        """Trailers are counted and dropped."""
+        self._head_bytes += len(name) + len(value) + 4
+        if name.lower() == b"connection":  # llhttp would obey it
+            self._fail(BadInput("a Connection field stands in the trailer, where it says nothing"))
+
+    def _check_head_size(self) -> None:
+        lines = len(self._headers) + self._repeated_lines
+        if self._head_bytes > MAX_HEAD_BYTES or lines > MAX_HEADER_LINES:
             self._fail(
                 HeadTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes, or has over {MAX_HEADER_LINES} lines")
             )
 
     def on_headers_complete(self) -> None:
         self._progress = True
-        if self._replaying or self.deaf:
+        if not self._in_head:
             return
-        llhttp = self._llhttp
         self._in_head = False
-        self._head_bytes = self._header_lines = 0  # trailers are counted anew
-        self.incoming = request = self._sink.new_request(llhttp.get_method().decode(), self._headers)
+        headers = self._headers
+        if self._head_bytes > MAX_HEAD_BYTES or len(headers) + self._repeated_lines > MAX_HEADER_LINES:
+            return self._check_head_size()
+        self._head_bytes = self._repeated_lines = 0  # trailers are counted anew
+        llhttp = self._llhttp
+        self.incoming = request = self._sink.new_request(llhttp.get_method().decode(), headers)
         request.version = llhttp.get_http_version()
         request.keep_alive = llhttp.should_keep_alive()
         self._sink.head_received(request, self._target)
@@ -183,6 +193,8 @@ class RequestParser:
         request = self.incoming
         if request is None or request is self._upgrading:
             return
+        if self._head_bytes > MAX_HEAD_BYTES:  # of trailers
+            return self._check_head_size()
         self.incoming = None
         self.receiving = False
         chunks = request.chunks
