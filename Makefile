@@ -154,7 +154,7 @@ chain-bench: models .venv/testing ## measure one process against three services,
 sbom: .venv/testing ## list what is in the images, as CycloneDX: build/sbom-slim.json, build/sbom-full.json
 	@$(foreach box,$(BOX),$(BIN)/python -m deploy.sbom $(IMAGE):$(box) --out build/sbom-$(box).json;)
 
-audit: .venv/testing ## look the locked dependencies up among known vulnerabilities; asks pypi.org
+audit: .venv/testing ## look the locked dependencies up among known vulnerabilities; asks the package index
 	$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 perf-analyzer: .venv/testing ## fetch NVIDIA's perf_analyzer, which a test drives; x86-64 Linux, Debian's libb64-0d

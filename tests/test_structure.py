@@ -101,3 +101,77 @@ def test_importing_does_no_io_and_creates_no_metric():
         [sys.executable, "-c", IMPORTS_DO_NOTHING, "service", *names], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+# Within serving, who may import whom. The four services (service.py and the chain's three) stand on top and put it all
+# together; what lies loose in serving/ is known to all, but for the service class, which is a composition as well.
+LOOSE = {"serving", "serving.errors", "serving.lifecycle", "serving.settings", "serving.token_bucket"}
+LAYERS = {
+    "telemetry": {"telemetry"},
+    "http": {"http", "telemetry"},
+    "inference": {"inference", "telemetry"},
+    "api": {"api", "inference", "http", "telemetry"},
+    "process": {"process", "api", "inference", "telemetry"},
+    "chain": {"chain", "process", "api", "inference", "http", "telemetry", "service_class"},
+}
+MOST_LOOSE_FILES = 8
+DEEPEST = 8
+SERVICES = {f"serving.chain.{stage}" for stage in ("preprocess", "model", "postprocess")}
+
+
+def serving_imports():
+    """Module of serving → the modules of serving that it imports, wherever in it and for whatever purpose."""
+    modules = {name_of(path): path for path in files("serving")}
+    return {name: {known for known in imports(path) if known in modules} - {name} for name, path in modules.items()}
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def without_packages(imported):
+    """`from a.b import c` is an import of a.b.c, and of a.b only where that is a file of something else."""
+    return {name for name in imported if not any(other.startswith(name + ".") for other in imported)}
+
+
+def longest_chain(graph):
+    """The longest chain of modules of which each imports the next. AssertionError where they go in a circle."""
+    chains = {}
+
+    def chain(name, above=()):
+        assert name not in above, f"a circle: {' → '.join([*above[above.index(name) :], name])}"
+        if name not in chains:
+            below = [chain(known, (*above, name)) for known in without_packages(graph[name]) if known in graph]
+            chains[name] = [name, *max(below, key=len, default=[])]
+        return chains[name]
+
+    return max(map(chain, graph), key=len)
+
+
+@pytest.mark.parametrize("room", LAYERS)
+def test_the_rooms_of_serving_are_layers(room):
+    for name, imported in serving_imports().items():
+        if name.startswith(f"serving.{room}.") or name == f"serving.{room}":
+            rooms = {known.split(".")[1] for known in imported - LOOSE}
+            assert rooms <= LAYERS[room], name
+
+
+def test_what_lies_loose_in_serving_is_little_and_knows_no_room():
+    graph = serving_imports()
+    loose = {name_of(path) for path in (ROOT / "serving").glob("*.py")}
+    assert len(loose) <= MOST_LOOSE_FILES
+    assert loose - LOOSE == {"serving.service_class"}
+    for name in LOOSE:
+        assert graph[name] <= LOOSE, name
+
+
+def test_no_file_of_serving_is_deep_and_none_imports_itself_in_a_circle():
+    graph = {name: imported for name, imported in serving_imports().items() if name not in SERVICES}
+    chain = longest_chain(graph)
+    assert len(chain) <= DEEPEST, " → ".join(chain)
+
+
+def test_a_circle_and_a_deep_chain_would_be_seen():
+    assert longest_chain({"a": {"b"}, "b": {"c"}, "c": set()}) == ["a", "b", "c"]
+    with pytest.raises(AssertionError, match="a → b → a"):
+        longest_chain({"a": {"b"}, "b": {"a"}})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bentos.contract import Model
+from serving.api.operations import answer_schema
 from serving.api.payloads import adapter
-from serving.api.swagger import answer_schema
 from serving.http.endpoint import get
 from serving.http.gateway import Routes
 from serving.inference.repository import Repository

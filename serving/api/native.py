@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -12,16 +11,17 @@ import numpy as np
 import orjson
 
 from bentos import contract
-from bentos.contract import Model, ModelError, PayloadError
+from bentos.contract import Model, ModelError
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
 from serving.api.payloads import PayloadAdapter, adapter
+from serving.api.payloads.rows import answers, preprocess_batch
 from serving.api.refusals import Unavailable
 from serving.errors import BadInput, DeadlineExceeded, ServingError
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
 from serving.http.messages import Request, Response, json_response
-from serving.inference.dataplane import DataPlane, PendingRequest, send_error
-from serving.inference.repository import LoadedForm, Repository
+from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest, send_error
+from serving.inference.repository import Repository
 
 INTERFACE = "native"
 
@@ -37,7 +37,7 @@ def routes(repository: Repository, plane: DataPlane) -> Routes:
             table[f"/{name}/random"] = {"GET": Endpoint(partial(random_prediction, name, payloads, repository, plane))}
         elif not forms and (path := _folder_path(name)):
             refused = next(stored for stored in repository.refused.values() if stored.model == name)
-            table[path] = {"POST": Unavailable(refused, repository)}
+            table[path] = {"POST": Unavailable(refused, repository.families)}
     return table
 
 
@@ -145,26 +145,6 @@ def requested_form(name: str, request: Request, repository: Repository) -> Loade
     if unknown := query.keys() - {"form"}:
         raise BadInput(f"query parameter {min(unknown)[:60]!r} is unknown; there is form")
     return repository.get(name, query.get("form"))
-
-
-def preprocess_batch(model: Model, payloads: list[Any], latest: float = math.inf) -> list[np.ndarray]:
-    """Payloads → one (n, …) array per input tensor. BadInput says which payload it is about, if there are several."""
-    rows = []
-    for place, payload in enumerate(payloads):
-        if place and perf_counter() > latest:
-            raise DeadlineExceeded(f"{place} of {len(payloads)} pictures were decoded in the time allowed")
-        try:
-            rows.append(model.rows(payload))
-        except PayloadError as error:
-            raise BadInput(f"[{place}] {error}" if len(payloads) > 1 else str(error)) from None
-    return [np.stack(arrays) for arrays in zip(*rows, strict=True)]
-
-
-def answers(form: LoadedForm, outputs: list[np.ndarray]) -> list[dict[str, Any]]:
-    """One answer per row, each saying which model, form and version gave it."""
-    named = {t.name: array for t, array in zip(form.signature.outputs, outputs, strict=True)}
-    who = {"model": form.model.name, "form": form.form, "version": form.version}
-    return [{**answer, **who} for answer in form.model.answers(named)]
 
 
 async def random_prediction(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bentos.contract import Model
+
 ERROR = {"$ref": "#/components/schemas/Error"}
 
 POST_ERRORS = {
@@ -40,3 +42,15 @@ def get_operation(
 ) -> dict[str, Any]:
     """A path that takes GET."""
     return {"get": operation(tag, summary, answer, errors, **further)}
+
+
+def answer_schema(model: Model) -> dict[str, Any]:
+    """One answer of a native route."""
+    who = {key: {"type": "string"} for key in ("model", "form", "version")}
+    number = {"type": "number"}
+    if not model.labels:
+        value = {"type": "number", "description": model.unit}
+        return {"type": "object", "properties": {model.signature.outputs[0].name: value, **who}}
+    probabilities = {"type": "object", "properties": dict.fromkeys(model.labels, number)}
+    label = {"type": "string", "enum": list(model.labels)}
+    return {"type": "object", "properties": {"label": label, "probabilities": probabilities, **who}}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from serving.errors import NotReady, ServingError
 from serving.http.endpoint import MAX_BODY_BYTES, reject
 from serving.http.messages import Request
-from serving.inference.repository import Repository
 from serving.inference.store import RefusedForm
+from serving.telemetry.metrics import Metrics
 
 
 class Unavailable:
@@ -14,10 +14,10 @@ class Unavailable:
 
     max_body_bytes = MAX_BODY_BYTES
 
-    def __init__(self, refused: RefusedForm, repository: Repository) -> None:
+    def __init__(self, refused: RefusedForm, families: Metrics) -> None:
         self._reason = refused.refusal
         labels = (refused.model, refused.form, refused.version, NotReady.reason)
-        self._failures = repository.families.failures.labels(*labels)
+        self._failures = families.failures.labels(*labels)
 
     def check(self, request: Request) -> None:
         self._failures.inc()

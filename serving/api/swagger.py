@@ -6,7 +6,7 @@ from typing import Any
 
 from bentos.contract import Model
 from serving import VERSION
-from serving.api.operations import ERROR, POST_ERRORS, get_operation, operation
+from serving.api.operations import ERROR, POST_ERRORS, answer_schema, get_operation, operation
 from serving.api.pages.assets import SECURITY
 from serving.api.payloads import adapter
 from serving.api.v2 import openapi as v2
@@ -148,15 +148,3 @@ def _health() -> dict[str, Any]:
         "/readyz": get_operation(tag, "Every model is loaded, verified and warm", None, {503: "Not ready"}),
         "/metrics": get_operation(tag, "Prometheus metrics", None, {}),
     }
-
-
-def answer_schema(model: Model) -> dict[str, Any]:
-    """One answer of a native route."""
-    who = {key: {"type": "string"} for key in ("model", "form", "version")}
-    number = {"type": "number"}
-    if not model.labels:
-        value = {"type": "number", "description": model.unit}
-        return {"type": "object", "properties": {model.signature.outputs[0].name: value, **who}}
-    probabilities = {"type": "object", "properties": dict.fromkeys(model.labels, number)}
-    label = {"type": "string", "enum": list(model.labels)}
-    return {"type": "object", "properties": {"label": label, "probabilities": probabilities, **who}}

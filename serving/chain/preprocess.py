@@ -5,8 +5,8 @@ from __future__ import annotations
 import bentoml
 
 from serving.api.content import media_type
-from serving.api.native import preprocess_batch
 from serving.api.payloads import adapter
+from serving.api.payloads.rows import preprocess_batch
 from serving.chain import tensors
 from serving.chain.message import KIND, Call, Message, apart
 from serving.chain.service import SETTINGS, AskingService

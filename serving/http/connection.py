@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from serving.errors import ServingError, TooLarge, TooManyConnections, TooSlow
+from serving.http.gateway import Gateway
 from serving.http.messages import Header, Request, Response, check_head, parse_target
 from serving.http.parser import RequestParser
-
-if TYPE_CHECKING:
-    from serving.http.gateway import Gateway
 
 # So much is parsed at a time: what it holds of further requests is parsed ahead of their turn.
 FEED_BYTES = 64 * 1024

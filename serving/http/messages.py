@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote
 
 import httptools
@@ -12,9 +12,6 @@ import orjson
 
 from serving.errors import BadInput, NotImplementedMethod, ServingError, UnsupportedVersion
 from serving.http.trace import TRACEPARENT, trace_of
-
-if TYPE_CHECKING:
-    from serving.http.connection import Connection
 
 Header = tuple[bytes, bytes]
 JSON = b"application/json"
@@ -40,6 +37,16 @@ def json_response(value: Any, status: int = 200, headers: tuple[Header, ...] = (
     return Response(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), JSON, status, headers)
 
 
+class Sender(Protocol):
+    """What a request knows of its connection."""
+
+    lost: bool
+    scheme: str
+    server: tuple[str, int]
+
+    def send(self, request: Request, response: Response) -> None: ...
+
+
 class Request:
     """A request and its responder: exactly one of `respond` and `fail` ends it.
 
@@ -59,7 +66,7 @@ class Request:
     body_limit = 0
     complete = False  # its body has arrived
 
-    def __init__(self, connection: Connection, method: str, headers: dict[bytes, bytes]) -> None:
+    def __init__(self, connection: Sender, method: str, headers: dict[bytes, bytes]) -> None:
         self._connection = connection
         self.method = method
         self.headers = headers

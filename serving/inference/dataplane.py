@@ -9,16 +9,44 @@ to its responder.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from bentos.contract import Model, Signature
 from serving.errors import ServingError, as_serving_error
 from serving.inference.faults import Faults
-from serving.inference.repository import LoadedForm
+from serving.inference.jobs import Runner
+from serving.inference.store import StoredForm
 from serving.telemetry.logs import REQUESTS
+from serving.telemetry.metrics import Recorder
+
+
+@dataclass(frozen=True)
+class LoadedForm:
+    """One form that answers, and all that an interface needs to ask it."""
+
+    model: Model
+    stored: StoredForm
+    runner: Runner
+    recorder: Recorder
+    flush: Callable[[], None]  # brings its metrics up to now
+
+    @property
+    def form(self) -> str:
+        return self.stored.form
+
+    @property
+    def version(self) -> str:
+        return self.stored.version
+
+    @cached_property
+    def signature(self) -> Signature:
+        return self.model.signature
 
 
 class Responder(Protocol):

@@ -11,14 +11,14 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from serving.errors import EngineError
-from serving.inference.sessions import Batch
 
 # Faults that another worker began are seen after this at the latest.
 READ_SECONDS = 0.05
@@ -73,7 +73,7 @@ class Faults:
     def clear(self) -> None:
         self._write([])
 
-    async def inject(self, path: str, inputs: Batch) -> Batch:
+    async def inject(self, path: str, inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """The inputs of a request on this path, after the time that it is made to wait, perhaps scaled. EngineError"""
         for fault in self.active("latency", path):
             await asyncio.sleep(DISTRIBUTIONS[fault.distribution](fault.amount))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from serving.errors import EngineError, Overloaded
-from serving.inference.sessions import Batch
 
 
 class Client(Protocol):
@@ -32,9 +32,11 @@ class Waiter(Protocol):
 class Runner(Protocol):
     """What the interfaces know of a runner."""
 
-    def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]: ...
+    def submit(self, inputs: Sequence[np.ndarray], rows: int, client: Client | None = None) -> asyncio.Future[Any]: ...
 
-    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None: ...
+    def enqueue(
+        self, inputs: Sequence[np.ndarray], rows: int, waiter: Waiter, client: Client | None = None
+    ) -> None: ...
 
     @property
     def held(self) -> float:
@@ -70,7 +72,7 @@ class Job:
 
     run: Run
 
-    def __init__(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None) -> None:
+    def __init__(self, inputs: Sequence[np.ndarray], rows: int, waiter: Waiter, client: Client | None) -> None:
         self.inputs = inputs
         self.rows = rows
         self.waiter = waiter

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from bentos import contract
 from bentos.contract import FORMS, Model, Signature
 from bentos.meaning import Meaning
 from serving.errors import NotFound, NotReady
+from serving.inference.dataplane import LoadedForm
 from serving.inference.faults import KINDS, Faults
 from serving.inference.golden import check_golden, check_payloads
 from serving.inference.jobs import Runner
@@ -26,29 +25,6 @@ from serving.telemetry.metrics import Metrics, Recorder
 
 log = logging.getLogger("bentoml.ekiben")
 FLUSH_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class LoadedForm:
-    """One form that answers, and all that an interface needs to ask it."""
-
-    model: Model
-    stored: StoredForm
-    runner: Runner
-    recorder: Recorder
-    binning: MetricsFlusher
-
-    @property
-    def form(self) -> str:
-        return self.stored.form
-
-    @property
-    def version(self) -> str:
-        return self.stored.version
-
-    @cached_property
-    def signature(self) -> Signature:
-        return self.model.signature
 
 
 class Repository:
@@ -95,7 +71,9 @@ class Repository:
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
         binning = MetricsFlusher(recorder, DriftMonitor(model, stored.certificate, self.families))
         self.families.refused.labels(*recorder.labels).set(0)
-        return LoadedForm(model, stored, self._runner(session, model.signature, recorder, binning), recorder, binning)
+        return LoadedForm(
+            model, stored, self._runner(session, model.signature, recorder, binning), recorder, binning.flush
+        )
 
     def _runner(self, session: Session, signature: Signature, recorder: Recorder, binning: MetricsFlusher) -> Runner:
         settings = self.settings
@@ -154,7 +132,7 @@ class Repository:
     def flush(self) -> None:
         """Bring the metrics up to now."""
         for served in self.every_form():
-            served.binning.flush()
+            served.flush()
 
     def keep_flushing(self, worker: int) -> None:
         """Flush once a second, so that any worker's scrape sees what all have counted; and show that this one lives."""

@@ -7,11 +7,12 @@ unwatched, and left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bentos.certificate import Certificate, Histogram
 from bentos.contract import Arrays, Fields, Model
-from serving.inference.sessions import Batch
 from serving.telemetry.buffers import CounterBuffer
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.predictions import Predictions
@@ -99,11 +100,11 @@ class DriftMonitor:
         self._predictions = Predictions(model, certificate, families) if references else None
         self._unwatched = families.unwatched.labels(model.name, certificate.form, version)
         families.describe(certificate)
-        self._held: list[tuple[Batch, list[np.ndarray]]] = []
+        self._held: list[tuple[Sequence[np.ndarray], list[np.ndarray]]] = []
         self._rows = self._elements = 0
         self._left = ELEMENTS
 
-    def add(self, inputs: Batch, outputs: list[np.ndarray]) -> None:
+    def add(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None:
         """Hold one batch until it is binned."""
         if self._quantities and self._left > 0:
             self._held.append((inputs, outputs))
@@ -135,7 +136,7 @@ class DriftMonitor:
         if self._predictions is not None:
             self._predictions.flush()
 
-    def _count(self, held: list[tuple[Batch, list[np.ndarray]]], predictions: Predictions) -> None:
+    def _count(self, held: list[tuple[Sequence[np.ndarray], list[np.ndarray]]], predictions: Predictions) -> None:
         signature = self._model.signature
         columns = [[np.concatenate(parts) for parts in zip(*side, strict=True)] for side in zip(*held, strict=True)]
         inputs: Arrays = {t.name: a for t, a in zip(signature.inputs, columns[0], strict=True)}

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import thread_time
+from typing import Protocol
 
 import numpy as np
 
-from serving.inference.sessions import Batch
-from serving.telemetry.drift import DriftMonitor
 from serving.telemetry.metrics import Recorder
+
+
+class Watch(Protocol):
+    """What a DriftMonitor is to a flusher."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def add(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None: ...
+
+    def bin(self) -> None: ...
+
+    def flush(self) -> None: ...
 
 
 class MetricsFlusher:
     """Sees to it that one form's recorder and watch, flushed once a second, hold no more than a step until then."""
 
-    def __init__(self, recorder: Recorder, watch: DriftMonitor) -> None:
+    def __init__(self, recorder: Recorder, watch: Watch) -> None:
         self._recorder, self._watch = recorder, watch
         self._loop = asyncio.get_running_loop()
         self._due = False
 
-    def observe(self, inputs: Batch, outputs: list[np.ndarray]) -> None:
+    def observe(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None:
         """Hold a batch, in the thread that computed it; what is full is binned once its answers are written."""
         self._watch.add(inputs, outputs)
         if not self._due and (self._watch.full or self._recorder.full):

@@ -28,9 +28,9 @@ def routes(repository: Repository, plane: DataPlane) -> Routes:
 
     table = assets.routes() | {"/ui": {"GET": Endpoint(index)}}
     for name in repository.models:
-        form = next(iter(repository.forms(name)), None)
-        if form is not None and form.model.payload is not None:
-            table |= trial(name, form.model, repository, plane, render).routes()
+        forms = repository.forms(name)
+        if forms and forms[0].model.payload is not None:
+            table |= trial(forms, repository.settings, plane, render).routes()
     return table
 
 

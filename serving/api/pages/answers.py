@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from serving.api import native
+from serving.api.payloads.rows import answers, preprocess_batch
 from serving.errors import BadInput
-from serving.inference.dataplane import DataPlane
+from serving.inference.dataplane import DataPlane, LoadedForm
 from serving.inference.jobs import Client
-from serving.inference.repository import Repository
 
 WHO = ("model", "form", "version")
 
@@ -42,15 +41,15 @@ class Card:
         return self.bars.get(self.headline)
 
 
-async def ask(name: str, payload: Any, repository: Repository, plane: DataPlane, client: Client) -> list[Card]:
-    """Every form's answer to one checked payload, the default form's first."""
+async def ask(forms: list[LoadedForm], payload: Any, plane: DataPlane, client: Client) -> list[Card]:
+    """Each form's answer to one checked payload, in their order."""
     cards = []
-    for served in repository.forms(name):
-        inputs = native.preprocess_batch(served.model, [payload])
+    for served in forms:
+        inputs = preprocess_batch(served.model, [payload])
         started = perf_counter()
         outputs = await plane.infer(served, inputs, 1, client)
         took = (perf_counter() - started) * 1e3
-        (answer,) = native.answers(served, outputs)
+        (answer,) = answers(served, outputs)
         cards.append(Card(served.form, {k: v for k, v in answer.items() if k not in WHO}, took))
     return cards
 

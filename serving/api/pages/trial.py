@@ -11,21 +11,21 @@ from urllib.parse import parse_qsl
 
 from bentos import contract
 from bentos.certificate import Histogram
-from bentos.contract import Fields, Model
-from serving.api.native import preprocess_batch
+from bentos.contract import Fields
 from serving.api.pages.answers import ask, picture
 from serving.api.pages.assets import SECURITY, asset
 from serving.api.pages.controls import complaints_by_field, controls, defaults, submitted
 from serving.api.payloads import adapter
 from serving.api.payloads.checks import checked_fields
 from serving.api.payloads.image import FILE_FIELD
+from serving.api.payloads.rows import preprocess_batch
 from serving.api.payloads.uploads import uploaded_files
 from serving.errors import BadInput, ClientGone, ServingError
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
 from serving.http.messages import HTML, Header, Request, Response
-from serving.inference.dataplane import DataPlane
-from serving.inference.repository import Repository
+from serving.inference.dataplane import DataPlane, LoadedForm
+from serving.settings import Settings
 
 PNG = b"image/png"
 NO_STORE: Header = (b"cache-control", b"no-store")
@@ -33,29 +33,30 @@ FORM = b"application/x-www-form-urlencoded"
 Render = Callable[..., bytes]
 
 
-def trial(
-    name: str, model: Model, repository: Repository, plane: DataPlane, render: Render
-) -> FieldsTrial | ImageTrial:
-    """The page of a model, by the kind of its payload."""
-    page = TrialPage(name, model, repository, plane, render)
-    return FieldsTrial(page, model.payload) if isinstance(model.payload, Fields) else ImageTrial(page)
+def trial(forms: list[LoadedForm], settings: Settings, plane: DataPlane, render: Render) -> FieldsTrial | ImageTrial:
+    """The page of a model with these forms, the best first, by the kind of its payload."""
+    page = TrialPage(forms, settings, plane, render)
+    payload = page.model.payload
+    return FieldsTrial(page, payload) if isinstance(payload, Fields) else ImageTrial(page)
 
 
 class TrialPage:
     """What the pages of all kinds have in common: a model, its examples, and how its page is rendered."""
 
-    def __init__(self, name: str, model: Model, repository: Repository, plane: DataPlane, render: Render) -> None:
-        self.name, self.model, self.repository, self.plane, self._render = name, model, repository, plane, render
-        self.adapter = adapter(model, repository.settings)
-        self.max_body_bytes = repository.settings.max_body_bytes
+    def __init__(self, forms: list[LoadedForm], settings: Settings, plane: DataPlane, render: Render) -> None:
+        self.forms, self.plane, self._render = forms, plane, render
+        self.model = forms[0].model
+        self.name = self.model.name
+        self.adapter = adapter(self.model, settings)
+        self.max_body_bytes = settings.max_body_bytes
         try:
-            self.examples: list[Any] = contract.examples(name)
+            self.examples: list[Any] = contract.examples(self.name)
         except FileNotFoundError:
             self.examples = []
 
     def respond(self, template: str, request: Request, values: Mapping[str, Any], status: int = 200) -> Response:
         """The page with what was sent and what came of it: payload, errors, cards, seen."""
-        page: dict[str, Any] = {"trial": self, "model": self.model, "forms": self.repository.forms(self.name)}
+        page: dict[str, Any] = {"trial": self, "model": self.model, "forms": self.forms}
         page |= {"errors": {}, "cards": [], "seen": "", "controls": [], **values}
         page["curl"] = self.adapter.curl(f"{request.scheme}://{_host(request)}", page["payload"])
         return Response(self._render(template, request, **page), HTML, status, (NO_STORE, *SECURITY))
@@ -94,7 +95,7 @@ class FieldsTrial:
             shown["errors"] = complaints_by_field(complaints, self._payload)
             status = 400 if complaints else 200
             if status == 200:
-                shown["cards"] = await ask(self._page.name, payload, self._page.repository, self._page.plane, request)
+                shown["cards"] = await ask(self._page.forms, payload, self._page.plane, request)
         except ClientGone:
             raise
         except ServingError as error:
@@ -103,7 +104,7 @@ class FieldsTrial:
         return self._shown(request, values, status, **shown)
 
     def _reference(self) -> Mapping[str, Histogram]:
-        return self._page.repository.get(self._page.name).stored.certificate.reference
+        return self._page.forms[0].stored.certificate.reference
 
     def _shown(self, request: Request, values: Any, status: int = 200, **shown: Any) -> Response:
         values = defaults(self._payload) if values is None else values
@@ -135,7 +136,7 @@ class ImageTrial:
             data = self._file(request)
             png = await self._preprocessed(data)
             shown["seen"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-            shown["cards"] = await ask(self._page.name, data, self._page.repository, self._page.plane, request)
+            shown["cards"] = await ask(self._page.forms, data, self._page.plane, request)
         except ClientGone:
             raise
         except ServingError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.inference.repository import LoadedForm, Repository
+from serving.inference.dataplane import LoadedForm
+from serving.inference.repository import Repository
 from serving.telemetry.metrics import REASONS
 
 _PLATFORMS = {"pytorch": "pytorch", "sklearn": "sklearn"}

@@ -11,8 +11,8 @@ from serving.api.v2.decode import LARGE_BODY_BYTES, LONG_BODY_BYTES, ShortDecode
 from serving.api.v2.encode import encode
 from serving.errors import ServingError, UnsupportedMedia
 from serving.http.messages import Request, Response
-from serving.inference.dataplane import DataPlane, PendingRequest, send_error
-from serving.inference.repository import LoadedForm, Repository
+from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest, send_error
+from serving.inference.repository import Repository
 
 INTERFACE = "v2"
 OCTETS = b"application/octet-stream"

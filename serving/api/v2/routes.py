@@ -10,8 +10,8 @@ from serving.api.v2.infer import InferHandler
 from serving.http.endpoint import Endpoint, get
 from serving.http.gateway import Routes
 from serving.http.messages import Request, Response, json_response
-from serving.inference.dataplane import DataPlane
-from serving.inference.repository import LoadedForm, Repository
+from serving.inference.dataplane import DataPlane, LoadedForm
+from serving.inference.repository import Repository
 from serving.inference.store import RefusedForm
 from serving.lifecycle import Lifecycle
 
@@ -48,7 +48,7 @@ def _model(base: str, name: str, served: LoadedForm, repository: Repository, pla
 def _refused(base: str, refused: RefusedForm, repository: Repository) -> Routes:
     return {
         f"{base}/ready": get(lambda _: health.ok_or_503("ready", refused.refusal)),
-        f"{base}/infer": {"POST": Unavailable(refused, repository)},
+        f"{base}/infer": {"POST": Unavailable(refused, repository.families)},
     }
 
 
