@@ -86,7 +86,7 @@ async def test_a_request_goes_the_way_that_is_written(kind, stored):
     assert status == 200
     assert len(way) <= MOST_FILES[kind]
     assert not set(way) & set(asked)
-    assert sorted(files) == sorted(way + asked)
+    assert set(way) <= set(files) <= {*way, *asked}  # what is asked depends on the request, and on what is due
 
 
 @pytest.fixture
