@@ -90,7 +90,7 @@ def test_a_client_that_hung_up_before_it_was_taken_harms_nobody():
 
 def test_uvicorn_runs_our_loop(monkeypatch):
     monkeypatch.setitem(uvicorn.config.LOOP_FACTORIES, "auto", None)
-    listening.take_all(2)
+    listening.install_event_loop(2)
     loop = uvicorn.Config(None, log_config=None).get_loop_factory()()
     assert isinstance(loop, Loop)
     loop.close()
