@@ -113,9 +113,8 @@ def test_the_onnx_forms_are_served_without_torch_and_scikit_learn(serve, store, 
         assert "its engine is not installed" in server.log
 
 
-@pytest.mark.parametrize("settings", [{"EKIBEN_WORKERS": "2"}, {"EKIBEN_DISPATCHER": "bentoml"}], ids=str)
-def test_metrics_and_statistics_add_up_over_workers(serve, settings):
-    with serve(EKIBEN_MODELS="iris", **settings) as server:
+def test_metrics_and_statistics_add_up_over_workers(serve):
+    with serve(EKIBEN_MODELS="iris", EKIBEN_WORKERS="2") as server:
 
         def ask(_):
             return httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["label"]

@@ -8,7 +8,8 @@ import pytest
 
 from serving.api.health import routes
 from serving.errors import NotReady
-from serving.process.vitals import Vitals, stuck
+from serving.lifecycle import Lifecycle
+from serving.process.vitals import stuck
 from tests.survival.conftest import IRIS, wait, workers
 from tests.survival.hostile import LONG
 
@@ -82,8 +83,8 @@ def test_an_engine_that_holds_a_batch_for_too_long_is_named():
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-async def test_a_worker_that_is_sick_says_so_to_probes(monkeypatch, path):
-    monkeypatch.setattr(Vitals, "sick", "the engine of m-onnx has held one batch for 10 s")
-    app = routes(serving())[path]["GET"]
+def test_a_worker_that_is_sick_says_so_to_probes(path):
+    lifecycle = Lifecycle(sick="the engine of m-onnx has held one batch for 10 s")
+    probe = routes(serving(), lifecycle)[path]["GET"]
     with pytest.raises(NotReady, match="held one batch"):
-        await app({"query_string": b""}, None, None)
+        probe.handle(SimpleNamespace(method="GET", path=path))
