@@ -179,6 +179,6 @@ async def test_a_folders_mistake_refuses_that_model_alone(load: Load, monkeypatc
     repository = load()
     assert "line 3: field a: low=3 is above high=1" in repository.refused["iris-onnx"].refusal
     assert "wine" in repository.served
-    assert "/wine/classify" in interface.routes(repository, Lifecycle()) and "/iris/classify" not in interface.routes(
-        repository
-    )
+    routes = interface.routes(repository, Lifecycle())
+    assert "/wine/classify" in routes
+    assert "/iris/classify" not in routes
