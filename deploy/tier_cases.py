@@ -135,7 +135,10 @@ def few(slo: Slo, objective: Objective, tier: Tier) -> Case:
     share = 1.15 * tier.burn * objective.budget
     seen = Traffic(step, slo.windows[0], Phase(_round(0.5 * long, step), 0, BUSY))
     # Five minutes before an evaluation ends what comes slowly, so that the next five are of that evaluation alone.
-    seen.lift(_round(long + RATE + step, step) + -RATE % step, tier.long, share, 0.1 * enough)
+    at_once = (enough + 1) * seconds(INTERVAL) / 60 / step  # what the next five minutes are in the long window
+    # For half as long again, so that a longer window would have counted more, and a shorter one less.
+    length = _round(1.5 * long + RATE, step) + -RATE % step
+    seen.lift(length, tier.long, share, max(0.1 * enough, 0.8 * enough - at_once))
     checked = [seen.last]
     seen.add(RATE, share, (enough + 1) / RATE / share)
     checked.append(seen.last)

@@ -9,6 +9,7 @@ class TokenBucket:
     def __init__(self, rate: float, burst: float) -> None:
         self.rate, self._burst = rate, max(1.0, burst)
         self._tokens, self._at = self._burst, 0.0
+        self.refused = 0  # since whoever reads it has set it to 0
 
     def take(self, now: float) -> bool:
         """Whether a token was left at `now`, in seconds of a monotonic clock."""
@@ -17,4 +18,5 @@ class TokenBucket:
         if self._tokens >= 1 and self.rate:
             self._tokens -= 1
             return True
+        self.refused += 1
         return False

@@ -138,15 +138,19 @@ class Connection(asyncio.Protocol):
 
     def head_received(self, request: Request, target: bytes) -> None:
         """Find the handler, and let it say whether the body is wanted."""
+        gateway, methods, host = self._gateway, None, None
         try:
             check_head(request)
-            request.path, request.query_string, host = parse_target(target)
+            if (route := gateway.targets.get(target)) is not None:
+                request.path, methods = route
+            else:
+                request.path, request.query_string, host = parse_target(target)
         except ServingError as error:  # whether what follows is read as was meant is not certain
             request.error = error
             return self._close_after(request)
         length = request.headers.get(b"content-length")
         try:
-            request.handler = handler = self._gateway.resolve(request, host)
+            request.handler = handler = gateway.resolve(request, methods, host)
             handler.check(request)
             request.body_limit = handler.max_body_bytes
             if length is not None and int(length) > request.body_limit:

@@ -62,6 +62,7 @@ class Gateway:
     keys: Keys | None = None
     allowed_hosts: frozenset[str] = frozenset()
     routes: Routes = field(default_factory=dict)
+    targets: dict[bytes, tuple[str, dict[str, Handler]]] = field(default_factory=dict)  # our paths as they are sent
     encoder: HeadEncoder = field(default_factory=HeadEncoder)
     _lifecycle: Lifecycle | None = None
     _watching: asyncio.TimerHandle | None = None
@@ -72,11 +73,15 @@ class Gateway:
         async def opening(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
                 service = self.service()
-                self.routes = service.routes()
-                self._lifecycle = service.lifecycle
+                self.start(service.routes(), service.lifecycle)
             await send(message)
 
         await self.bentoml(scope, receive, opening)
+
+    def start(self, routes: Routes, lifecycle: Lifecycle) -> None:
+        """Serve these routes."""
+        self.routes, self._lifecycle = routes, lifecycle
+        self.targets = {path.encode(): (path, methods) for path, methods in routes.items()}
 
     @property
     def draining(self) -> bool:
@@ -96,8 +101,11 @@ class Gateway:
 
         self._watching = loop.call_later(CHECK_SECONDS, check)
 
-    def resolve(self, request: Request, host: bytes | None) -> Handler:
-        """The handler of a request, which may pass. `host`: as its target names it. Any ServingError of 4xx"""
+    def resolve(self, request: Request, methods: dict[str, Handler] | None, host: bytes | None) -> Handler:
+        """The handler of a request, which may pass. Any ServingError of 4xx
+
+        `methods` are those of its path, if they are known already; `host` is what its target names.
+        """
         if self.allowed_hosts:
             self._check_host(host or request.headers.get(b"host", b""))
         path = request.path
@@ -105,8 +113,7 @@ class Gateway:
             key = self.keys.of(path, request.headers.get(b"authorization"))
             if key is not None:
                 key.spend()
-        methods = self.routes.get(path)
-        if methods is None:
+        if methods is None and (methods := self.routes.get(path)) is None:
             if path in self.bentoml_paths:
                 return Endpoint(self._ask_bentoml)
             methods = self.routes.get(path.rstrip("/")) if path != "/" else None

@@ -54,41 +54,24 @@ class Request:
     of which there may be one only is malformed then.
     """
 
-    __slots__ = (
-        "_connection",
-        "body",
-        "body_bytes",
-        "body_limit",
-        "chunks",
-        "complete",
-        "error",
-        "expects_continue",
-        "handler",
-        "headers",
-        "keep_alive",
-        "method",
-        "path",
-        "query_string",
-        "trace_id",
-        "version",
-    )
+    path = ""
+    query_string = b""
+    version = "1.1"
+    keep_alive = True
+    expects_continue = False
+    handler: Handler | None = None
+    error: ServingError | None = None  # why it is rejected before its handler is called
+    body = b""
+    body_bytes = 0
+    body_limit = 0
+    complete = False  # its body has arrived
 
     def __init__(self, connection: Sender, method: str, headers: dict[bytes, bytes]) -> None:
         self._connection = connection
         self.method = method
         self.headers = headers
-        self.path = ""
-        self.query_string = b""
-        self.version = "1.1"
         self.trace_id = trace_of(headers.get(TRACEPARENT))
-        self.keep_alive = True
-        self.expects_continue = False
-        self.handler: Handler | None = None
-        self.error: ServingError | None = None  # why it is rejected before its handler is called
         self.chunks: list[bytes] = []
-        self.body_bytes = self.body_limit = 0
-        self.body = b""
-        self.complete = False  # its body has arrived
 
     @property
     def disconnected(self) -> bool:

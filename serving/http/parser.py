@@ -46,8 +46,9 @@ class RequestParser:
         self.receiving = False  # a request has begun that is not whole
         self.incoming: Request | None = None  # the one whose body is arriving
         self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = self._header_lines = 0
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0  # of the target and the first `_counted` lines
+        self._counted = 0
         self._in_head = False
         self._replaying = False  # llhttp reads a head that we wrote
         self._upgrading: Request | None = None
@@ -69,6 +70,7 @@ class RequestParser:
     def feed(self, data: bytes | memoryview) -> None:
         """Parse; the sink is called back meanwhile."""
         self._progress = False
+        head_bytes, n_lines = self._head_bytes, len(self._lines)
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -79,6 +81,9 @@ class RequestParser:
             self._fail(_as_syntax_error(error))
         if self._progress:
             self._silent_bytes = 0
+        elif self._head_bytes != head_bytes or len(self._lines) != n_lines:
+            self._silent_bytes = 0
+            self._fits()
         else:
             self._silent_bytes += len(data)
             if self._silent_bytes > MAX_HEAD_BYTES:
@@ -117,47 +122,55 @@ class RequestParser:
         self._progress = True
         if not self._replaying:
             self._target = b""
-            self._headers = {}
-            self._head_bytes = self._header_lines = 0
+            self._lines = []
+            self._head_bytes = self._counted = 0
             self._in_head = self.receiving = not self.deaf
 
     def on_url(self, target: bytes) -> None:
-        self._progress = True
         if self._in_head:
             self._target += target
-            self._count_head(len(target))
+            self._head_bytes += len(target)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._progress = True
-        if self._replaying or self.deaf:
-            return
-        self._header_lines += 1
-        self._head_bytes = n_bytes = self._head_bytes + len(name) + len(value) + 4
-        if n_bytes > MAX_HEAD_BYTES or self._header_lines > MAX_HEADER_LINES:
-            self._count_head(0)
-        elif self._in_head:
-            name = name.lower()
-            headers = self._headers
-            headers[name] = value if name not in headers else b"%b, %b" % (headers[name], value)
-        elif name.lower() == b"connection":  # llhttp would obey it
-            self._fail(BadInput("a Connection field stands in the trailer, where it says nothing"))
-        # All other trailers are counted and dropped.
+        if self._in_head:
+            self._lines.append((name, value))
+        elif not (self._replaying or self.deaf):
+            self._on_trailer(name, value)
 
-    def _count_head(self, n_bytes: int) -> None:
-        self._head_bytes += n_bytes
-        if self._head_bytes > MAX_HEAD_BYTES or self._header_lines > MAX_HEADER_LINES:
-            self._fail(
-                HeadTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes, or has over {MAX_HEADER_LINES} lines")
-            )
+    def _on_trailer(self, name: bytes, value: bytes) -> None:
+        """Trailers are counted and dropped."""
+        self._head_bytes += len(name) + len(value) + 4
+        if name.lower() == b"connection":  # llhttp would obey it
+            self._fail(BadInput("a Connection field stands in the trailer, where it says nothing"))
+
+    def _fits(self) -> bool:
+        """Whether the head, or the trailer, is within its limits so far."""
+        lines = self._lines
+        if self._counted < len(lines):
+            self._head_bytes += sum([len(name) + len(value) + 4 for name, value in lines[self._counted :]])
+            self._counted = len(lines)
+        if self._head_bytes <= MAX_HEAD_BYTES and self._counted <= MAX_HEADER_LINES:
+            return True
+        self._fail(
+            HeadTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes, or has over {MAX_HEADER_LINES} lines")
+        )
+        return False
 
     def on_headers_complete(self) -> None:
         self._progress = True
-        if self._replaying or self.deaf:
+        if not self._in_head:
             return
-        llhttp = self._llhttp
         self._in_head = False
-        self._head_bytes = self._header_lines = 0  # trailers are counted anew
-        self.incoming = request = self._sink.new_request(llhttp.get_method().decode(), self._headers)
+        if not self._fits():
+            return
+        lines = self._lines
+        headers = {name.lower(): value for name, value in lines}
+        if len(headers) < len(lines):
+            headers = _join_repeated(lines)
+        self._lines = []
+        self._head_bytes = self._counted = 0  # trailers are counted anew
+        llhttp = self._llhttp
+        self.incoming = request = self._sink.new_request(llhttp.get_method().decode(), headers)
         request.version = llhttp.get_http_version()
         request.keep_alive = llhttp.should_keep_alive()
         self._sink.head_received(request, self._target)
@@ -183,6 +196,8 @@ class RequestParser:
         request = self.incoming
         if request is None or request is self._upgrading:
             return
+        if not self._fits():  # the trailer
+            return
         self.incoming = None
         self.receiving = False
         chunks = request.chunks
@@ -192,6 +207,14 @@ class RequestParser:
         if not request.keep_alive:
             self.deaf = True
         self._sink.request_received(request)
+
+
+def _join_repeated(lines: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Header fields by their name in lower case; of those that came several times the values, joined by commas."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in lines:
+        values.setdefault(name.lower(), []).append(value)
+    return {name: b", ".join(several) for name, several in values.items()}
 
 
 def _as_method_error(data: bytes) -> ServingError:

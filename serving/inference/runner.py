@@ -111,6 +111,8 @@ class BatchingRunner:
 
     @property
     def overload_error(self) -> Overloaded | None:
+        if self._queued < self._max_batch_size and self._queued < self._max_queue_rows:
+            return None
         if self._queued >= self._max_queue_rows:
             return self._no_room
         return self._too_late if self._wait() > self._max_latency else None

@@ -25,30 +25,17 @@ PLAIN = re.compile(r"[!#-\[\]-~]+")  # no blank, quote, backslash or control cha
 LOGGERS = ("", "bentoml", "circus", "uvicorn.error")
 
 
-class LineBudget:
+def line_budget(per_second: int) -> TokenBucket:
     """So many lines a second, a tenth of a second's at once: more would hold requests up by milliseconds."""
-
-    def __init__(self, per_second: int) -> None:
-        self.left_out = 0  # lines since the last one that was written
-        self.set_rate(per_second)
-
-    def set_rate(self, per_second: int) -> None:
-        self._bucket = TokenBucket(per_second, per_second / 10)
-
-    def take(self, now: float) -> bool:
-        """Whether a line may be written at `now`, in seconds of a monotonic clock."""
-        if self._bucket.take(now):
-            return True
-        self.left_out += 1
-        return False
+    return TokenBucket(per_second, per_second / 10)
 
 
 class RequestLog:
     """One line for each request, as far as the budgets reach."""
 
     def __init__(self) -> None:
-        self.answers = LineBudget(0)
-        self._failures = LineBudget(FAILURES_PER_SECOND)
+        self.answers = line_budget(0)
+        self._failures = line_budget(FAILURES_PER_SECOND)
 
     def answered(self, trace: bytes, who: tuple[str, str, str, str], fields: dict[str, float]) -> None:
         """`who` is model, form, version and interface; `fields` hold rows, batch_rows and durations in ms."""
@@ -66,7 +53,7 @@ class RequestLog:
     def _write(
         self,
         level: int,
-        budget: LineBudget,
+        budget: TokenBucket,
         trace: bytes,
         status: int,
         who: tuple[str, str, str, str] | None,
@@ -75,8 +62,8 @@ class RequestLog:
         fields: dict[str, Any] = {"status": status, "trace": trace.decode()}
         fields |= zip(("model", "form", "version", "interface"), who or (), strict=False)
         fields |= further
-        if budget.left_out:
-            fields["left_out_before"], budget.left_out = budget.left_out, 0
+        if budget.refused:
+            fields["left_out_before"], budget.refused = budget.refused, 0
         words = " ".join(f"{key}={_shown(value)}" for key, value in fields.items())
         log.log(level, "%s", words, extra={"fields": fields})
 
@@ -102,7 +89,7 @@ class AsJson(logging.Formatter):
 
 def configure(settings: Settings) -> None:
     """Have this process's log so, on whatever handlers BentoML has set up."""
-    REQUESTS.answers.set_rate(settings.log_requests_per_second)
+    REQUESTS.answers = line_budget(settings.log_requests_per_second)
     logging.getLogger("bentoml").setLevel(settings.log_level.upper())
     if settings.log_format == "json":
         for name in LOGGERS:

@@ -9,6 +9,7 @@ what to say of it. Nothing is kept from one request to the next, and all of this
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -18,8 +19,8 @@ from msgspec import UNSET
 
 from bentos.contract import Signature, Tensor
 from serving.api.depth import MOST, check_depth
-from serving.api.v2 import careful, envelope, tensors
-from serving.api.v2.documents import Document, Input, Output
+from serving.api.v2 import careful, envelope, numbers, tensors
+from serving.api.v2.documents import Document, Input, Output, ShortDocument
 from serving.errors import BadInput
 from serving.inference import validation
 from serving.inference.validation import MAX_DIMENSIONS, brief
@@ -35,6 +36,7 @@ UNSERVED = {
 }
 NO_BYTES = memoryview(b"")
 _typed = msgspec.json.Decoder(Document).decode
+_short = msgspec.json.Decoder(ShortDocument).decode
 
 Wanted = tuple[tuple[int, bool], ...]  # outputs by their place in the signature, and whether each goes out as raw bytes
 
@@ -61,6 +63,48 @@ def decode(body: bytes, header_length: int | None = None, max_depth: int = MOST)
     if header_length is None:
         return V2Request(_document(body, max_depth), NO_BYTES)
     return V2Request(_document(body[:header_length], max_depth), memoryview(body)[header_length:])
+
+
+class ShortDecoder:
+    """Decodes small requests to a signature of one input of floats; what is not plainly such a request is left."""
+
+    def __init__(self, signature: Signature, finite: bool, max_rows: int) -> None:
+        (self._tensor,) = signature.inputs
+        self._wanted = _every(len(signature.outputs), False)
+        self._finite, self._max_rows = finite, max_rows
+        self._row = self._tensor.shape[1:]
+        self._row_size = math.prod(self._row)
+        self._limit = float(np.finfo(self._tensor.dtype).max)
+
+    @staticmethod
+    def suits(signature: Signature) -> bool:
+        """Whether a signature is such a one, of rows so short that a list is the quickest way to an array."""
+        if len(signature.inputs) != 1 or signature.inputs[0].shape[:1] != (-1,):
+            return False
+        row = math.prod(signature.inputs[0].shape[1:])
+        return signature.inputs[0].datatype in ("FP32", "FP64") and 0 < row <= numbers.SHORT
+
+    def decode(self, body: bytes) -> tuple[np.ndarray, int, Wanted, str | None] | None:
+        """(array, rows, outputs wanted, id), or None: `decode` takes every request, and has words for what is wrong."""
+        try:
+            document = _short(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        (item,) = document.inputs
+        tensor, shape, values = self._tensor, item.shape, item.data
+        if (
+            body.count(b":") != document.keys()  # a key twice, or a colon in the id
+            or item.name != tensor.name
+            or item.datatype != tensor.datatype
+            or shape[1:] != self._row
+            or not shape  # of no dimension
+            or not 0 < shape[0] <= self._max_rows
+            or len(values) != shape[0] * self._row_size
+            or (self._finite and not (max(values) <= self._limit and min(values) >= -self._limit))
+        ):
+            return None
+        id = None if document.id is UNSET else document.id
+        return np.array(values, tensor.dtype).reshape(shape), shape[0], self._wanted, id
 
 
 def _document(text: bytes, max_depth: int) -> Document:
@@ -100,8 +144,8 @@ def _long_plain(gaps: list[bytes], lists: list[bytes], max_depth: int) -> Docume
     empty = [item for item in document.inputs if bytes(item.data) == b"[]"]
     if len(empty) != len(lists):
         return None
-    for item, numbers in zip(empty, lists, strict=True):
-        item.data = msgspec.Raw(numbers)
+    for item, values in zip(empty, lists, strict=True):
+        item.data = msgspec.Raw(values)
     return document
 
 
@@ -127,6 +171,13 @@ class V2Request:
         items = self._document.inputs
         if not isinstance(items, list):
             raise BadInput(f"inputs must be a list of tensors: {validation.names(expected)}")
+        if len(items) == 1 and len(expected) == 1:
+            item, tensor = items[0], expected[0]
+            if item.name == tensor.name and not item.parameters and not self._binary:  # the usual request
+                validation.check_datatype(item.datatype, tensor)
+                shape = validation.check_shape(item.shape, tensor, max_rows)
+                array = tensors.from_json(bytes(item.data), tensor, shape, finite)
+                return [array], len(array)
         arrays: dict[int, np.ndarray] = {}
         offset = 0
         for item in items:

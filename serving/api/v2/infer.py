@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
-from serving.api.v2.decode import LARGE_BODY_BYTES, V2Request, Wanted, decode, header_length
+from serving.api.v2.decode import LARGE_BODY_BYTES, LONG_BODY_BYTES, ShortDecoder, Wanted, decode, header_length
 from serving.api.v2.encode import encode
 from serving.errors import ServingError, UnsupportedMedia
 from serving.http.messages import Request, Response
@@ -24,9 +24,10 @@ MEDIA_TYPES = (b"application/json", OCTETS, b"application/x-www-form-urlencoded"
 class V2Responder:
     """Answers one V2 request, as JSON and, where they were asked for, raw tensors behind it."""
 
-    __slots__ = ("_name", "_request", "decoded", "outputs")
+    __slots__ = ("_name", "_request", "id", "names_form", "outputs")
 
-    decoded: V2Request
+    id: str | None
+    names_form: bool  # whether the request picked a form, which the response then names
     outputs: Wanted
 
     def __init__(self, name: str, request: Request) -> None:
@@ -41,10 +42,9 @@ class V2Responder:
         return self._request.disconnected
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
-        decoded = self.decoded
-        form_name = None if decoded.form is None else form.form
+        form_name = form.form if self.names_form else None
         tensors = form.signature.outputs
-        text, raw = encode(self._name, form.version, tensors, outputs, self.outputs, decoded.id, form_name)
+        text, raw = encode(self._name, form.version, tensors, outputs, self.outputs, self.id, form_name)
         if raw is None:
             self._request.respond(Response(text))
         else:
@@ -62,6 +62,9 @@ class InferHandler:
         settings = repository.settings
         self.max_body_bytes, self._max_depth = settings.max_body_bytes, settings.max_json_depth
         self._max_rows = settings.max_request_rows
+        signature, self._short = default.signature, None
+        if ShortDecoder.suits(signature):
+            self._short = ShortDecoder(signature, default.model.finite, self._max_rows)
 
     def check(self, request: Request) -> None:
         content_type = request.headers.get(b"content-type")
@@ -85,6 +88,12 @@ class InferHandler:
         headers, body = request.headers, request.body
         length, coding = headers.get(HEADER_LENGTH), headers.get(b"content-encoding")
         try:
+            if length is None and coding is None and self._short is not None and len(body) < LONG_BODY_BYTES:
+                short = self._short.decode(body)
+                if short is not None:
+                    array, n_rows, responder.outputs, responder.id = short
+                    responder.names_form = False
+                    return self._plane.submit(pending, [array], n_rows)
             if len(body) > (LARGE_BODY_BYTES if coding is None else INFLATE_INLINE_BYTES):
                 pending.later(self._decode_in_thread(pending, responder, body, length, coding))
             else:
@@ -106,7 +115,8 @@ class InferHandler:
         if coding is not None:
             body = inflate(body, coding, self.max_body_bytes)
         n_json = None if length is None else header_length(length, body)
-        responder.decoded = decoded = decode(body, n_json, self._max_depth)
+        decoded = decode(body, n_json, self._max_depth)
+        responder.id, responder.names_form = decoded.id, decoded.form is not None
         if decoded.form is not None:
             pending.form = self._repository.get(self._name, decoded.form)
         form = pending.form

@@ -14,8 +14,7 @@ from tests.conftest import free_port
 def gateway(routes, bentoml=None, bentoml_paths=(), limits=None, keys=None, hosts=()):
     """A gateway whose service has started."""
     front = Gateway(bentoml, bentoml_paths, None, limits or Limits(100), keys, frozenset(hosts))
-    front.routes = routes
-    front._lifecycle = Lifecycle()
+    front.start(routes, Lifecycle())
     return front
 
 

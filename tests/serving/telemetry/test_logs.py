@@ -7,34 +7,34 @@ import httpx
 import pytest
 
 from serving.errors import BadInput
-from serving.telemetry.logs import AsJson, LineBudget, RequestLog
+from serving.telemetry.logs import AsJson, RequestLog, line_budget
 
 WHO = ("m", "onnx", "1", "v2")
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_there_is_room_for_so_many_lines_a_second():
-    budget = LineBudget(20)  # two at once, and another every 50 ms
+    budget = line_budget(20)  # two at once, and another every 50 ms
     moments = (10.0, 10.0, 10.0, 10.02, 10.06, 10.07, 12.0, 12.0, 12.0)
     assert [budget.take(now) for now in moments] == [1, 1, 0, 0, 1, 0, 1, 1, 0]
-    assert budget.left_out == 4
+    assert budget.refused == 4
 
 
 def test_a_busy_second_has_no_more_than_its_lines():
-    budget = LineBudget(100)
+    budget = line_budget(100)
     assert sum(budget.take(5 + i / 10_000) for i in range(20_000)) == pytest.approx(200 + 10, abs=2)
 
 
 def test_no_room_at_all_counts_what_is_left_out():
-    budget = LineBudget(0)
+    budget = line_budget(0)
     assert not budget.take(5.0)
-    assert budget.left_out == 1
+    assert budget.refused == 1
 
 
 def test_what_was_left_out_is_said_once(caplog):
     caplog.set_level(logging.INFO, "bentoml.ekiben.request")
     requests = RequestLog()
-    requests.answers.set_rate(1)
+    requests.answers = line_budget(1)
     assert requests.answers.take(1.0)
     assert not requests.answers.take(1.1)
     assert requests.answers.take(2.1)

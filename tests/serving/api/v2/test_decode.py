@@ -282,7 +282,8 @@ def reference(body):
         assert parameters is None or isinstance(parameters, dict)
         assert type((parameters or {}).get("form", "")) in (str, type(None))
         assert type((parameters or {}).get("binary_data_output", True)) in (bool, type(None))
-        assert outputs == [] or (outputs[0]["name"] == "y" and len(outputs) == 1 and isinstance(outputs, list))
+        assert isinstance(outputs, list)
+        assert outputs == [] or (outputs[0]["name"] == "y" and len(outputs) == 1)
         for output in outputs:
             told = {} if output.get("parameters") is None else output["parameters"]
             assert not {"classification", "shared_memory_region"} & told.keys()
