@@ -1,6 +1,7 @@
 """ARCHITECTURE.md against the service: the ways of two requests as Python went them, and a line for every file."""
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -32,6 +33,12 @@ def files_between(marks):
 def post(path, content_type, body):
     head = [b"POST %b HTTP/1.1" % path, b"Host: x", b"Content-Type: " + content_type, b"Content-Length: %d" % len(body)]
     return b"\r\n".join([*head, b"", body])
+
+
+def many_rows():
+    """A V2 request of 100 rows, which is read by the longer way."""
+    tensor = {"name": "features", "shape": [100, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2] * 100}
+    return post(b"/v2/models/iris/infer", b"application/json", json.dumps({"inputs": [tensor]}).encode())
 
 
 def request(kind):
@@ -87,6 +94,13 @@ async def test_a_request_goes_the_way_that_is_written(kind, stored):
     assert len(way) <= MOST_FILES[kind]
     assert not set(way) & set(asked)
     assert set(way) <= set(files) <= {*way, *asked}  # what is asked depends on the request, and on what is due
+
+
+async def test_a_long_request_asks_what_is_written(stored):
+    files, status = await entered(many_rows())
+    known = [*files_between("way of a V2 request"), *files_between("asked by a V2 request")]
+    assert status == 200
+    assert sorted(set(files) - set(known)) == sorted(files_between("asked by a long V2 request"))
 
 
 @pytest.fixture
