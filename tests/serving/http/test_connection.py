@@ -275,6 +275,16 @@ async def test_what_has_no_end_is_refused_and_not_kept(endless, part):
         writer.close()
 
 
+@pytest.mark.parametrize("size", [2**16, 1448])
+async def test_extensions_of_chunks_are_bounded_in_total(size):
+    small = b"".join(b"1;a=b\r\n%b\r\n" % bytes([byte]) for byte in b"0123456789" * 2000) + b"0\r\n\r\n"
+    large = (b"1;" + b"x" * 1000 + b"\r\n \r\n") * 300 + b"0\r\n\r\n"
+    async with running(Echo()) as port:
+        for sent, status in ((CHUNKED + small, 200), (CHUNKED + large, 400)):
+            ((head, _),) = await ask(port, *(sent[i : i + size] for i in range(0, len(sent), size)))
+            assert int(head.split()[1]) == status
+
+
 async def test_trailers_are_counted_and_dropped():
     echo = Echo()
     start = CHUNKED + b"1\r\n1\r\n0\r\n"
