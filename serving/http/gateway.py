@@ -63,6 +63,7 @@ class Gateway:
     allowed_hosts: frozenset[str] = frozenset()
     routes: Routes = field(default_factory=dict)
     encoder: HeadEncoder = field(default_factory=HeadEncoder)
+    lingering: dict[Any, asyncio.Transport] = field(default_factory=dict)  # by connection, the first that ended first
     _lifecycle: Lifecycle | None = None
     _watching: asyncio.TimerHandle | None = None
 

@@ -139,7 +139,7 @@ def send(port: int, one: Stream, pieces: list[Piece] | None = None) -> Conversat
 
 
 def essence(conversation: Conversation) -> tuple[str, list[tuple[int, str, bytes]]]:
-    """How it ended, and status, type and body of each answer; numbers to three digits, for a batch's size changes more."""
+    """How it ended, and each answer's status, type and body: numbers to three digits, as batches change the rest."""
     answers = [
         (r.status, r.headers.get("content-type", ""), FRACTION.sub(_rounded, r.body)) for r in conversation.responses
     ]

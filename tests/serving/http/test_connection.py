@@ -444,6 +444,27 @@ async def test_a_connection_too_many_is_told_to_come_back_also_if_it_sends_much(
     assert b"connections are open" in body
 
 
+async def test_who_was_rejected_and_stays_locks_nobody_out(monkeypatch):
+    monkeypatch.setattr(connection, "MAX_LINGERING", 4)
+    rejected = post(b"", path=b"/nope").replace(b"Length: 0", b"Length: 999999999")
+    async with running(Echo(), Limits(2)) as port:
+        clients = []
+        for _ in range(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(rejected)
+            assert statuses(await read_responses(reader)) == [404]
+            clients.append((reader, writer))
+        assert statuses(await ask(port, post(b"1"))) == [200]
+        for _ in range(3):  # the first is met by a reset, by which the next finds the connection gone
+            for _, writer in clients:
+                writer.write(b"x")
+            await asyncio.sleep(0.05)
+        ends = [writer.transport.is_closing() for _, writer in clients]
+        for _, writer in clients:
+            writer.close()
+    assert ends == [True] * 6 + [False] * 4  # the first ones were cut off
+
+
 async def test_a_client_that_broke_off_is_known_and_told_nothing():
     echo = Echo(hold=True)
     async with running(echo) as port:
