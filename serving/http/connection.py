@@ -26,6 +26,8 @@ DISCARD_BYTES = 256 * 1024
 LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
+# They count among no limit of connections; beyond so many in a worker the one that was answered first is cut off.
+MAX_LINGERING = 128
 # A larger body is written after its head, rather than copied behind it.
 COPY_BYTES = 64 * 1024
 
@@ -74,7 +76,7 @@ class Connection(asyncio.Protocol):
         connections.add(self)
         self._gateway.watch(connections)
         limit = self._gateway.limits.connections
-        if len(connections) > limit:
+        if len(connections) - len(self._gateway.lingering) > limit:
             error = TooManyConnections(f"{limit} connections are open, as many as EKIBEN_MAX_CONNECTIONS allows")
             self._parser.stop()
             self.parsing_failed(None, error)
@@ -83,6 +85,7 @@ class Connection(asyncio.Protocol):
         self.lost = True
         self._parser.stop()
         self._state.connections.discard(self)
+        self._gateway.lingering.pop(self, None)
         self._waiting.clear()
         self._unread = b""
 
@@ -278,6 +281,10 @@ class Connection(asyncio.Protocol):
             return self.transport.close()
         self._lingering = True
         self._lingering_since = self._since
+        lingering = self._gateway.lingering
+        lingering[self] = self.transport
+        if len(lingering) > MAX_LINGERING:
+            lingering.pop(next(iter(lingering))).abort()
         if self.transport.can_write_eof() and not self._half_closed:
             self.transport.write_eof()
         self._resume_reading()

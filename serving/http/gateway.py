@@ -64,6 +64,7 @@ class Gateway:
     routes: Routes = field(default_factory=dict)
     targets: dict[bytes, tuple[str, dict[str, Handler]]] = field(default_factory=dict)  # our paths as they are sent
     encoder: HeadEncoder = field(default_factory=HeadEncoder)
+    lingering: dict[Any, asyncio.Transport] = field(default_factory=dict)  # by connection, the first that ended first
     _lifecycle: Lifecycle | None = None
     _watching: asyncio.TimerHandle | None = None
 

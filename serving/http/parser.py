@@ -16,6 +16,9 @@ from serving.http.messages import METHODS, Request
 # The target, and of each header line its name, its value and 4 bytes more; of trailers as much again.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADER_LINES = 256
+# Of a chunked body: sizes and line ends take 5 bytes for a byte at most, all else is extensions and trailers.
+MAX_FRAMING_BYTES = 2 * MAX_HEAD_BYTES
+MAX_FRAMING_PER_BYTE = 8
 NO_REQUEST = "what was sent is no HTTP/1.1 request, or one whose length can be read in two ways"
 REQUEST_LINE = re.compile(rb"^([A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}) [^ ]+ HTTP/1[.][01]", re.MULTILINE)
 
@@ -54,6 +57,7 @@ class RequestParser:
         self._upgrading: Request | None = None
         self._progress = False  # whether anything was called back
         self._silent_bytes = 0  # taken without calling anything back
+        self._framing_bytes = 0  # of the body that is arriving: what came beside it
 
     def _new_llhttp(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
@@ -71,6 +75,8 @@ class RequestParser:
         """Parse; the sink is called back meanwhile."""
         self._progress = False
         head_bytes, n_lines = self._head_bytes, len(self._lines)
+        arriving = self.incoming
+        body_bytes = arriving.body_bytes if arriving is not None else 0
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -88,6 +94,8 @@ class RequestParser:
             self._silent_bytes += len(data)
             if self._silent_bytes > MAX_HEAD_BYTES:
                 self._fail(HeadTooLarge(f"a line of the request is over {MAX_HEAD_BYTES} bytes"))
+        if arriving is not None and arriving is self.incoming:
+            self._count_framing(arriving, len(data) - (arriving.body_bytes - body_bytes))
 
     def _fail(self, error: ServingError) -> None:
         if not self.deaf:
@@ -156,6 +164,12 @@ class RequestParser:
         )
         return False
 
+    def _count_framing(self, request: Request, n_bytes: int) -> None:
+        """Bound chunk extensions, of which llhttp tells nothing, by what they leave of all that is fed."""
+        self._framing_bytes += n_bytes
+        if self._framing_bytes > MAX_FRAMING_BYTES + MAX_FRAMING_PER_BYTE * request.body_bytes:
+            self._fail(BadInput("the chunks of the body are mostly extensions"))
+
     def on_headers_complete(self) -> None:
         self._progress = True
         if not self._in_head:
@@ -168,7 +182,7 @@ class RequestParser:
         if len(headers) < len(lines):
             headers = _join_repeated(lines)
         self._lines = []
-        self._head_bytes = self._counted = 0  # trailers are counted anew
+        self._head_bytes = self._counted = self._framing_bytes = 0  # trailers are counted anew
         llhttp = self._llhttp
         self.incoming = request = self._sink.new_request(llhttp.get_method().decode(), headers)
         request.version = llhttp.get_http_version()

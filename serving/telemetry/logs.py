@@ -84,7 +84,7 @@ class AsJson(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        return _visible(orjson.dumps(line, default=str).decode())
 
 
 def configure(settings: Settings) -> None:
@@ -101,5 +101,16 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, str) and PLAIN.fullmatch(value) is None:
-        return orjson.dumps(value).decode().replace("\x7f", "\\u007f")  # quoted and escaped: no client forges a line
+        return _visible(orjson.dumps(value).decode())  # quoted and escaped: no client forges a line
     return str(value)
+
+
+def _visible(text: str) -> str:
+    """JSON in which what ends a line, turns its direction or controls a terminal is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return "".join(f"\\u{unit:04x}" for unit in memoryview(char.encode("utf-16")[2:]).cast("H"))

@@ -275,6 +275,16 @@ async def test_what_has_no_end_is_refused_and_not_kept(endless, part):
         writer.close()
 
 
+@pytest.mark.parametrize("size", [2**16, 1448])
+async def test_extensions_of_chunks_are_bounded_in_total(size):
+    small = b"".join(b"1;a=b\r\n%b\r\n" % bytes([byte]) for byte in b"0123456789" * 2000) + b"0\r\n\r\n"
+    large = (b"1;" + b"x" * 1000 + b"\r\n \r\n") * 300 + b"0\r\n\r\n"
+    async with running(Echo()) as port:
+        for sent, status in ((CHUNKED + small, 200), (CHUNKED + large, 400)):
+            ((head, _),) = await ask(port, *(sent[i : i + size] for i in range(0, len(sent), size)))
+            assert int(head.split()[1]) == status
+
+
 async def test_trailers_are_counted_and_dropped():
     echo = Echo()
     start = CHUNKED + b"1\r\n1\r\n0\r\n"
@@ -432,6 +442,27 @@ async def test_a_connection_too_many_is_told_to_come_back_also_if_it_sends_much(
     assert b" 503 " in head
     assert b"retry-after: 1" in head
     assert b"connections are open" in body
+
+
+async def test_who_was_rejected_and_stays_locks_nobody_out(monkeypatch):
+    monkeypatch.setattr(connection, "MAX_LINGERING", 4)
+    rejected = post(b"", path=b"/nope").replace(b"Length: 0", b"Length: 999999999")
+    async with running(Echo(), Limits(2)) as port:
+        clients = []
+        for _ in range(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(rejected)
+            assert statuses(await read_responses(reader)) == [404]
+            clients.append((reader, writer))
+        assert statuses(await ask(port, post(b"1"))) == [200]
+        for _ in range(3):  # the first is met by a reset, by which the next finds the connection gone
+            for _, writer in clients:
+                writer.write(b"x")
+            await asyncio.sleep(0.05)
+        ends = [writer.transport.is_closing() for _, writer in clients]
+        for _, writer in clients:
+            writer.close()
+    assert ends == [True] * 6 + [False] * 4  # the first ones were cut off
 
 
 async def test_a_client_that_broke_off_is_known_and_told_nothing():
