@@ -306,6 +306,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read():
     assert b"over 10 bytes" in small[1]
     assert b"connection: close" not in small[0]  # what is small is read, and the connection goes on
     assert b"connection: close" in endless[0]
+    assert b"connection: close" in expecting[0]  # whether its body follows is not known
     assert echo.handled == 0
 
 
