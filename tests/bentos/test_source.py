@@ -63,7 +63,7 @@ def test_what_does_not_compute_does_not_count(file: str, old: str, new: str, hoo
         ("model.py", "POWER, 0]", "0, POWER]"),
         ("model.py", "POWER = 1000", "POWER = 1"),
         ("model.py", "CAPACITY, joules", "CAPACITY as joules"),
-        ("model.py", "POWER = 1000", "POWER = 1000\nnp.seterr(all='raise')"),
+        ("model.py", "POWER = 1000", "POWER = 1000\nnp.random.seed(7)"),
         ("heat.py", "CAPACITY = 4186", "CAPACITY = 1"),
         ("heat.py", "CAPACITY * values", "CAPACITY + values"),
     ],
