@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, cast
 
 from serving.errors import ServingError, TooLarge, TooManyConnections, TooSlow
+from serving.http.endpoint import reject
 from serving.http.gateway import Gateway
 from serving.http.messages import Header, Request, Response, check_head, parse_target
 from serving.http.parser import RequestParser
@@ -223,9 +224,9 @@ class Connection(asyncio.Protocol):
                 elif handler is not None:
                     handler.reject(request, request.error)
                 else:
-                    self._gateway.reject(request, request.error)
+                    reject(request, request.error)
             except Exception as error:
-                self._gateway.reject(request, error)
+                reject(request, error)
         self._advancing = False
         if self._current is None and not (self._lingering or self.lost):
             self._await_next()

@@ -15,7 +15,7 @@ import uvicorn
 
 from serving.errors import MethodNotAllowed, MisdirectedRequest, NotFound
 from serving.http.encoder import HeadEncoder
-from serving.http.endpoint import Endpoint, reject, shorten
+from serving.http.endpoint import Endpoint, shorten
 from serving.http.keys import Keys
 from serving.http.messages import Handler, Header, Request, Response
 
@@ -125,10 +125,6 @@ class Gateway:
             allowed = sorted({*methods, "HEAD"} if "GET" in methods else methods)
             raise MethodNotAllowed(request.method, path, ", ".join(allowed))
         return handler
-
-    def reject(self, request: Request, error: Exception) -> None:
-        """Log an error of a request that no model is counted for, and send it."""
-        reject(request, error)
 
     def _check_host(self, host: bytes) -> None:
         name = host.decode("latin-1").lower()

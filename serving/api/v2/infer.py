@@ -67,12 +67,8 @@ class InferHandler:
             self._short = ShortDecoder(signature, default.model.finite, self._max_rows)
 
     def check(self, request: Request) -> None:
-        content_type = request.headers.get(b"content-type")
-        if (
-            content_type is not None
-            and content_type != b"application/json"
-            and media_type(content_type) not in MEDIA_TYPES
-        ):
+        content_type = request.headers.get(b"content-type", b"application/json")
+        if content_type != b"application/json" and media_type(content_type) not in MEDIA_TYPES:
             raise UnsupportedMedia(
                 f"content type {content_type[:60].decode('latin-1')!r}:"
                 " inference takes application/json or application/octet-stream"
