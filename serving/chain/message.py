@@ -17,7 +17,7 @@ HEADER_LENGTH = "inference-header-content-length"  # V2's: where the JSON ends a
 REPLICA = "ekiben-replica"  # which replica of the model stage computed it
 FORM = "ekiben-form"
 TIME_LEFT = "ekiben-time-left-ms"
-SAID = (KIND, HEADER_LENGTH, REPLICA, FORM)
+CALL_HEADERS = (KIND, HEADER_LENGTH, REPLICA, FORM)
 
 # Work on more bytes than this is done in a thread, so that nobody else waits for it.
 INLINE_BYTES = 32 * 1024
@@ -49,12 +49,14 @@ class Call:
     @classmethod
     def of(cls, request: Request, seconds: float) -> Call:
         """The call of a request whose asker may have said how much time is left."""
-        said = request.headers.get(TRACEPARENT)
-        flags = said[-2:].decode() if said is not None and WELL_FORMED.fullmatch(said) else "01"
-        left = request.headers.get(TIME_LEFT.encode())
-        if left is not None and left.isdigit():
-            seconds = min(seconds, int(left) / 1e3)
-        headers = {name: value.decode("latin-1") for name in SAID if (value := request.headers.get(name.encode()))}
+        traceparent = request.headers.get(TRACEPARENT)
+        flags = traceparent[-2:].decode() if traceparent is not None and WELL_FORMED.fullmatch(traceparent) else "01"
+        milliseconds = request.headers.get(TIME_LEFT.encode())
+        if milliseconds is not None and milliseconds.isdigit():
+            seconds = min(seconds, int(milliseconds) / 1e3)
+        headers = {
+            name: value.decode("latin-1") for name in CALL_HEADERS if (value := request.headers.get(name.encode()))
+        }
         return cls(request, request.trace_id.decode(), flags, perf_counter() + seconds, headers=headers)
 
     def traceparent(self) -> str:

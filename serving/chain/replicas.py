@@ -45,7 +45,7 @@ class Replicas:
     addresses: list[tuple[str, int]]
     transport: Transport
     retries: int = 0
-    _found: list[str] = field(default_factory=list)
+    _replicas: list[str] = field(default_factory=list)
     _failed: dict[str, float] = field(default_factory=dict)
     _turn: int = 0
     _resolved: float = float("-inf")
@@ -61,13 +61,13 @@ class Replicas:
 
     async def ask(self, path: str, message: Message, call: Call) -> Message:
         """The reply of the first replica that gives one, by turns. StageDown, DeadlineExceeded"""
-        until = perf_counter() + SHARE * call.seconds_left()
+        deadline = perf_counter() + SHARE * call.seconds_left()
         failures: dict[str, Exception] = {}
         attempts = 0
         for number in range(ROUNDS):
             order = await self._order()
             for place, address in enumerate(order):
-                seconds = (until - perf_counter()) / (len(order) - place)
+                seconds = (deadline - perf_counter()) / (len(order) - place)
                 if seconds <= 0:
                     break
                 self.retries += attempts > 0
@@ -81,7 +81,7 @@ class Replicas:
                     continue
                 if reply.status not in TRY_ANOTHER or number or place == len(order) - 1:
                     return reply
-            await asyncio.sleep(min(PAUSE_SECONDS, max(0.0, until - perf_counter())))
+            await asyncio.sleep(min(PAUSE_SECONDS, max(0.0, deadline - perf_counter())))
         raise self._unanswered(failures)
 
     def _unanswered(self, failures: dict[str, Exception]) -> ServingError:
@@ -95,40 +95,42 @@ class Replicas:
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT_SECONDS, seconds))
         further = {TRACEPARENT.decode(): call.traceparent(), TIME_LEFT: str(int(seconds * 1e3))}
         async with self.transport.asking(message.body) as (headers, wire):
-            told = {**message.headers, **further, **headers}
+            request_headers = {**message.headers, **further, **headers}
             url = f"http://{address}{path}"
-            async with self._session.post(url, data=wire, headers=told, timeout=timeout) as response:
+            async with self._session.post(url, data=wire, headers=request_headers, timeout=timeout) as response:
                 raw = await response.read()
-                heard = {name.lower(): value for name, value in response.headers.items()}
-                return Message(heard, await self.transport.answered(heard, raw), response.status)
+                reply_headers = {name.lower(): value for name, value in response.headers.items()}
+                return Message(reply_headers, await self.transport.answered(reply_headers, raw), response.status)
 
     async def _order(self) -> list[str]:
         """Every replica once: another first each time, those that have just failed last."""
         await self._resolve()
         self._turn += 1
-        start = self._turn % max(1, len(self._found))
+        start = self._turn % max(1, len(self._replicas))
         rested = perf_counter() - REST_SECONDS
-        return sorted(self._found[start:] + self._found[:start], key=lambda a: self._failed.get(a, rested) > rested)
+        return sorted(
+            self._replicas[start:] + self._replicas[:start], key=lambda a: self._failed.get(a, rested) > rested
+        )
 
     async def _resolve(self) -> None:
         """Ask the DNS anew if the answer is old; who comes meanwhile goes by the old one, if there is any."""
         if self._resolving is None and perf_counter() - self._resolved > RESOLVE_SECONDS:
             self._resolving = asyncio.create_task(self._look_up())
-        if not self._found and self._resolving is not None:
+        if not self._replicas and self._resolving is not None:
             await asyncio.wait([self._resolving])
 
     async def _look_up(self) -> None:
-        found = await asyncio.gather(*(_addresses(host, port) for host, port in self.addresses))
-        self._found = sorted({address for addresses in found for address in addresses})
-        self._failed = {address: at for address, at in self._failed.items() if address in self._found}
+        answers = await asyncio.gather(*(_host_addresses(host, port) for host, port in self.addresses))
+        self._replicas = sorted({address for addresses in answers for address in addresses})
+        self._failed = {address: at for address, at in self._failed.items() if address in self._replicas}
         self._resolved = perf_counter()
         self._resolving = None
 
     async def states(self) -> Mapping[str, str]:
         """address → "up", or what is wrong with it now."""
         await self._resolve()
-        found = list(self._found)
-        return dict(zip(found, await asyncio.gather(*(self._state(address) for address in found)), strict=True))
+        addresses = list(self._replicas)
+        return dict(zip(addresses, await asyncio.gather(*(self._state(address) for address in addresses)), strict=True))
 
     async def _state(self, address: str) -> str:
         try:
@@ -143,13 +145,13 @@ class Replicas:
         await self._session.close()
 
 
-async def _addresses(host: str, port: int) -> list[str]:
+async def _host_addresses(host: str, port: int) -> list[str]:
     """Every address of a name; none where the DNS has none, which is so while its replicas are away."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1, proto=6)
+        entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=1, proto=6)
     except OSError:
         return []
-    hosts = [str(where[0]) for *_, where in found]
+    hosts = [str(where[0]) for *_, where in entries]
     return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts]
 
 

@@ -50,10 +50,10 @@ class ChainSettings(Settings):
 
 def addresses(text: str) -> list[tuple[str, int]]:
     """`model:5001, other:5001` → hosts and ports. ValueError names what is no address."""
-    found = []
+    pairs = []
     for word in text.split(","):
         host, _, port = word.strip().rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise ValueError(f"{word.strip()!r} must be host:port")
-        found.append((host, int(port)))
-    return found
+        pairs.append((host, int(port)))
+    return pairs

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from serving.chain.message import FORM, HEADER_LENGTH, KIND, REPLICA, SAID, Call, Message
+from serving.chain.message import CALL_HEADERS, FORM, HEADER_LENGTH, KIND, REPLICA, Call, Message
 from serving.chain.metrics import StageMetrics
 from serving.chain.replicas import Replicas
 from serving.chain.transport import FILE, Receiver
@@ -23,7 +23,7 @@ from serving.telemetry.logs import REQUESTS
 
 log = logging.getLogger("bentoml.ekiben.request")
 Work = Callable[[Call, bytes], Awaitable[Message]]
-TOLD = (HEADER_LENGTH, REPLICA, FORM)
+REPLY_HEADERS = (HEADER_LENGTH, REPLICA, FORM)
 
 
 def replica(request: Request) -> str:
@@ -49,42 +49,42 @@ def route(work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds:
                 reply = await work(call, request.body)
                 further, wire = {}, reply.body
         except Exception as error:
-            return _refuse(call, error, metrics)
+            return _reject(call, error, metrics)
         content_type = reply.headers[KIND].encode("latin-1")
         ended = perf_counter()
         metrics.seconds.observe(ended - started)
         _log(call, {"status": reply.status, "stage": metrics.stage, "request_ms": round((ended - started) * 1e3, 3)})
-        return Response(wire, content_type, reply.status, (_traced(call), *_told(reply, further)))
+        return Response(wire, content_type, reply.status, (_trace_header(call), *_reply_headers(reply, further)))
 
     return Endpoint(respond, limit)
 
 
-def _told(reply: Message, further: dict[str, str]) -> list[Header]:
+def _reply_headers(reply: Message, further: dict[str, str]) -> list[Header]:
     """The headers of a reply that are meant for the asker."""
-    told = {name: reply.headers[name] for name in TOLD if name in reply.headers} | further
-    return [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+    fields = {name: reply.headers[name] for name in REPLY_HEADERS if name in reply.headers} | further
+    return [(name.encode(), value.encode("latin-1")) for name, value in fields.items()]
 
 
-def _traced(call: Call) -> Header:
+def _trace_header(call: Call) -> Header:
     return (TRACEPARENT, call.traceparent().encode())
 
 
-def _log(call: Call, said: dict[str, Any]) -> None:
+def _log(call: Call, timings: dict[str, Any]) -> None:
     """One line for an answered request, while there is room for it."""
     if not call.logged and REQUESTS.answers.take(perf_counter()):
-        fields = {**said, "trace": call.trace, "replica": call.replica}
+        fields = {**timings, "trace": call.trace, "replica": call.replica}
         log.info(" ".join(f"{key}={value}" for key, value in fields.items()), extra={"fields": fields})
 
 
-def _refuse(call: Call, error: Exception, metrics: StageMetrics) -> Response:
+def _reject(call: Call, error: Exception, metrics: StageMetrics) -> Response:
     known = as_serving_error(error, call.trace.encode())
     metrics.failed(known.reason)
     if not call.logged:
         REQUESTS.failed(call.trace.encode(), known, stage=metrics.stage)
-    return Response(known.body, status=known.status, headers=(_traced(call), *known.headers))
+    return Response(known.body, status=known.status, headers=(_trace_header(call), *known.headers))
 
 
-class Refused(ServingError):
+class StageRejection(ServingError):
     """What another stage refused, passed on in its words and with its status."""
 
     def __init__(self, stage: str, reply: Message) -> None:
@@ -107,9 +107,9 @@ async def ask(next_stage: Replicas, path: str, message: Message, call: Call, met
     finally:
         metrics.retries.inc(next_stage.retries - before)
     if reply.status != 200:
-        raise Refused(next_stage.stage, reply)
+        raise StageRejection(next_stage.stage, reply)
     call.replica = reply.headers.get(REPLICA, "")
-    return Message({name: reply.headers[name] for name in SAID if name in reply.headers}, reply.body)
+    return Message({name: reply.headers[name] for name in CALL_HEADERS if name in reply.headers}, reply.body)
 
 
 def health(stage: str, model: str, asked: Replicas) -> Routes:

@@ -36,14 +36,14 @@ def outputs(signature: Signature, reply: Message) -> tuple[Arrays, dict[str, str
     """(name → array, which form and version answered). EngineError where the reply is none of this signature."""
     try:
         length = int(reply.headers[HEADER_LENGTH])
-        said = orjson.loads(reply.body[:length])
+        document = orjson.loads(reply.body[:length])
         arrays, start = {}, length
-        for tensor, item in zip(signature.outputs, said["outputs"], strict=True):
+        for tensor, item in zip(signature.outputs, document["outputs"], strict=True):
             size = item["parameters"]["binary_data_size"]
             flat = np.frombuffer(reply.body[start : start + size], tensor.dtype.newbyteorder("<"))
             arrays[tensor.name] = flat.reshape(item["shape"])
             start += size
-        form = (said.get("parameters") or {}).get("form") or reply.headers[FORM]
-        return arrays, {"form": form, "version": said["model_version"]}
+        form = (document.get("parameters") or {}).get("form") or reply.headers[FORM]
+        return arrays, {"form": form, "version": document["model_version"]}
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError(f"the model stage's reply cannot be read: {error!r}") from None

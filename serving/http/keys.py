@@ -24,9 +24,9 @@ from serving.token_bucket import TokenBucket
 log = logging.getLogger("bentoml.ekiben")
 LOOK_SECONDS = 1.0
 # What a key opens, and the paths of each; what is in none is `predict`'s.
-OPENS = {"predict": (), "metrics": ("/metrics",), "faults": ("/faults",)}
+RIGHTS = {"predict": (), "metrics": ("/metrics",), "faults": ("/faults",)}
 # Probes carry no key.
-FREE = ("/livez", "/readyz", "/healthz", "/v2/health/")
+KEYLESS_PATHS = ("/livez", "/readyz", "/healthz", "/v2/health/")
 
 
 class Key:
@@ -53,22 +53,22 @@ class Keys:
 
     def of(self, path: str, authorization: bytes | None) -> Key | None:
         """The key that opens a path; None where none is needed. Unauthorized, Forbidden"""
-        if path.startswith(FREE):
+        if path.startswith(KEYLESS_PATHS):
             return None
-        self.look()
+        self.reload_if_changed()
         digest = hashlib.sha256(_presented(authorization)).digest()
-        found = None
+        match = None
         for key in self._keys:  # all are compared, so that time tells nothing
             if hmac.compare_digest(key.digest, digest):
-                found = key
-        if found is None:
+                match = key
+        if match is None:
             raise Unauthorized("this key is not known; who runs the service gives them out")
-        needed = next((name for name, paths in OPENS.items() if paths and path.startswith(paths)), "predict")
-        if needed not in found.opens:
-            raise Forbidden(f"key {found.name!r} opens {', '.join(sorted(found.opens))}, not {needed}")
-        return found
+        right = next((name for name, paths in RIGHTS.items() if paths and path.startswith(paths)), "predict")
+        if right not in match.opens:
+            raise Forbidden(f"key {match.name!r} opens {', '.join(sorted(match.opens))}, not {right}")
+        return match
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Read the file again if it has changed; one that cannot be read changes nothing."""
         if monotonic() < self._look_at:
             return
@@ -87,10 +87,10 @@ class Keys:
 
 def _stamp(file: Path) -> tuple[int, int] | None:
     try:
-        found = file.stat()
+        stat = file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino
+    return stat.st_mtime_ns, stat.st_ino
 
 
 def _read(file: Path, workers: int) -> list[Key]:
@@ -108,8 +108,8 @@ def _key(words: list[str], where: str, workers: int) -> Key:
     if len(words) not in (3, 4):
         raise ValueError(f"{where} must be: name opens sha256 [requests per second]")
     opens = frozenset(words[1].split(","))
-    if unknown := opens - OPENS.keys():
-        raise ValueError(f"{where}: {min(unknown)!r} is nothing to open; there is {', '.join(OPENS)}")
+    if unknown := opens - RIGHTS.keys():
+        raise ValueError(f"{where}: {min(unknown)!r} is nothing to open; there is {', '.join(RIGHTS)}")
     try:
         digest, rate = bytes.fromhex(words[2]), float(words[3]) if len(words) == 4 else 0.0
     except ValueError:
@@ -138,11 +138,11 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
         description="Make an API key, and the line for EKIBEN_API_KEYS_FILE that lets it in. The key is shown once.",
     )
     parser.add_argument("name", help="whose key it is; the log's name for it")
-    parser.add_argument("--opens", default="predict", help=f"comma-separated: {', '.join(OPENS)} (predict)")
+    parser.add_argument("--opens", default="predict", help=f"comma-separated: {', '.join(RIGHTS)} (predict)")
     parser.add_argument("--per-second", type=float, default=0.0, help="requests a second at most; 0: no bound")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     key = secrets.token_urlsafe(32)
-    line = f"{asked.name} {asked.opens} {hashlib.sha256(key.encode()).hexdigest()} {asked.per_second:g}"
+    line = f"{options.name} {options.opens} {hashlib.sha256(key.encode()).hexdigest()} {options.per_second:g}"
     try:
         _key(line.split(), line, 1)
     except ValueError as error:

@@ -19,9 +19,9 @@ import uvloop
 
 log = logging.getLogger("bentoml.ekiben")
 # Who is connected has a turn, too; and who else shares the socket.
-MOST_A_TURN, MOST_OF_SHARED = 64, 16
+MAX_ACCEPTS_PER_TURN, MAX_ACCEPTS_OF_SHARED = 64, 16
 # A turn that takes longer than this computes.
-LONG_SECONDS = 5e-4
+LONG_TURN_SECONDS = 5e-4
 
 
 def install_event_loop(workers: int) -> None:
@@ -56,33 +56,33 @@ class Listener:
         self._server, self._sock, self._connect, self._shared = server, sock, connect, shared
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself would let them be collected
-        self._most = MOST_OF_SHARED if shared else MOST_A_TURN
-        self._looked = 0.0
-        self._turn = self._looked_in = 0  # turns are counted until one passes in which nobody waits
+        self._max_accepts = MAX_ACCEPTS_OF_SHARED if shared else MAX_ACCEPTS_PER_TURN
+        self._readable_at = 0.0
+        self._turn = self._readable_turn = 0  # turns are counted until one passes in which nobody waits
         self._counting = False
-        self._loop.add_reader(sock, self._look)
+        self._loop.add_reader(sock, self._on_readable)
 
     def close(self) -> None:
         """Take no more; who has connected already is not turned away."""
         if self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock)
-            self._take(socket.SOMAXCONN)
+            self._accept(socket.SOMAXCONN)
             self._sock.close()
         self._server.close()
 
     async def wait_closed(self) -> None:
         await self._server.wait_closed()
 
-    def _look(self) -> None:
+    def _on_readable(self) -> None:
         """Somebody waits; this is called in every turn in which somebody does."""
-        if not self._shared or self._waited_long():
-            self._take(self._most)
+        if not self._shared or self._waits_long():
+            self._accept(self._max_accepts)
 
-    def _waited_long(self) -> bool:
+    def _waits_long(self) -> bool:
         """Whether somebody waited in the last turn already, and it was long."""
-        now, also_last_turn = perf_counter(), self._turn == self._looked_in + 1
-        long = also_last_turn and now - self._looked > LONG_SECONDS
-        self._looked, self._looked_in = now, self._turn
+        now, also_last_turn = perf_counter(), self._turn == self._readable_turn + 1
+        long = also_last_turn and now - self._readable_at > LONG_TURN_SECONDS
+        self._readable_at, self._readable_turn = now, self._turn
         if not self._counting:
             self._counting = True
             self._loop.call_soon(self._count)
@@ -90,12 +90,12 @@ class Listener:
 
     def _count(self) -> None:
         self._turn += 1
-        self._counting = self._turn <= self._looked_in + 1
+        self._counting = self._turn <= self._readable_turn + 1
         if self._counting:
             self._loop.call_soon(self._count)
 
-    def _take(self, most: int) -> None:
-        for _ in range(most):
+    def _accept(self, limit: int) -> None:
+        for _ in range(limit):
             try:
                 client, _ = self._sock.accept()
             except OSError:  # none is left; or no file, which uvloop's own listener finds as well, and tells

@@ -364,7 +364,7 @@ async def test_every_address_of_a_name_is_asked_and_a_new_one_is_noticed(monkeyp
         async def dns(host, port):
             return there
 
-        monkeypatch.setattr(client, "_addresses", dns)
+        monkeypatch.setattr(client, "_host_addresses", dns)
         monkeypatch.setattr(client, "RESOLVE_SECONDS", 0.0)
         for _ in range(4):
             await asking.ask("/ask", ASKED, call())

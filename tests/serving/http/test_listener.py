@@ -64,7 +64,7 @@ def test_all_who_wait_are_taken_in_a_few_long_turns(shared):
 
 
 def test_who_shares_a_socket_takes_them_one_by_one_in_short_turns(monkeypatch):
-    monkeypatch.setattr(listening, "LONG_SECONDS", 10)
+    monkeypatch.setattr(listening, "LONG_TURN_SECONDS", 10)
     assert run(True, 0, 8) <= 8
 
 
