@@ -4,6 +4,7 @@ PORT ?= 3000
 HOST ?= 127.0.0.1
 TORCH_INDEX ?=
 PYTEST ?=
+TEST_JOBS ?= 2
 LOAD ?=
 BENCH ?=
 MODEL ?= digits
@@ -51,6 +52,7 @@ help: ## list the targets and the variables
 	  'TORCH_INDEX' 'index URL of the PyTorch CPU wheels: on Linux PyPI sends the CUDA build of several GB' \
 	  'IMAGE, BOX' 'name of the container images, and which of them make image builds (ekiben; slim full)' \
 	  'BASE_IMAGE' 'what the images are built on (python:3.11-slim); add @sha256:… to pin it to the byte' \
+	  'TEST_JOBS' 'how many processes make test runs tests in (2); 0 runs them in this one, for a debugger' \
 	  'LOAD' 'options of the load test: python -m loadtest.load --help' \
 	  'BENCH' 'options of the benchmark: python -m loadtest.peers --help' \
 	  'BENTOML_HOME' 'where models are stored (~/bentoml)' \
@@ -70,7 +72,7 @@ models: .venv/serving ## train, convert, certify and store every model; nothing 
 	$(BIN)/python -m convert $(STRICT)
 
 test: .venv/testing lint ## lint, types, unit and end-to-end tests
-	$(BIN)/python -m pytest -m "not container and not long" $(PYTEST)
+	$(BIN)/python -m pytest -m "not container and not long" -n $(TEST_JOBS) --dist loadfile $(PYTEST)
 
 test-long: .venv/testing ## tests that wait for minutes: alerts end to end, dead workers, drains, a soak
 	$(BIN)/python -m pytest -m long $(PYTEST)
