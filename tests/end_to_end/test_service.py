@@ -134,7 +134,7 @@ def test_metrics_and_statistics_add_up_over_workers(serve):
 
 def counted(server):
     text = urllib.request.urlopen(f"{server.url}/metrics").read().decode()  # noqa: S310
-    lines = [line for line in text.splitlines() if line.startswith("ekiben_request_seconds_count")]
+    lines = [line for line in text.splitlines() if line.startswith("ekiben_requests_total")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if 'interface="native"' in line)
 
 
