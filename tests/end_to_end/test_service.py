@@ -143,8 +143,9 @@ def test_metrics_and_statistics_add_up_over_workers(two_workers):
 
 def counted(server):
     text = urllib.request.urlopen(f"{server.url}/metrics").read().decode()  # noqa: S310
-    lines = [line for line in text.splitlines() if line.startswith("ekiben_request_seconds_count")]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if 'interface="native",model="iris"' in line)
+    lines = [line for line in text.splitlines() if line.startswith("ekiben_requests_total")]
+    native = [line for line in lines if 'interface="native"' in line and 'model="iris"' in line]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in native)
 
 
 def test_what_was_asked_is_counted_for_drift_over_all_workers(two_workers):

@@ -66,11 +66,8 @@ def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[st
     def total(sample: str, *further: str) -> float:
         return totals.get((sample, (*key, *further)), 0.0)
 
-    def duration(family: str, *further: str) -> dict[str, int]:
-        return {
-            "count": int(sum(total(f"{family}_count", *f) for f in _each(further))),
-            "ns": int(sum(total(f"{family}_sum", *f) for f in _each(further)) * 1e9),
-        }
+    def duration(family: str) -> dict[str, int]:
+        return {"count": int(total(f"{family}_count")), "ns": int(total(f"{family}_sum") * 1e9)}
 
     answered = duration("ekiben_postprocess_seconds")
     engine_calls = total("ekiben_infer_seconds_count")
@@ -84,7 +81,7 @@ def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[st
         "inference_count": int(total("ekiben_batch_rows_sum")),
         "execution_count": int(total("ekiben_batch_rows_count")),
         "inference_stats": {
-            "success": duration("ekiben_request_seconds", "v2", "native"),
+            "success": duration("ekiben_request_seconds"),
             "fail": {"count": sum(failures.values()), "ns": 0},
             "queue": duration("ekiben_queue_seconds"),
             "compute_input": duration("ekiben_preprocess_seconds"),
@@ -98,7 +95,3 @@ def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[st
         "failures": failures,
         "pending_rows": served.runner.pending,
     }
-
-
-def _each(further: tuple[str, ...]) -> list[tuple[str, ...]]:
-    return [(label,) for label in further] or [()]
