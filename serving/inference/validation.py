@@ -54,7 +54,7 @@ def check_shape(shape: Any, tensor: Tensor, max_rows: int) -> tuple[int, ...]:
     if _fits(sizes, tensor, max_rows):
         return sizes
     if _fits(sizes, tensor, sys.maxsize):
-        n_rows = max(size for size, dimension in zip(sizes, tensor.shape, strict=True) if dimension == -1)
+        n_rows = max(size for size, dimension in zip(sizes, tensor.sizes, strict=True) if dimension == -1)
         raise BadInput(f"input {tensor.name!r}: {n_rows} rows in one request, the limit is {max_rows}")
     words = ", ".join(brief(size) for size in sizes)
     raise BadInput(f"input {tensor.name!r}: shape is [{words}], expected {list(tensor.shape)}")
@@ -101,9 +101,9 @@ def complete(arrays: Mapping[int, np.ndarray], tensors: Sequence[Tensor]) -> lis
 
 
 def _fits(sizes: tuple[int, ...], tensor: Tensor, most: int) -> bool:
-    if len(sizes) != len(tensor.shape):
+    if len(sizes) != len(tensor.sizes):
         return False
-    for size, dimension in zip(sizes, tensor.shape):  # noqa: B905, an argument more is a third of its cost
+    for size, dimension in zip(sizes, tensor.sizes):  # noqa: B905, an argument more is a third of its cost
         if not 0 < size <= most if dimension == -1 else size != dimension:
             return False
     return True

@@ -56,7 +56,7 @@ def configuration(name: str, served: LoadedForm, repository: Repository) -> dict
 def _tensor(tensor: Tensor, batch_first: bool) -> dict[str, Any]:
     dims = list(tensor.sizes[1:] if batch_first else tensor.sizes)
     kind = "STRING" if tensor.datatype == "BYTES" else tensor.datatype
-    reshape = {} if dims else {"reshape": {"shape": []}}
+    reshape: dict[str, Any] = {} if dims else {"reshape": {"shape": []}}
     return {"name": tensor.name, "data_type": f"TYPE_{kind}", "dims": dims or [1], **reshape}
 
 

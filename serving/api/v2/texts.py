@@ -28,7 +28,7 @@ def from_json(text: bytes, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray
         raise BadInput(f"{where}: data must be a list of strings")
     _check_number(count, tensor)
     if (strings := _count(text)) != count:
-        raise BadInput(f"{where}: {strings} values do not fill shape {list(shape)}")
+        raise BadInput(f"{where}: {strings} strings do not fill shape {list(shape)}")
     depth = _depth(text)
     if depth not in (1, len(shape)):
         raise BadInput(f"{where}: data is nested otherwise than its shape {list(shape)}")
