@@ -160,7 +160,7 @@ def random_rows(of: Signature, count: int, seed: int = 0) -> Arrays:
     random = np.random.default_rng(seed)
     drawn: Arrays = {}
     for tensor in of.inputs:
-        shape = (count, *tensor.shape[1:])
+        shape = (count, *tensor.sizes[1:])
         whole = tensor.dtype.kind in "iub"
         drawn[tensor.name] = (random.integers(0, 2, shape) if whole else random.standard_normal(shape)).astype(
             tensor.dtype

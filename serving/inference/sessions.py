@@ -85,7 +85,7 @@ def warm_up(session: Session, signature: Signature, batch_sizes: Sequence[int]) 
     check_sizes(signature, max(batch_sizes))
     timings = []
     for rows in batch_sizes:
-        batch = [np.zeros((rows, *t.shape[1:]), t.dtype) for t in signature.inputs]
+        batch = [np.zeros((rows, *t.sizes[1:]), t.dtype) for t in signature.inputs]
         check_outputs(session.run(batch), signature, rows)  # the first run allocates
         for _ in range(2):
             started = perf_counter()
@@ -97,7 +97,7 @@ def warm_up(session: Session, signature: Signature, batch_sizes: Sequence[int]) 
 def check_sizes(signature: Signature, rows: int) -> None:
     """EngineError for a tensor that would take over 1 GiB for so many rows."""
     for tensor in (*signature.inputs, *signature.outputs):
-        size = math.prod(tensor.shape[1:]) * tensor.dtype.itemsize * rows
+        size = math.prod(tensor.sizes[1:]) * tensor.dtype.itemsize * rows
         if size > MOST_BATCH_BYTES:
             raise EngineError(
                 f"{tensor.name} of shape {list(tensor.shape)} takes {size / 2**30:,.1f} GiB for {rows} rows,"

@@ -72,16 +72,16 @@ class ShortDecoder:
         (self._tensor,) = signature.inputs
         self._wanted = _every(len(signature.outputs), False)
         self._finite, self._max_rows = finite, max_rows
-        self._row = self._tensor.shape[1:]
+        self._row = self._tensor.sizes[1:]
         self._row_size = math.prod(self._row)
         self._limit = float(np.finfo(self._tensor.dtype).max)
 
     @staticmethod
     def suits(signature: Signature) -> bool:
         """Whether a signature is such a one, of rows so short that a list is the quickest way to an array."""
-        if len(signature.inputs) != 1 or signature.inputs[0].shape[:1] != (-1,):
+        if len(signature.inputs) != 1 or not signature.rows_alike:
             return False
-        row = math.prod(signature.inputs[0].shape[1:])
+        row = math.prod(signature.inputs[0].sizes[1:])
         return signature.inputs[0].datatype in ("FP32", "FP64") and 0 < row <= numbers.SHORT
 
     def decode(self, body: bytes) -> tuple[np.ndarray, int, Wanted, str | None] | None:
