@@ -30,6 +30,7 @@ class Mended:
     graph: onnx.ModelProto
     labels: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    comparable: bool = True  # whether ONNX Runtime runs the file as it was given
 
     @property
     def changed(self) -> bool:
