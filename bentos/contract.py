@@ -20,8 +20,8 @@ from typing import Any, Literal
 import numpy as np
 
 BENTOS = Path(__file__).parent
-# Open Inference Protocol datatypes → NumPy. BYTES are Python's `bytes` (a string is UTF-8), BF16 its 16 bits: NumPy
-# has no type of its own for either.
+# Open Inference Protocol datatypes → NumPy. BYTES are Python's `str`, as engines take text, and UTF-8 on the wire; BF16
+# is its 16 bits. NumPy has no type of its own for either.
 DATATYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype(np.uint8),
@@ -83,14 +83,14 @@ class Tensor:
     def dtype(self) -> np.dtype[Any]:
         return DATATYPES[self.datatype]
 
-    @property
+    @cached_property
     def batch_axis(self) -> int | None:
         """The place of the batch dimension, if there is one."""
         if BATCH in self.shape:
             return self.shape.index(BATCH)
         return 0 if self.shape[:1] == (-1,) else None
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The shape as protocols show it: −1 for every dimension that is no size."""
         return tuple(d if isinstance(d, int) else -1 for d in self.shape)
@@ -141,6 +141,13 @@ class Signature:
     def output_axes(self) -> tuple[int | None, ...]:
         """Where the batch stands in each output."""
         return tuple(tensor.batch_axis if self.batched else None for tensor in self.outputs)
+
+    def n_rows(self, inputs: Sequence[np.ndarray]) -> int:
+        """The rows of a request or a batch; 1 where nothing is joined."""
+        for array, axis in zip(inputs, self.input_axes, strict=True):
+            if axis is not None:
+                return len(array) if axis == 0 else int(array.shape[axis])
+        return 1
 
     @cached_property
     def rows_alike(self) -> bool:

@@ -70,17 +70,17 @@ def _save(file: Path, calls: Sequence[Call]) -> int:
 
 
 def _packed(array: np.ndarray) -> np.ndarray:
-    """BYTES as NumPy stores them, each with a byte more, as it drops zeros at the end."""
+    """Text as UTF-8, each with a byte more, as NumPy drops zeros at the end."""
     if array.dtype != object:
         return array
-    return np.array([bytes(value) + b"." for value in array.reshape(-1)], np.bytes_).reshape(array.shape)
+    return np.array([str(value).encode() + b"." for value in array.reshape(-1)], np.bytes_).reshape(array.shape)
 
 
 def _unpacked(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind != "S":
         return array
     values = np.empty(array.size, object)
-    values[:] = [value[:-1] for value in array.reshape(-1).tolist()]
+    values[:] = [value[:-1].decode() for value in array.reshape(-1).tolist()]
     return values.reshape(array.shape)
 
 

@@ -35,6 +35,7 @@ class LoadedForm:
     runner: Runner
     recorder: Recorder
     flush: Callable[[], None]  # brings its metrics up to now
+    max_batch_size: int = 1  # rows of one engine call
 
     @property
     def form(self) -> str:

@@ -65,7 +65,7 @@ def test_nan_where_nan_is_certified_is_no_difference() -> None:
 
 
 def test_calls_of_any_shape_come_back_strings_and_scalars_among_them(tmp_path: Path) -> None:
-    words = np.array([[b"a\0", "é".encode()], [b"", b"long"]], object)
+    words = np.array([["a\0", "é"], ["", "long"]], object)
     calls = [
         ({"x:0": np.float32([[1, 2]]), "rate": np.array(16000)}, {"y": np.float32(3)}),
         ({"x:0": np.float32([[1, 2, 3]]), "rate": np.array(8000)}, {"y": np.float32(6)}),
