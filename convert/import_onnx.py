@@ -85,7 +85,7 @@ def name_faults(name: str) -> list[str]:
     """Why a name cannot be in a path, or is a folder's."""
     if not NAME.fullmatch(name):
         return [f"the name {name!r} is not lower-case letters, digits and _, beginning with a letter"]
-    return [f"the name {name!r} is taken by bentos/{name}"] if name in contract.names() else []
+    return [f"the name {name!r} is taken by {contract.shown(name)}"] if name in contract.names() else []
 
 
 def fingerprint(mended: Mended, labels: Sequence[str], wish: Wish) -> bytes:
