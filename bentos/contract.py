@@ -11,6 +11,7 @@ A model is one folder `bentos/<name>/`:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -371,17 +372,36 @@ class Recipe:
             raise ModelError(f"tolerances: {unknown[0]!r} is no form: there is {', '.join(FORMS)}")
 
 
+def places() -> list[Path]:
+    """The folders that hold models' folders: bentos/, and those that EKIBEN_BENTOS names (../mine:../theirs)."""
+    return [BENTOS, *(Path(p).resolve() for p in os.environ.get("EKIBEN_BENTOS", "").split(os.pathsep) if p)]
+
+
 def names() -> list[str]:
-    """The folders under bentos/ that hold a model, in alphabetical order."""
-    return sorted(p.parent.name for p in BENTOS.glob("*/model.py"))
+    """The models that have a folder, in alphabetical order."""
+    return sorted({p.parent.name for place in places() for p in place.glob("*/model.py")})
+
+
+def folder(name: str) -> Path:
+    """The folder of a model. ModelError where two places have one of this name."""
+    folders = [place / name for place in places() if (place / name).is_dir()]
+    if len(folders) > 1:
+        raise ModelError(f"there are two models {name!r}: {' and '.join(map(str, folders))}; rename one of them")
+    return folders[0] if folders else BENTOS / name
+
+
+def shown(name: str) -> str:
+    """The folder of a model as messages name it: `bentos/iris`, or the path of one that lies elsewhere."""
+    own = folder(name)
+    return f"bentos/{name}" if own.parent == BENTOS else str(own)
 
 
 def model(name: str) -> Model:
-    """The model of folder bentos/<name>. KeyError names the folders there are; ModelError says what is wrong in it."""
+    """The model of folder <name>. KeyError names the folders there are; ModelError says what is wrong in it."""
     from bentos import folders  # which knows this module
 
     if name not in names():
-        raise KeyError(f"no model {name!r} under bentos/: there is {', '.join(names())}")
+        raise KeyError(f"no model {name!r}: there is {', '.join(names())}")
     return folders.model(name)
 
 
@@ -394,5 +414,5 @@ def recipe(name: str) -> Recipe:
 
 def examples(name: str) -> list[Any]:
     """The payloads of bentos/<name>/examples.json; a picture is given as the path of a file beside it."""
-    payloads: list[Any] = json.loads((BENTOS / name / "examples.json").read_text())
+    payloads: list[Any] = json.loads((folder(name) / "examples.json").read_text())
     return payloads

@@ -44,6 +44,10 @@ class Settings:
     workers: int = setting(1, "worker processes, each with its own sessions and queues", least=1)
     engine_threads: int = setting(0, "threads of one engine call; 0 shares the cores among the workers", least=0)
     models: str = setting("", "models to serve, comma-separated; empty serves all in the store or the bento")
+    bentos: str = setting(
+        "",
+        "folders of models beside bentos/, as ../mine:../theirs; of the environment alone, also for train and convert",
+    )
     forms: str = setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
     versions: str = setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
     max_batch_size: int = setting(

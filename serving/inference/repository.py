@@ -188,7 +188,7 @@ def described_model(stored: StoredForm) -> Model:
         differing.insert(0, "the signature")
     if differing:
         raise NotReady(
-            f"it is not of bentos/{stored.model}/model.py as that is now: {'; '.join(differing)}."
+            f"it is not of {contract.shown(stored.model)}/model.py as that is now: {'; '.join(differing)}."
             " Train and convert again, or serve the folder that it was made with"
         )
     return model
