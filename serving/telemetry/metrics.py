@@ -143,6 +143,7 @@ class Recorder:
     labels: tuple[str, str, str]
     v2: list[float] = field(default_factory=list)
     native: list[float] = field(default_factory=list)
+    grpc: list[float] = field(default_factory=list)
     queue: list[float] = field(default_factory=list)
     preprocess: list[float] = field(default_factory=list)
     infer: list[float] = field(default_factory=list)
@@ -158,6 +159,7 @@ class Recorder:
         histograms = [
             (self.v2, families.request.labels(*labels, "v2")),
             (self.native, families.request.labels(*labels, "native")),
+            (self.grpc, families.request.labels(*labels, "grpc")),
             *((getattr(self, stage), families.stages[stage].labels(*labels)) for stage in STAGES),
             (self.batch, families.batch.labels(*labels)),
             (self.depth, families.depth.labels(*labels)),

@@ -84,7 +84,7 @@ def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[st
         "inference_count": int(total("ekiben_batch_rows_sum")),
         "execution_count": int(total("ekiben_batch_rows_count")),
         "inference_stats": {
-            "success": duration("ekiben_request_seconds", "v2", "native"),
+            "success": duration("ekiben_request_seconds", "v2", "native", "grpc"),
             "fail": {"count": sum(failures.values()), "ns": 0},
             "queue": duration("ekiben_queue_seconds"),
             "compute_input": duration("ekiben_preprocess_seconds"),
