@@ -80,6 +80,7 @@ class Settings:
     max_connections: int = setting(
         0, "open connections of one worker at most, 503 to others; 0: what its limit of open files leaves", least=0
     )
+    grpc_port: int = setting(3001, "port of the Open Inference Protocol over gRPC, for all workers; 0: none", least=0)
     api_keys_file: str = setting(
         "", "file of API keys, as `python -m serving.http.keys` makes them; empty: all may enter"
     )

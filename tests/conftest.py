@@ -19,6 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 os.environ["EKIBEN_SETTINGS"] = ""  # what a tuner left in this checkout is not tested
+os.environ["EKIBEN_GRPC_PORT"] = "0"  # a test that speaks gRPC takes a free one
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 

@@ -48,7 +48,7 @@ REASONS = ("bad_input", "cancelled", "engine", "not_ready", "shed", "timeout")
 # Requests that are held before they are binned: a third of a millisecond.
 FULL = 1000
 STAGES = ("queue", "preprocess", "infer", "postprocess")
-INTERFACES = ("native", "v2")
+INTERFACES = ("native", "v2", "grpc")
 
 
 class Metrics:
@@ -161,6 +161,7 @@ class Recorder:
     labels: tuple[str, str, str]
     v2: list[float] = field(default_factory=list)
     native: list[float] = field(default_factory=list)
+    grpc: list[float] = field(default_factory=list)
     queue: list[float] = field(default_factory=list)
     preprocess: list[float] = field(default_factory=list)
     infer: list[float] = field(default_factory=list)
