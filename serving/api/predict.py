@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import orjson
 
+from bentos import contract
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
 from serving.api.native import INTERFACE, NativeResponder, requested_form
 from serving.api.payloads.tensors import TensorExamples, TensorReader, answer
+from serving.api.refusals import Unavailable
 from serving.errors import ServingError
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
@@ -31,6 +33,9 @@ def routes(repository: Repository, plane: DataPlane) -> Routes:
         if forms and forms[0].model.payload is None:
             table[f"/{name}/{VERB}"] = {"POST": TensorHandler(name, repository, plane)}
             table[f"/{name}/random"] = {"GET": _random(name, repository, plane)}
+        elif not forms and name not in contract.names():
+            refused = next(stored for stored in repository.refused.values() if stored.model == name)
+            table[f"/{name}/{VERB}"] = {"POST": Unavailable(refused, repository.families)}
     return table
 
 

@@ -20,7 +20,8 @@ import numpy as np
 from bentos.contract import Model, Signature
 from serving.errors import ServingError, as_serving_error
 from serving.inference.faults import Faults
-from serving.inference.jobs import Runner
+from serving.inference.jobs import Runner, settle
+from serving.inference.shapes import RowAxes
 from serving.inference.store import StoredForm
 from serving.telemetry.logs import REQUESTS
 from serving.telemetry.metrics import Recorder
@@ -98,6 +99,21 @@ class PendingRequest:
         self.form.recorder.preprocess.append(self._queued - self._received)
         self.form.runner.enqueue(inputs, n_rows, self, self.responder)
 
+    def enqueue_each(self, batches: Sequence[Sequence[np.ndarray]]) -> None:
+        """The same of rows that differ in shape, each queued on its own; their outputs are joined."""
+        self._queued = perf_counter()
+        self.form.recorder.preprocess.append(self._queued - self._received)
+        settle(asyncio.ensure_future(self._infer_each(batches)), self)
+
+    async def _infer_each(self, batches: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+        parts = [self.form.runner.submit(batch, 1, self.responder) for batch in batches]
+        try:
+            outputs = await asyncio.gather(*parts)
+        finally:
+            for part in parts:  # one failed: the others' answers are of no use
+                part.cancel()
+        return RowAxes(self.form.signature).append(outputs)
+
     def done(self) -> bool:
         return self._done
 
@@ -154,6 +170,18 @@ class DataPlane:
         self, faults: Faults, pending: PendingRequest, inputs: Sequence[np.ndarray], n_rows: int
     ) -> None:
         pending.enqueue(await faults.inject(pending.route, inputs), n_rows)
+
+    def submit_each(self, pending: PendingRequest, batches: Sequence[Sequence[np.ndarray]]) -> None:
+        """Queue the rows of one request that may differ in shape: (1, …) arrays, one per input, of each."""
+        if self._faults is not None and self._faults.any_active():
+            pending.later(self._submit_each_after_faults(self._faults, pending, batches))
+        else:
+            pending.enqueue_each(batches)
+
+    async def _submit_each_after_faults(
+        self, faults: Faults, pending: PendingRequest, batches: Sequence[Sequence[np.ndarray]]
+    ) -> None:
+        pending.enqueue_each([await faults.inject(pending.route, batch) for batch in batches])
 
     async def infer(self, form: LoadedForm, inputs: Sequence[np.ndarray], n_rows: int, client: Any = None) -> Any:
         """The outputs, for who can wait: pages, random payloads. Raises what runners raise."""

@@ -29,7 +29,8 @@ class WarmUp:
 
 
 def warm_up(session: Session, signature: Signature, max_batch_size: int, calls: Sequence[Batch] = ()) -> WarmUp:
-    """Run zeros through or, where rows are not alike, `calls` that are certified: three times at each batch size.
+    """Run zeros through, three times at each batch size; certified `calls`, where zeros are refused or rows are not
+    alike.
 
     The batch is lowered to rows that fit 1 GiB. EngineError names the tensor that is not what the signature says, or
     that no machine should be asked to hold.
@@ -37,11 +38,18 @@ def warm_up(session: Session, signature: Signature, max_batch_size: int, calls: 
     if not signature.rows_alike:
         return _warm_up_shapes(session, signature, max_batch_size, calls or _calls_of_zeros(signature))
     most = min(max_batch_size, most_rows(signature))
+    one_row: Batch = [_zeros((1, *t.sizes[1:]), t) for t in signature.inputs]
+    try:
+        session.run(one_row)
+    except Refused:  # zeros are not what every model computes with
+        if not calls:
+            raise
+        one_row = _rows(signature, calls[0], 1)
     timings = []
     for rows in sorted({min(rows, most) for rows in (1, 2, 8, most)}):
-        batch = [_zeros((rows, *t.sizes[1:]), t) for t in signature.inputs]
+        batch = [np.repeat(array, rows, 0) for array in one_row]
         timings += [(rows, seconds) for seconds in _run(session, signature, batch, rows)]
-    return WarmUp(tuple(timings), [array[:1] for array in batch], most)
+    return WarmUp(tuple(timings), one_row, most)
 
 
 def most_rows(signature: Signature) -> int:
