@@ -20,8 +20,7 @@ import numpy as np
 from bentos.contract import Model, Signature
 from serving.errors import ServingError, as_serving_error
 from serving.inference.faults import Faults
-from serving.inference.jobs import Runner, settle
-from serving.inference.shapes import RowAxes
+from serving.inference.jobs import Runner
 from serving.inference.store import StoredForm
 from serving.telemetry.logs import REQUESTS
 from serving.telemetry.metrics import Recorder
@@ -103,16 +102,7 @@ class PendingRequest:
         """The same of rows that differ in shape, each queued on its own; their outputs are joined."""
         self._queued = perf_counter()
         self.form.recorder.preprocess.append(self._queued - self._received)
-        settle(asyncio.ensure_future(self._infer_each(batches)), self)
-
-    async def _infer_each(self, batches: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-        parts = [self.form.runner.submit(batch, 1, self.responder) for batch in batches]
-        try:
-            outputs = await asyncio.gather(*parts)
-        finally:
-            for part in parts:  # one failed: the others' answers are of no use
-                part.cancel()
-        return RowAxes(self.form.signature).append(outputs)
+        self.form.runner.enqueue_each(batches, self, self.responder)
 
     def done(self) -> bool:
         return self._done

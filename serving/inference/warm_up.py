@@ -12,6 +12,7 @@ import numpy as np
 from bentos.contract import Signature, Tensor
 from serving.errors import EngineError
 from serving.inference.sessions import Batch, Refused, Session, check_outputs
+from serving.inference.shapes import cost_of
 
 MAX_BATCH_BYTES = 2**30  # of one tensor
 TEXT_BYTES = 64  # what an element of BYTES is taken for
@@ -90,11 +91,6 @@ def _warm_up_shapes(session: Session, signature: Signature, max_batch_size: int,
         except Refused:  # of zeros, or of sizes that it does not take: what it does take, clients know
             continue
     return WarmUp(tuple(timings), answered, most if signature.batched else 1)
-
-
-def cost_of(inputs: Batch) -> int:
-    """What EngineTime is told of a call whose rows are not like all others: the elements of its inputs."""
-    return sum(array.size for array in inputs)
 
 
 def _most_rows(outputs: Sequence[np.ndarray], inputs: Batch, signature: Signature) -> int:

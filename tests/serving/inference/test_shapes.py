@@ -14,8 +14,8 @@ from serving.inference.engine_time import EngineTime
 from serving.inference.jobs import Job
 from serving.inference.runner import BatchingRunner
 from serving.inference.sessions import Refused
-from serving.inference.shapes import RowAxes, ShapeQueue
-from serving.inference.warm_up import cost_of, warm_up
+from serving.inference.shapes import RowAxes, ShapeQueue, cost_of
+from serving.inference.warm_up import warm_up
 from serving.telemetry.metrics import Metrics, Recorder
 
 SENTENCES = Signature((Tensor("x", "FP32", (BATCH, "length")),), (Tensor("y", "FP32", (BATCH,)),))
