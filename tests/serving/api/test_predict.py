@@ -90,7 +90,7 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_si
 
 
 @given(VALUES, st.sampled_from([IDS, MASK, STATE, WORDS]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_json_is_an_array_or_bad_input(value, tensor):
     try:
         (array,), _, single = read({tensor.name: value}, tensor)
