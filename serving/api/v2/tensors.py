@@ -28,6 +28,8 @@ def from_json(text: bytes, tensor: Tensor, shape: tuple[int, ...], finite: bool)
     if text[:1] != b"[":
         raise BadInput(f"input {tensor.name!r}: data must be a list of {tensor.datatype} values, not {_shown(text)}")
     values = text if text.find(b"[", 1) < 0 else _flat(text, tensor, shape)
+    if values is not text and not values.translate(None, b"[], \t\r\n"):  # lists of nothing
+        values = b"[]"
     try:
         is_float = tensor.datatype in FLOATS
         dtype = _JSON_FLOAT if tensor.datatype == "BF16" else tensor.dtype

@@ -45,6 +45,20 @@ def from_json(text: bytes, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray
     return array_of(values, shape)
 
 
+def shape_of(text: bytes, tensor: Tensor, depth: int) -> tuple[int, ...]:
+    """The sizes of nested lists of strings, by the first list of each depth. BadInput where there are too many"""
+    _check_number(_count(text), tensor)
+    try:
+        values: Any = _lists(depth)(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"input {tensor.name!r}: data must be strings in lists: {error}") from None
+    sizes: list[int] = []
+    while isinstance(values, list):
+        sizes.append(len(values))
+        values = values[0] if values else None
+    return (*sizes, *(0 for _ in range(depth - len(sizes))))
+
+
 def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     """Each text behind its length → (shape) of str."""
     where, count = f"input {tensor.name!r}", math.prod(shape)

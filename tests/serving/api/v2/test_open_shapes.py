@@ -64,8 +64,11 @@ def test_a_batch_by_name_is_a_batch():
 
 
 def test_a_length_of_zero_is_one():
-    (ids,), _, _ = bound(dumped(of(IDS, 2, 0)), [IDS])
-    assert ids.shape == (2, 0)
+    for data in ([], [[], []]):
+        (ids,), _, _ = bound(dumped({**of(IDS, 2, 0), "data": data}), [IDS])
+        assert ids.shape == (2, 0)
+    with pytest.raises(BadInput, match="data must be whole numbers"):
+        bound(dumped({**of(IDS, 2, 0), "data": [[], [1]]}), [IDS])
     head = dumped(in_binary(IDS, ids))
     (ids,), _, _ = bound(head, [IDS], length=len(head))
     assert ids.shape == (2, 0)
