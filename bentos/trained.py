@@ -22,8 +22,24 @@ from bentos.contract import Arrays, Model, Signature
 from bentos.meaning import Meaning
 
 FILES = {"pytorch": "weights.safetensors", "sklearn": "model.skops"}
-# What skops may construct beside what it trusts by itself (NumPy, SciPy and scikit-learn's public estimators).
-TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+# Whose classes skops may construct beside what it trusts by itself (NumPy, SciPy and scikit-learn's public estimators):
+# the parts that scikit-learn's own estimators are made of.
+TRUSTED = (
+    "sklearn._loss",
+    "sklearn.calibration",
+    "sklearn.compose",
+    "sklearn.ensemble",
+    "sklearn.feature_selection",
+    "sklearn.gaussian_process",
+    "sklearn.isotonic",
+    "sklearn.linear_model",
+    "sklearn.metrics._dist_metrics",
+    "sklearn.neighbors",
+    "sklearn.neural_network",
+    "sklearn.preprocessing",
+    "sklearn.tree",
+    "sklearn.utils._bunch",
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -55,17 +71,32 @@ def load(model: Model, framework: str, path: Path) -> Any:
         network = getattr(importlib.import_module(module), name)()
         network.load_state_dict(load_file(path))
         return network.eval()
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
+    return load_skops(path)
 
-    try:
-        return skops.io.load(path, trusted=list(TRUSTED))
-    except UntrustedTypesFoundException:
-        strange = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
+
+def load_skops(path: Path) -> Any:
+    """What a skops file holds. UnreadableError names the types in it that are neither skops's to trust nor ours."""
+    import skops.io
+
+    types = skops.io.get_untrusted_types(file=path)
+    if strange := sorted(name for name in types if not of_sklearn(name)):
         raise UnreadableError(
             f"{path.name} holds {', '.join(strange)}, which skops does not trust: it may hold scikit-learn's own"
             " estimators, and NumPy's and SciPy's arrays"
-        ) from None
+        )
+    return skops.io.load(path, trusted=types)
+
+
+def of_sklearn(name: str) -> bool:
+    """Whether a name is that of a class which scikit-learn itself defines, in one of the modules that are trusted."""
+    module, _, attribute = name.rpartition(".")
+    if not any(f"{module}.".startswith(f"{trusted}.") for trusted in TRUSTED):
+        return False
+    try:
+        kind = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(kind, type) and f"{kind.__module__}.".startswith("sklearn.")
 
 
 def predictor(model: Model, framework: str, trained: Any) -> Callable[[Arrays], Arrays]:
