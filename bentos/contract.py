@@ -108,6 +108,13 @@ class Tensor:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.sizes)}
 
 
+def float32_to_bfloat16(values: np.ndarray) -> np.ndarray:
+    """The nearest BF16, ties to even; NaN stays NaN. float32 of any shape → uint16"""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
+
+
 def bfloat16_to_float32(bits: np.ndarray) -> np.ndarray:
     """BF16 as its 16 bits → the same numbers. uint16 of any shape → float32"""
     widened: np.ndarray = (bits.astype(np.uint32) << 16).view(np.float32)

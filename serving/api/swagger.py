@@ -6,13 +6,15 @@ from typing import Any
 
 from bentos.contract import Model
 from serving import VERSION
+from serving.api import predict
 from serving.api.operations import ERROR, POST_ERRORS, answer_schema, get_operation, operation
 from serving.api.pages.assets import SECURITY
-from serving.api.payloads import adapter
+from serving.api.payloads import adapter, tensors
 from serving.api.v2 import openapi as v2
 from serving.http.endpoint import Endpoint, get
 from serving.http.gateway import Routes
 from serving.http.messages import HTML, Response
+from serving.inference.dataplane import LoadedForm
 from serving.inference.faults import KINDS
 from serving.inference.repository import Repository
 
@@ -43,6 +45,8 @@ def openapi(repository: Repository) -> dict[str, Any]:
         if forms and forms[0].model.payload is not None:
             content = adapter(forms[0].model, repository.settings).openapi_content()
             paths |= _native(forms[0].model, [served.form for served in forms], content)
+        elif forms:
+            paths |= _tensors(forms)
     return {
         "openapi": "3.0.3",
         "info": {
@@ -105,12 +109,7 @@ def _faults(repository: Repository) -> dict[str, Any]:
 
 
 def _native(model: Model, forms: list[str], content: dict[str, Any]) -> dict[str, Any]:
-    form = {
-        "name": "form",
-        "in": "query",
-        "description": "Which form answers; the best certified one if left out",
-        "schema": {"type": "string", "enum": forms},
-    }
+    form = _form_parameter(forms)
     answer = {"schema": {"oneOf": [answer_schema(model), {"type": "array", "items": answer_schema(model)}]}}
     drawn = {
         "schema": {"type": "object", "properties": {"payload": {"type": "object"}, "prediction": answer_schema(model)}},
@@ -137,6 +136,42 @@ def _native(model: Model, forms: list[str], content: dict[str, Any]) -> dict[str
                 parameters=[form],
             )
         },
+    }
+
+
+def _tensors(forms: list[LoadedForm]) -> dict[str, Any]:
+    """The native routes of a model that is spoken to in tensors only."""
+    model, example = forms[0].model, predict.examples(forms[0]).first()
+    answer = tensors.answer_schema(model)
+    joined = "Rows of several requests share an engine call; one may be sent without its batch dimension."
+    post = operation(
+        model.title,
+        "Predict: named nested lists",
+        {"schema": answer},
+        POST_ERRORS,
+        description=f"{model.doc} {joined if model.signature.batched else 'Each request is an engine call.'}",
+        parameters=[_form_parameter([form.form for form in forms])],
+        requestBody={"required": True, "content": tensors.openapi_content(model.signature, example)},
+    )
+    drawn = {"schema": {"type": "object", "properties": {"payload": {"type": "object"}, "prediction": answer}}}
+    return {
+        f"/{model.name}/{predict.VERB}": {"post": post},
+        f"/{model.name}/random": get_operation(
+            model.title,
+            "A random payload with its prediction",
+            drawn,
+            {400: "Bad input", 404: "Unknown form"},
+            parameters=[_form_parameter([form.form for form in forms])],
+        ),
+    }
+
+
+def _form_parameter(forms: list[str]) -> dict[str, Any]:
+    return {
+        "name": "form",
+        "in": "query",
+        "description": "Which form answers; the best certified one if left out",
+        "schema": {"type": "string", "enum": forms},
     }
 
 

@@ -176,7 +176,7 @@ def described_model(stored: StoredForm) -> Model:
             name=stored.model,
             title=str(said.get("title") or stored.model),
             doc=str(said.get("doc") or "An ONNX model without a recipe."),
-            verb="",
+            verb="predict",
             payload=None,
             signature=certificate.signature,
             labels=certificate.meaning.labels,

@@ -13,6 +13,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import ceil
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
@@ -141,7 +142,8 @@ class BatchingRunner:
         """Seconds of work that wait, where it is more than the next batch."""
         batch = self._max_batch_size
         if self._axes is not None:
-            calls = max(self._shapes.n_groups, -(-self._queued // batch))
+            by_cost = self._queued_cost / max(1.0, self._most_cost())
+            calls = max(self._shapes.n_groups, ceil(self._queued / batch), ceil(by_cost))
             return self._engine_time.estimate_calls(self._queued_cost, calls) if calls > 1 else 0.0
         return self._queued / batch * self._engine_time.estimate(batch) if self._queued >= batch else 0.0
 
@@ -221,7 +223,7 @@ class BatchingRunner:
         jobs: list[Job] = []
         rows = cost = 0
         now, most = perf_counter(), self._max_latency
-        most_cost = min(MAX_BATCH_ELEMENTS, self._engine_time.affordable(BATCH_SHARE * most))
+        most_cost = self._most_cost()
         while self._shapes and not jobs:
             key, queue = self._shapes.next_group()
             while queue and rows + queue[0].rows <= self._max_batch_size:
@@ -238,6 +240,10 @@ class BatchingRunner:
                     cost += job.cost
             self._shapes.put_back(key)
         return jobs, cost
+
+    def _most_cost(self) -> float:
+        """Elements to which a batch of rows that are not alike may grow."""
+        return min(MAX_BATCH_ELEMENTS, self._engine_time.affordable(BATCH_SHARE * self._max_latency))
 
     def _awaited(self, job: Job, now: float, latest: float) -> bool:
         """Whether somebody waits for a job that came no earlier than `latest`; a waiter who waits in vain is told."""

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from serving.api.pages import assets, curls
 from serving.api.pages.answers import figure
 from serving.api.pages.controls import UNKNOWN
+from serving.api.pages.tensors import TensorsTrial
 from serving.api.pages.trial import NO_STORE, Render, trial
 from serving.api.payloads.image import FILE_FIELD
 from serving.http.endpoint import Endpoint
@@ -20,7 +21,7 @@ from serving.inference.repository import Repository
 
 
 def routes(repository: Repository, plane: DataPlane) -> Routes:
-    """`/ui`, `/ui/<model>` of every model that people can send something to, and the files that these need."""
+    """`/ui`, `/ui/<model>` of every model that is served, and the files that these need."""
     render = _renderer(repository)
 
     def index(request: Request) -> Response:
@@ -31,6 +32,8 @@ def routes(repository: Repository, plane: DataPlane) -> Routes:
         forms = repository.forms(name)
         if forms and forms[0].model.payload is not None:
             table |= trial(forms, repository.settings, plane, render).routes()
+        elif forms:
+            table |= TensorsTrial(forms, repository, plane, render).routes()
     return table
 
 

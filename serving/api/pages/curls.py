@@ -9,6 +9,7 @@ from typing import Any
 
 from bentos.contract import Tensor
 
+ZERO: dict[str, Any] = {"BOOL": False, "BYTES": ""}
 INLINE_NUMBERS = 64  # a tensor with more numbers is sent in binary
 
 
@@ -16,7 +17,7 @@ def v2(name: str, inputs: tuple[Tensor, ...], base: str) -> str:
     """curl of `POST /v2/models/<name>/infer` with one row of zeros."""
     url = shlex.quote(f"{base}/v2/models/{name}/infer")
     if sum(_numbers(tensor) for tensor in inputs) <= INLINE_NUMBERS:
-        rows = [_header(t) | {"data": [False if t.datatype == "BOOL" else 0] * _numbers(t)} for t in inputs]
+        rows = [_header(t) | {"data": [ZERO.get(t.datatype, 0)] * _numbers(t)} for t in inputs]
         body = json.dumps({"inputs": rows})
         return f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(body)}"
     sizes = [_numbers(t) * t.dtype.itemsize for t in inputs]
@@ -30,8 +31,8 @@ def v2(name: str, inputs: tuple[Tensor, ...], base: str) -> str:
 
 
 def _header(tensor: Tensor) -> dict[str, Any]:
-    return {"name": tensor.name, "shape": [1, *tensor.sizes[1:]], "datatype": tensor.datatype}
+    return {"name": tensor.name, "shape": list(tensor.shape_of({})), "datatype": tensor.datatype}
 
 
 def _numbers(tensor: Tensor) -> int:
-    return prod(tensor.sizes[1:])
+    return prod(tensor.shape_of({}))

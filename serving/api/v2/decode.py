@@ -164,14 +164,15 @@ class V2Request:
 
         `finite` refuses NaN and infinities. BadInput names the tensor, what was sent and what is wanted.
         """
-        inputs, n_rows = self._inputs(signature.inputs, finite, max_rows)
+        inputs, n_rows = self._inputs(signature, finite, max_rows)
         return inputs, n_rows, self._outputs(signature.outputs)
 
-    def _inputs(self, expected: Sequence[Tensor], finite: bool, max_rows: int) -> tuple[list[np.ndarray], int]:
+    def _inputs(self, signature: Signature, finite: bool, max_rows: int) -> tuple[list[np.ndarray], int]:
+        expected, alike = signature.inputs, signature.rows_alike
         items = self._document.inputs
         if not isinstance(items, list):
             raise BadInput(f"inputs must be a list of tensors: {validation.names(expected)}")
-        if len(items) == 1 and len(expected) == 1:
+        if alike and len(items) == 1 and len(expected) == 1:
             item, tensor = items[0], expected[0]
             if item.name == tensor.name and not item.parameters and not self._binary:  # the usual request
                 validation.check_datatype(item.datatype, tensor)
@@ -179,6 +180,7 @@ class V2Request:
                 array = tensors.from_json(bytes(item.data), tensor, shape, finite)
                 return [array], len(array)
         arrays: dict[int, np.ndarray] = {}
+        sizes: dict[str, tuple[int, str]] = {}
         offset = 0
         for item in items:
             place = validation.input_place(item.name, expected)
@@ -186,9 +188,16 @@ class V2Request:
             if place in arrays:
                 raise BadInput(f"input {tensor.name!r} is given twice")
             validation.check_datatype(item.datatype, tensor)
-            shape = validation.check_shape(item.shape, tensor, max_rows)
+            if alike:
+                shape = validation.check_shape(item.shape, tensor, max_rows)
+            else:
+                axis = signature.input_axes[place]
+                shape = validation.check_open_shape(item.shape, tensor, axis, max_rows)
+                validation.check_dimensions(shape, tensor, axis, sizes)
             size = _binary_size(item, tensor) if item.parameters else None
             if size is None:
+                if not alike:
+                    tensors.check_length(bytes(item.data), tensor, shape)
                 arrays[place] = tensors.from_json(bytes(item.data), tensor, shape, finite)
             else:
                 arrays[place] = tensors.from_bytes(self._binary[offset : offset + size], tensor, shape, finite)
@@ -198,7 +207,10 @@ class V2Request:
         if offset != len(self._binary):
             sent = len(self._binary)
             raise BadInput(f"the body has {sent} bytes of binary data, the inputs' binary_data_size add up to {offset}")
-        return validation.in_order(arrays, expected)
+        if alike:
+            return validation.in_order(arrays, expected)
+        inputs = validation.complete(arrays, expected)
+        return inputs, signature.n_rows(inputs)
 
     def _outputs(self, known: Sequence[Tensor]) -> Wanted:
         parameters = self._document.parameters

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bentos.contract import Tensor
+from bentos.contract import Signature, Tensor
 from serving.api.v2 import careful, numbers
 from serving.api.v2.decode import LARGE_BODY_BYTES, LONG_BODY_BYTES, decode, header_length, is_large
 from serving.errors import BadInput
@@ -331,7 +331,7 @@ def as_served(body):
     return array.tolist(), request.id
 
 
-SIGNATURE = type("Signature", (), {"inputs": (X,), "outputs": (Y,)})
+SIGNATURE = Signature((X,), (Y,))
 PADDING = {"id": "x" * LONG_BODY_BYTES}  # so that it goes the way of long ones
 
 

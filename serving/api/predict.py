@@ -1,0 +1,124 @@
+"""`POST /<model>/predict` and `GET /<model>/random` of models without a payload of their own: named nested lists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+import orjson
+
+from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
+from serving.api.native import INTERFACE, NativeResponder, requested_form
+from serving.api.payloads.tensors import TensorExamples, TensorReader, answer
+from serving.errors import ServingError
+from serving.http.endpoint import Endpoint
+from serving.http.gateway import Routes
+from serving.http.messages import Request, Response
+from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest, send_error
+from serving.inference.golden import golden_inputs
+from serving.inference.repository import Repository
+
+VERB = "predict"
+LARGE_BODY_BYTES = 256 * 1024  # are read in a thread
+
+
+def routes(repository: Repository, plane: DataPlane) -> Routes:
+    """The routes of every model that is spoken to in tensors only."""
+    table: Routes = {}
+    for name in repository.models:
+        forms = repository.forms(name)
+        if forms and forms[0].model.payload is None:
+            table[f"/{name}/{VERB}"] = {"POST": TensorHandler(name, repository, plane)}
+            table[f"/{name}/random"] = {"GET": _random(name, repository, plane)}
+    return table
+
+
+def examples(form: LoadedForm) -> TensorExamples:
+    """What may be sent to a form, taken from its golden rows."""
+    stored = form.stored
+    return TensorExamples(form.model, golden_inputs(form.signature, stored.certificate, stored.folder))
+
+
+def reader(form: LoadedForm, repository: Repository) -> TensorReader:
+    settings = repository.settings
+    return TensorReader(form.signature, form.model.finite, settings.max_request_rows, settings.max_json_depth)
+
+
+class TensorResponder(NativeResponder):
+    """Answers one request of named nested lists in kind."""
+
+    __slots__ = ("single",)
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.single = False  # whether one row was sent without its batch
+
+    def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        self._request.respond(Response(answer(form, outputs, self.single)))
+
+
+class TensorHandler:
+    """The requests to one model; `?form=` picks another form of it."""
+
+    def __init__(self, name: str, repository: Repository, plane: DataPlane) -> None:
+        self._name, self._repository, self._plane = name, repository, plane
+        self._default = repository.get(name)
+        self.max_body_bytes = repository.settings.max_body_bytes
+
+    def check(self, request: Request) -> None:
+        self._plane.check_admission(self._form(request))
+
+    def reject(self, request: Request, error: ServingError) -> None:
+        send_error(self._default, INTERFACE, TensorResponder(request), error)
+
+    def handle(self, request: Request) -> None:
+        responder = TensorResponder(request)
+        pending = PendingRequest(self._default, responder, INTERFACE, request.path)
+        try:
+            pending.form = self._form(request)
+            coding = request.headers.get(b"content-encoding")
+            if len(request.body) > (LARGE_BODY_BYTES if coding is None else INFLATE_INLINE_BYTES):
+                pending.later(self._read_in_thread(pending, responder, request, coding))
+            else:
+                inputs, n_rows = self._read(pending.form, responder, request, coding)
+                self._plane.submit(pending, inputs, n_rows)
+        except Exception as error:
+            pending.set_exception(error)
+
+    def _form(self, request: Request) -> LoadedForm:
+        return requested_form(self._name, request, self._repository) if request.query_string else self._default
+
+    async def _read_in_thread(
+        self, pending: PendingRequest, responder: TensorResponder, request: Request, coding: bytes | None
+    ) -> None:
+        inputs, n_rows = await asyncio.to_thread(self._read, pending.form, responder, request, coding)
+        self._plane.submit(pending, inputs, n_rows)
+
+    def _read(
+        self, form: LoadedForm, responder: TensorResponder, request: Request, coding: bytes | None
+    ) -> tuple[Sequence[np.ndarray], int]:
+        """(inputs in the signature's order, their rows). BadInput, TooLarge, UnsupportedMedia"""
+        body = request.body if coding is None else inflate(request.body, coding, self.max_body_bytes)
+        content_type = request.headers.get(b"content-type", b"application/json")
+        inputs, n_rows, responder.single = reader(form, self._repository).read(body, media_type(content_type))
+        return inputs, n_rows
+
+
+def _random(name: str, repository: Repository, plane: DataPlane) -> Endpoint:
+    drawn_from = examples(repository.get(name))
+
+    async def random(request: Request) -> Response:
+        """A payload that the model is known to compute with, and its prediction."""
+        form = requested_form(name, request, repository)
+        payload = orjson.dumps(drawn_from.draw())
+        prediction = await predict(form, payload, repository, plane)
+        return Response(b'{"payload":%b,"prediction":%b}' % (payload, prediction))
+
+    return Endpoint(random)
+
+
+async def predict(form: LoadedForm, payload: bytes, repository: Repository, plane: DataPlane) -> bytes:
+    """What the route answers to a payload, for who can wait. Raises what runners raise, and BadInput"""
+    inputs, n_rows, single = reader(form, repository).read(payload, b"application/json")
+    return answer(form, await plane.infer(form, inputs, n_rows), single)
