@@ -91,6 +91,9 @@ class Settings:
     log_requests_per_second: int = setting(
         100, "answered requests that a worker logs each second at most; failures have their own 100", least=0
     )
+    strict: int = setting(
+        0, "1: ready only while every model is; 0: while one is, and each says for itself whether it is", of=(0, 1)
+    )
     faults: int = setting(
         0, "1 opens /faults, to prove that alerts arrive; never where strangers can reach it", of=(0, 1)
     )
