@@ -15,7 +15,6 @@ from convert.dataflow import Stored, attributes, uses
 
 MASK = re.compile(r"mask", re.IGNORECASE)
 MOST_CHOICES = 64
-TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
 TEXTS = ("", "a", "b", "red", "a few words", "straße")
 
 
@@ -90,14 +89,3 @@ def _texts(node: onnx.NodeProto) -> Iterator[str]:
     for key in ("keys_strings", "cats_strings", "classes_strings", "string_vocabulary"):
         for text in attributes(node).get(key, ()):
             yield text.decode(errors="replace")
-
-
-def takes_missing(model: ModelProto) -> bool:
-    """Whether NaN is a value to the model: a tree that sends it one way, or an imputer."""
-    for node in model.graph.node:
-        own = attributes(node)
-        if node.op_type in TREES and any(own.get("nodes_missing_value_tracks_true", ())):
-            return True
-        if node.op_type == "Imputer" and np.isnan(own.get("replaced_value_float", 0.0)):
-            return True
-    return False

@@ -1,11 +1,11 @@
-"""An ONNX file of one's own becomes a model without a recipe: mended, tried, certified as it is, saved."""
+"""A file of one's own becomes a model without a recipe: read or mended, tried, certified as it is, saved."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from bentos import contract, golden, trained
 from bentos.certificate import Certificate, Dataset, Difference, Onnx, Training
 from bentos.contract import DATATYPES, Arrays, Signature, Tensor
 from bentos.meaning import Meaning
-from convert import graph, store
+from convert import foreign, graph, store
 from convert.artifacts import ConvertError
 from convert.certify import identify
-from convert.mend import Mended, mend
+from convert.mend import Mended
 from convert.probing import Findings, probe
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+CONVERTED = 1e-4  # of the largest value: how far a graph may be from the library whose file it was made of
 GOLDEN_SHARE = 1e-3  # of the largest value: how far another machine's answers may be from those found here
 
 
@@ -37,6 +38,7 @@ class Wish:
     finite: bool = False
     sample: Arrays | None = None
     force: bool = False
+    network: foreign.Network = field(default_factory=foreign.Network)
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class Imported:
     notes: list[str] = field(default_factory=list)
 
 
-def import_onnx(file: Path, wish: Wish) -> Imported:
-    """Mend, check, try, certify and save an ONNX file. ConvertError lists all that is in the way."""
+def import_file(file: Path, wish: Wish) -> Imported:
+    """Read or mend, check, try, certify and save a file. ConvertError lists all that is in the way."""
     reasons = name_faults(wish.name)
     try:
-        mended = mend(file)
+        mended = foreign.read(file, wish.network, wish.sample)
         reasons += graph.faults(mended.graph)
     except ConvertError as error:
         reasons.append(str(error))
@@ -71,7 +73,8 @@ def box(mended: Mended, origin: Path, wish: Wish) -> Imported:
     with tempfile.TemporaryDirectory(prefix="ekiben-import-") as folder:
         boxed = Path(folder) / "model.onnx"
         write(mended, origin, boxed)
-        findings = probe(boxed, origin if mended.changed and mended.comparable else None, wish.sample)
+        findings = probe(boxed, origin if mended.changed and not mended.foreign else None, wish.sample)
+        hold_against(mended, findings)
         if declare(mended, findings):
             write(mended, origin, boxed)
         signature = signature_of(findings, mended.graph, wish.finite)
@@ -79,6 +82,18 @@ def box(mended: Mended, origin: Path, wish: Wish) -> Imported:
         certificate = certify(wish.name, version, boxed, origin, signature, labels, mended, findings)
         store.save(boxed, certificate, described(wish, origin, mended, findings))
     return Imported(tag, f"saved: {graph.words(signature)}", [*mended.notes, *findings.notes, batching(findings)])
+
+
+def hold_against(mended: Mended, findings: Findings) -> None:
+    """ConvertError where the graph answers otherwise than the library whose file it was made of."""
+    for inputs, outputs in findings.calls if mended.reference is not None else ():
+        expected = mended.reference(inputs) if mended.reference is not None else {}
+        for name, values in expected.items():
+            actual = outputs[name].astype(np.float64).reshape(np.shape(values))
+            gap = float(np.abs(np.nan_to_num(actual) - np.nan_to_num(values)).max(initial=0.0))
+            level = max(1.0, float(np.abs(np.nan_to_num(values)).max(initial=0.0)))
+            if gap > CONVERTED * level:
+                raise ConvertError(f"as ONNX, its {name} differs by {gap:.3g} from what the file's own library answers")
 
 
 def name_faults(name: str) -> list[str]:
@@ -178,8 +193,7 @@ def certify(
     their neighbours. A model whose answers differ from time to time has none.
     """
     difference = Difference(against="onnx", rows=len(findings.calls), single_rows_max=findings.gap)
-    calls = [(as_bytes(inputs), as_bytes(outputs)) for inputs, outputs in findings.calls]
-    floats = [a[np.isfinite(a)] for _, outputs in calls for a in outputs.values() if a.dtype.kind == "f"]
+    floats = [a[np.isfinite(a)] for _, outputs in findings.calls for a in outputs.values() if a.dtype.kind == "f"]
     largest = max((float(np.abs(a).max(initial=1.0)) for a in floats), default=1.0)
     return Certificate(
         **identify(name, "onnx", version, "onnx", file),
@@ -191,12 +205,6 @@ def certify(
         metrics={},
         intervals={},
         reference={},
-        golden=golden.write_calls(file.parent, calls if findings.repeatable else [], GOLDEN_SHARE * largest),
+        golden=golden.write_calls(file.parent, findings.calls if findings.repeatable else [], GOLDEN_SHARE * largest),
         onnx=Onnx(graph.opset(mended.graph), mended.graph.ir_version),
     ).sealed()
-
-
-def as_bytes(arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """Texts as UTF-8, as tensors of BYTES hold them."""
-    encode = np.vectorize(lambda text: text.encode() if isinstance(text, str) else bytes(text), otypes=[object])
-    return {name: encode(array) if array.dtype.kind == "O" else array for name, array in arrays.items()}

@@ -6,6 +6,7 @@ cast to FP32 where it goes in and out, and a whole-number division that would ki
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import onnx
 import onnx.inliner
 from onnx import NodeProto, TensorProto, helper
 
+from bentos.contract import Arrays
 from convert import graph as graphs
 from convert.artifacts import ConvertError
 from convert.dataflow import attributes, bodies, constants, element_types
@@ -30,7 +32,8 @@ class Mended:
     graph: onnx.ModelProto
     labels: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
-    comparable: bool = True  # whether ONNX Runtime runs the file as it was given
+    reference: Callable[[Arrays], Arrays] | None = None  # what the library of another format answers
+    foreign: bool = False  # made of a file of another format
 
     @property
     def changed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -75,6 +76,7 @@ def _ending(code: int | None) -> str:
 
 
 def _child(pipe: Connection, file: Path, given: Path | None, sample: Arrays | None) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # if it ends by a fault, it ends at once
     try:
         pipe.send(investigate(file, given, sample))
     except ConvertError as error:
@@ -115,7 +117,7 @@ def investigate(file: Path, given: Path | None, sample: Arrays | None) -> Findin
         reason=batch.reason,
         repeatable=repeatable,
         gap=batch.gap,
-        calls=[(arrays, answers) for _, arrays, answers in reversed(trial.observed)][:MOST_CALLS],
+        calls=sorted(((arrays, answers) for _, arrays, answers in trial.observed), key=_size)[:MOST_CALLS],
         notes=notes,
     )
 
@@ -130,6 +132,11 @@ def open_session(file: Path) -> Any:
         return onnxruntime.InferenceSession(str(file), quiet, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ConvertError(f"ONNX Runtime does not load it: {' '.join(str(error).split())[:400]}") from error
+
+
+def _size(call: tuple[Arrays, Arrays]) -> int:
+    """Bytes of a call: what is small fits the golden file."""
+    return sum(array.nbytes for side in call for array in side.values())
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:

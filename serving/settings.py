@@ -48,7 +48,7 @@ class Settings:
         "",
         "folders of models beside bentos/, as ../mine:../theirs; of the environment alone, also for train and convert",
     )
-    forms: str = setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
+    forms: str = setting("", "forms to serve (pytorch, onnx, optimized, int8, …), comma-separated; empty: all")
     versions: str = setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
     max_batch_size: int = setting(
         64,
@@ -91,6 +91,9 @@ class Settings:
     log_level: str = setting("info", "the least that is logged", of=("debug", "info", "warning", "error"))
     log_requests_per_second: int = setting(
         100, "answered requests that a worker logs each second at most; failures have their own 100", least=0
+    )
+    strict: int = setting(
+        0, "1: ready only while every model is; 0: while one is, and each says for itself whether it is", of=(0, 1)
     )
     faults: int = setting(
         0, "1 opens /faults, to prove that alerts arrive; never where strangers can reach it", of=(0, 1)

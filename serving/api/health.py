@@ -1,7 +1,8 @@
 """Health in words, and for probes: whether this process lives, whether it is ready, and each model's forms.
 
 `/livez` is 503 when only a new process can help; a supervisor or an orchestrator starts one. `/readyz` and `/health`
-are 503 also while a model is missing and from SIGTERM on, while requests are still answered.
+are 503 also while no model is served (with EKIBEN_STRICT: while one is missing) and from SIGTERM on, while requests are
+still answered.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def unready_reason(repository: Repository, lifecycle: Lifecycle) -> str:
     """Why requests should go elsewhere; empty while they are welcome."""
     if lifecycle.draining:
         return "this process ends; what it has accepted is answered"
-    return lifecycle.sick or ("" if repository.ready else "not every model is ready; GET /health says why")
+    missing = "not every model" if repository.served else "no model"
+    return lifecycle.sick or ("" if repository.ready else f"{missing} is ready; GET /health says why")
 
 
 def ok_or_503(state: str, reason: str) -> dict[str, bool]:
@@ -44,7 +46,7 @@ def ok_or_503(state: str, reason: str) -> dict[str, bool]:
 
 
 def report(repository: Repository, lifecycle: Lifecycle) -> dict[str, Any]:
-    """`status` is ok, degraded (a form is refused, each model answers), draining (it ends) or unready."""
+    """`status` is ok, degraded (a form or a model is refused, the others answer), draining (it ends) or unready."""
     status = "degraded" if repository.refused else "ok"
     if reason := unready_reason(repository, lifecycle):
         status = "draining" if lifecycle.draining else "unready"

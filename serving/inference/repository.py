@@ -112,8 +112,8 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether every model answers by its plain name."""
-        return bool(self.served) and all(name in self.served for name in self.models)
+        """Whether a model answers by its plain name; with EKIBEN_STRICT, whether every model does."""
+        return bool(self.served) and (not self.settings.strict or all(name in self.served for name in self.models))
 
     def forms(self, model: str) -> list[LoadedForm]:
         """The forms of one model that answer, best first."""

@@ -177,7 +177,7 @@ def test_the_name_is_the_files_where_none_is_said(store: Path, tmp_path: Path) -
     assert [model.tag.name for model in bentoml.models.list()] == ["my_own_file_v2-onnx"]
 
 
-def test_texts_are_golden_as_bytes(store: Path, tmp_path: Path) -> None:
+def test_texts_are_golden_as_texts(store: Path, tmp_path: Path) -> None:
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
     graph = onnx.load(written(tmp_path / "texts.onnx", nodes, given=("n", 3), element=TensorProto.STRING))
     graph.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
@@ -185,5 +185,5 @@ def test_texts_are_golden_as_bytes(store: Path, tmp_path: Path) -> None:
     assert main(["import", str(tmp_path / "texts.onnx")]) == 0
     stored = bentoml.models.get("texts-onnx:latest")
     inputs, outputs = golden.read(Path(stored.path_of("golden.npz")))
-    assert inputs["x"].shape == (5, 3) and all(isinstance(text, bytes) for text in inputs["x"].reshape(-1))
+    assert inputs["x"].shape == (5, 3) and all(isinstance(text, str) for text in inputs["x"].reshape(-1))
     assert (inputs["x"] == outputs["y"]).all()
