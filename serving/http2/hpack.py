@@ -63,8 +63,8 @@ class HeaderDecoder:
     def decode(self, block: bytes) -> dict[bytes, bytes]:
         """The fields of a request; values of one name are joined with a comma.
 
-        ProtocolError where the block is no HPACK, or a bomb; StreamError, with the table as it should be for the next block, where
-        the fields are no request's or take more than they may.
+        ProtocolError where the block is no HPACK, or a bomb; StreamError, with the table as it should be for the next
+        block, where the fields are no request's or take more than they may.
         """
         try:
             fields = self._fields(block)

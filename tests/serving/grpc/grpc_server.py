@@ -8,7 +8,7 @@ from typing import Any
 
 import uvloop
 
-from serving.api.grpc.server import listen
+from serving.api.grpc.methods import listen
 from serving.http.gateway import Gateway, Limits
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
