@@ -392,6 +392,11 @@ class Http2Connection:
         stream.blocked += data
         self._send_blocked(stream)
 
+    def discard(self, stream: Stream) -> None:
+        """Forget what waits for a window of this stream."""
+        stream.blocked = None
+        self._blocked.pop(stream.id, None)
+
     def end(self, stream: Stream, trailers: bytes) -> None:
         """End a stream with trailers; alone, they are a whole answer."""
         if self.streams.get(stream.id) is not stream:

@@ -128,7 +128,7 @@ STREAM_ERRORS = {
         P,
     ),
     "8.1.1 more than content-length": (
-        raw(frames.HEADERS, 4, 1, b"\x83\x86\x84" + encode([(b"content-length", b"1")])) + raw(frames.DATA, 0, 1, b"xy"),
+        raw(frames.HEADERS, 4, 1, b"\x83\x86\x84" + encode([(b"content-length", b"1")])) + raw(0, 0, 1, b"xy"),
         P,
     ),
     "8.2.1 a name in capitals": (raw(frames.HEADERS, END, 1, b"\x83\x86\x84" + encode([(b"A", b"b")])), P),
