@@ -56,7 +56,7 @@ class Ekiben:
 
     def listen(self, gateway: Gateway) -> None:
         if SETTINGS.grpc_port:
-            from serving.api.grpc.server import listen  # and protobuf with it
+            from serving.api.grpc.methods import listen  # and protobuf with it
 
             sock = inherited_socket() or listening_socket("127.0.0.1", SETTINGS.grpc_port)
             self.grpc = listen(sock, gateway, self.repository, self.lifecycle, self.drain.server)

@@ -153,7 +153,7 @@ def serve(
     folder = Path(tempfile.mkdtemp(prefix="ekiben-loadtest-"))
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "bentoml", "serve", target, "--host", HOST, "--port", str(port)]
-    environment = {"EKIBEN_SETTINGS": "", **home_of_its_own(folder), **settings}
+    environment = {"EKIBEN_SETTINGS": "", "EKIBEN_GRPC_PORT": "0", **home_of_its_own(folder), **settings}
     return start(command, environment, cwd, log, port, folder, pin, grace_seconds)
 
 

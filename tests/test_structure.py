@@ -110,7 +110,9 @@ LAYERS = {
     "telemetry": {"telemetry"},
     "http": {"http", "telemetry"},
     "inference": {"inference", "telemetry"},
-    "api": {"api", "inference", "http", "telemetry"},
+    "http2": {"http2"},
+    "grpc": {"grpc", "http2", "http", "telemetry"},
+    "api": {"api", "inference", "grpc", "http", "telemetry"},
     "process": {"process", "api", "inference", "telemetry"},
     "chain": {"chain", "process", "api", "inference", "http", "telemetry", "service_class"},
 }

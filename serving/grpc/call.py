@@ -219,7 +219,7 @@ class Call:
         self._send_head()
         http2.send_data(self.stream, self._framed(message))
         if self.stream.blocked is not None and len(self.stream.blocked) > MAX_UNREAD_BYTES:
-            self.stream.blocked.clear()
+            http2.discard(self.stream)
             self.reject(Overloaded(f"over {MAX_UNREAD_BYTES} bytes of answers wait for the client to read them"))
 
     def finish(self) -> None:

@@ -20,18 +20,26 @@ class GrpcListener:
     """Takes connections once uvicorn takes its own, and stops with it."""
 
     def __init__(self, service: GrpcService, sock: socket.socket, uvicorn_server: Any) -> None:
-        self._service, self._sock, self._uvicorn_server = service, sock, uvicorn_server
+        self.service, self._sock, self._uvicorn_server = service, sock, uvicorn_server
         self._context = None if uvicorn_server is None else tls_context(uvicorn_server.config)
+        self._server: asyncio.AbstractServer | None = None
         self._task = asyncio.get_running_loop().create_task(self._listen())
 
     async def _listen(self) -> None:
         uvicorn_server = self._uvicorn_server
         while uvicorn_server is not None and not uvicorn_server.started:
             await asyncio.sleep(START_SECONDS)
-        connect = partial(GrpcConnection, self._service)
+        connect = partial(GrpcConnection, self.service)
         server = await asyncio.get_running_loop().create_server(connect, sock=self._sock, ssl=self._context)
         if uvicorn_server is not None:
             uvicorn_server.servers.append(server)
+        self._server = server
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._task.cancel()
+        if self._server is not None:
+            self._server.close()
 
 
 def tls_context(config: Any) -> ssl.SSLContext | None:

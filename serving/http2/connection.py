@@ -1,7 +1,7 @@
 """One HTTP/2 connection, from the server's side: bytes in, bytes out, and no I/O of its own (RFC 9113).
 
 `feed` parses frames and calls the owner; `respond` and the methods beside it write frames through `owner.write`, as far
-as the client's windows allow, and keep the rest. Whatever a client sends is bounded: in memory by windows, the number of
+as the client's windows allow, and keep the rest. What a client sends is bounded: in memory by windows, the number of
 streams and the size of headers; in processor time by a budget that frames which ask for nothing are paid from.
 """
 
@@ -391,6 +391,11 @@ class Http2Connection:
             self._blocked[stream.id] = stream
         stream.blocked += data
         self._send_blocked(stream)
+
+    def discard(self, stream: Stream) -> None:
+        """Forget what waits for a window of this stream."""
+        stream.blocked = None
+        self._blocked.pop(stream.id, None)
 
     def end(self, stream: Stream, trailers: bytes) -> None:
         """End a stream with trailers; alone, they are a whole answer."""

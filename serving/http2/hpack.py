@@ -18,6 +18,7 @@ from serving.http2.frames import Code, ProtocolError, StreamError
 
 TABLE_BYTES = 4096  # of the dynamic table, RFC 7541's own
 FIELD_BYTES = 32  # what a field counts beside its name and value (RFC 7541, 4.1)
+BOMB = 4  # times as much as a request's fields may take, and nobody means it
 MAX_INTEGER = 2**24  # no length, index or size that is meant is larger
 NAME = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
 VALUE = re.compile(rb"(?:[^\x00-\x20\x7f](?:[^\x00\r\n]*[^\x00-\x20\x7f])?)?", re.DOTALL)
@@ -62,8 +63,8 @@ class HeaderDecoder:
     def decode(self, block: bytes) -> dict[bytes, bytes]:
         """The fields of a request; values of one name are joined with a comma.
 
-        ProtocolError where the block is no HPACK; StreamError, with the table as it should be for the next block, where
-        the fields are no request's or take more than they may.
+        ProtocolError where the block is no HPACK, or a bomb; StreamError, with the table as it should be for the next
+        block, where the fields are no request's or take more than they may.
         """
         try:
             fields = self._fields(block)
@@ -112,6 +113,8 @@ class HeaderDecoder:
             n_bytes += each.size
             if n_bytes <= self._max_list_bytes:
                 fields.append(each)
+            elif n_bytes > BOMB * self._max_list_bytes:
+                raise ProtocolError(Code.ENHANCE_YOUR_CALM, f"a block of {len(block)} bytes grows to over {n_bytes}")
         return fields if n_bytes <= self._max_list_bytes else None
 
     def _indexed(self, index: int) -> Field:

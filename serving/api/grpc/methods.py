@@ -1,7 +1,8 @@
-"""Every method that is served over gRPC, by its path."""
+"""Every method that is served over gRPC, by its path, and a port for them."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from serving.api.v2 import describe
 from serving.api.v2.routes import EXTENSIONS, index
 from serving.errors import BadInput
 from serving.grpc.call import Call, Method
+from serving.grpc.listener import GrpcListener
+from serving.grpc.service import Gateway, GrpcService
 from serving.inference.dataplane import DataPlane, LoadedForm
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
@@ -106,3 +109,15 @@ def ready(repository: Repository, name: str, version: str) -> bool:
     if name in repository.refused and name not in repository.served:
         return False
     return served(repository, name, version) is not None
+
+
+def listen(
+    sock: socket.socket, gateway: Gateway, repository: Repository, lifecycle: Lifecycle, uvicorn_server: Any = None
+) -> GrpcListener:
+    """Serve a repository on this socket, beside the HTTP of this gateway."""
+    settings = repository.settings
+    table = methods(repository, DataPlane(repository.faults), lifecycle, Schema())
+    service = GrpcService(table, gateway, settings.max_body_bytes)
+    if uvicorn_server is not None:
+        service.connections = uvicorn_server.server_state.connections
+    return GrpcListener(service, sock, uvicorn_server)

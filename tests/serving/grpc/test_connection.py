@@ -1,0 +1,255 @@
+"""What a connection puts up with: clients that do not read, send nothing, send too much, or come in numbers."""
+
+import socket
+import time
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc as triton
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from serving.grpc import call as calls
+from serving.http import keys
+from serving.http.gateway import Limits
+from serving.http.keys import Keys
+from serving.http2 import frames
+from serving.http2.frames import Code, frame
+from serving.http2.hpack import encode
+from tests.serving.grpc.grpc_server import grpc_server
+
+HEADERS = [
+    (b":method", b"POST"),
+    (b":scheme", b"http"),
+    (b":path", b"/inference.GRPCInferenceService/ModelInfer"),
+    (b":authority", b"localhost:3001"),
+    (b"content-type", b"application/grpc"),
+    (b"te", b"trailers"),
+]
+HELLO = frames.PREFACE + frames.settings({})
+STREAM = [*HEADERS[:2], (b":path", b"/inference.GRPCInferenceService/ModelStreamInfer"), *HEADERS[3:]]
+
+
+@pytest.fixture(scope="module")
+def server(stored_here):
+    with grpc_server(Limits(8, body_seconds=1.5, keep_alive_seconds=1.5), max_body_bytes=2**20) as running:
+        yield running
+
+
+class Client:
+    """A client on a plain socket, which keeps to no rules."""
+
+    def __init__(self, server, hello=HELLO):
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        self.socket.sendall(hello)
+
+    def send(self, *pieces):
+        self.socket.sendall(b"".join(pieces))
+
+    def request(self, stream, headers=HEADERS, flags=frames.END_HEADERS):
+        return frame(frames.HEADERS, flags, stream, encode(headers))
+
+    def received(self, until=b""):
+        """What comes until the connection is closed, or until these bytes have."""
+        data = b""
+        while not (until and until in data):
+            try:
+                more = self.socket.recv(2**20)
+            except ConnectionResetError:
+                break
+            if not more:
+                break
+            data += more
+        return data
+
+
+def message(n_rows=1):
+    request = service_pb2.ModelInferRequest(model_name="iris")
+    request.inputs.add(name="features", datatype="FP32", shape=[n_rows, 4])
+    request.raw_input_contents.append(np.ones((n_rows, 4), np.float32).tobytes())
+    body = request.SerializeToString()
+    return b"\0" + len(body).to_bytes(4) + body
+
+
+def status(data):
+    """The grpc-status of the last trailers in these bytes, which our encoder wrote in plain."""
+    at = data.rindex(b"grpc-status") + len(b"grpc-status")
+    return data[at + 1 : at + 1 + data[at]].decode()
+
+
+def answers(server):
+    """Another client is served."""
+    with grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        return stub.ModelInfer(service_pb2.ModelInferRequest.FromString(message()[5:])).model_name == "iris"
+
+
+def test_a_call_that_comes_byte_by_byte(server):
+    client, body = Client(server), message()
+    pieces = [body[n : n + 40] for n in range(0, len(body), 40)]
+    for byte in client.request(1) + b"".join(frame(frames.DATA, 0, 1, piece) for piece in pieces):
+        client.send(bytes([byte]))
+    client.send(frame(frames.DATA, frames.END_STREAM, 1))
+    assert status(client.received(b"grpc-status")) == "0"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected", "words"),
+    [
+        (frame(0, 1, 1), "3", b"there is no message"),
+        (frame(0, 1, 1, b"\0\0\0"), "3", b"within a message"),
+        (frame(0, 1, 1, message() * 2), "3", b"a second message"),
+        (frame(0, 1, 1, b"\1" + message()[1:]), "3", b"grpc-encoding does not say how"),
+        (frame(0, 0, 1, b"\0\xff\xff\xff\xff"), "8", b"EKIBEN_MAX_BODY_BYTES"),
+    ],
+)
+def test_messages_that_are_not_what_a_method_takes(server, data, expected, words):
+    client = Client(server)
+    client.send(client.request(1), data)
+    answer = client.received(b"grpc-message")
+    assert status(answer) == expected and words in answer
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ((b":method", b"GET"), "12"),
+        ((b":path", b"/nothing"), "12"),
+        ((b"content-type", b"text/plain"), "3"),
+        ((b"grpc-encoding", b"snappy"), "12"),
+        ((b"grpc-timeout", b"soon"), "3"),
+        ((b"grpc-timeout", b"1n"), "4"),
+    ],
+)
+def test_headers_of_a_call_that_is_refused(server, field, expected):
+    client = Client(server)
+    headers = [pair for pair in HEADERS if pair[0] != field[0]]
+    headers = sorted([*headers, field], key=lambda pair: not pair[0].startswith(b":"))
+    client.send(client.request(1, headers), frame(frames.DATA, frames.END_STREAM, 1, message()))
+    assert status(client.received(b"grpc-status")) == expected
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", frames.PREFACE[:10], frames.PREFACE + frames.settings({}) + b"\0\0", b"GET / HTTP/1.1\r\n\r\n"],
+    ids=["nothing", "half a preface", "half a frame", "HTTP/1.1"],
+)
+def test_who_does_not_speak_is_closed(server, sent):
+    client = Client(server, sent)
+    client.received()
+    assert answers(server)
+
+
+def test_a_request_that_does_not_arrive_is_ended(server):
+    client = Client(server)
+    client.send(client.request(1), frame(frames.DATA, 0, 1, message()[:20]))
+    answer = client.received(b"grpc-message")
+    assert status(answer) == "4" and b"EKIBEN_BODY_TIMEOUT_S" in answer
+
+
+def test_an_answer_that_is_not_read_is_given_up(server):
+    client = Client(server, frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0}))
+    client.send(client.request(1), frame(frames.DATA, frames.END_STREAM, 1, message(100)))
+    reset = frames.rst_stream(1, Code.CANCEL)
+    assert reset in client.received(reset)
+
+
+def test_a_stream_whose_answers_are_not_read_ends_before_they_are_many(server, monkeypatch):
+    monkeypatch.setattr(calls, "MAX_UNREAD_BYTES", 100_000)
+    client = Client(server, frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0}))
+    client.send(client.request(1, STREAM))
+    one = message(500)  # and 10 KB of answer
+    for _ in range(12):
+        client.send(frame(frames.DATA, 0, 1, one))
+    assert status(client.received(b"grpc-status")) == "8"
+    assert answers(server)
+
+
+def test_messages_in_part_are_bounded_together(server):
+    client = Client(server, frames.PREFACE + frames.settings({}))
+    begin = b"\0" + (2**20 - 1).to_bytes(4)
+    for n in range(4):  # each within its limit
+        client.send(client.request(2 * n + 1), frame(frames.DATA, 0, 2 * n + 1, begin))
+        for _ in range(55):
+            client.send(frame(frames.DATA, 0, 2 * n + 1, bytes(16_000)))
+    assert b"too many messages under way" in client.received(b"under way")
+    client.socket.close()
+
+
+def test_as_many_connections_as_are_allowed(server):
+    wait(lambda: not server.service.connections)
+    clients = [Client(server) for _ in range(8)]
+    wait(lambda: len(server.service.connections) == 8)
+    data = Client(server).received()
+    assert b"too many connections" in data
+    for client in clients:
+        client.socket.close()
+    wait(lambda: not server.service.connections)
+    assert answers(server)
+
+
+def wait(true, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_idle_connection_is_told_to_go(server):
+    client = Client(server)
+    data = client.received()
+    assert frames.goaway(0, Code.NO_ERROR) in data
+
+
+def test_memory_stays_where_it_is_under_floods(server):
+    process = psutil.Process()
+
+    def flood():
+        client = Client(server)
+        try:
+            client.send(*(client.request(2 * n + 1) + frames.rst_stream(2 * n + 1, Code.CANCEL) for n in range(4000)))
+            client.send(*(frame(frames.PING, 0, 0, bytes(8)) for _ in range(10_000)))
+            client.send(client.request(1, HEADERS, 0), *(frame(frames.CONTINUATION, 0, 1, b"\x90" * 9000),) * 100)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        client.socket.close()
+
+    flood()
+    before = process.memory_info().rss
+    for _ in range(15):
+        flood()
+    assert answers(server)
+    assert process.memory_info().rss - before < 20 * 2**20
+
+
+def test_keys_and_hosts_are_those_of_http(stored_here, tmp_path):
+    said = []
+    keys.main(["reader", "--opens", "metrics"], said.append)
+    keys.main(["caller", "--per-second", "2"], said.append)
+    (file := tmp_path / "keys").write_text("".join(words.splitlines()[1][6:] + "\n" for words in said))
+    reader, caller = (words.splitlines()[0].split()[1] for words in said)
+    tensor = triton.InferInput("features", [1, 4], "FP32")
+    tensor.set_data_from_numpy(np.ones((1, 4), np.float32))
+    with grpc_server(keys=Keys(file), allowed_hosts=["127.0.0.1"]) as server:
+        with triton.InferenceServerClient(server.address) as client:
+
+            def status(key):
+                try:
+                    client.infer("iris", [tensor], headers={"authorization": f"Bearer {key}"} if key else None)
+                except triton.InferenceServerException as error:
+                    return error.status().removeprefix("StatusCode.")
+                return "OK"
+
+            assert [status(key) for key in ("", "x", reader)] == [
+                "UNAUTHENTICATED",
+                "UNAUTHENTICATED",
+                "PERMISSION_DENIED",
+            ]
+            assert [status(caller) for _ in range(3)] == ["OK", "OK", "RESOURCE_EXHAUSTED"]
+            assert client.is_server_ready()
+        with grpc.insecure_channel(server.address, [("grpc.default_authority", "evil.test")]) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as raised:
+                stub.ServerLive(service_pb2.ServerLiveRequest())
+        assert raised.value.code() == grpc.StatusCode.PERMISSION_DENIED
