@@ -10,6 +10,7 @@ from serving.api import interface
 from serving.http.gateway import Routes
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
+from serving.memory import WorkerMemory
 from serving.process import metrics_dir
 from serving.process.drain import Drain
 from serving.process.vitals import Vitals
@@ -39,6 +40,7 @@ class Ekiben:
         self.repository = Repository(SETTINGS, Metrics())
         self.repository.load(Ekiben.own_models())  # type: ignore[attr-defined]
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
+        self.memory = self.repository.memory = WorkerMemory.of(SETTINGS)
         metrics_dir.preallocate()
         self.lifecycle = Lifecycle()
         self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)

@@ -14,17 +14,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from serving.cgroup import cpu_limit
+
 FILE = "ekiben.env"
 
 
 def _cores() -> int:
     """The cores that this process may use: of the machine, of its affinity, of its container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no cgroup v2, or "max": no quota
-        return cores
+    quota = cpu_limit()
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def setting(default: Any, doc: str, least: float | None = None, of: tuple[Any, ...] = ()) -> Any:
@@ -47,6 +46,12 @@ class Settings:
     max_queue_rows: int = setting(2048, "rows that wait for one form at most; more are answered 429", least=1)
     max_request_rows: int = setting(1024, "rows of one request at most", least=1)
     max_body_bytes: int = setting(16 * 2**20, "bytes of one request's body at most; more are answered 413", least=1)
+    memory_mb: int = setting(
+        0,
+        "MB that requests of one worker take at a time while they arrive, are inflated and decoded; 0: what the"
+        " container leaves; more wait, and are answered 429 or 503",
+        least=0,
+    )
     max_json_depth: int = setting(64, "lists and objects within each other in JSON at most", least=4)
     max_request_pixels: int = setting(
         25_000_000, "pixels of all pictures of one request at most; more are answered 413", least=1

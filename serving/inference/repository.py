@@ -18,6 +18,7 @@ from serving.inference.jobs import Runner
 from serving.inference.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE, BatchingRunner
 from serving.inference.sessions import Session, open_session, warm_up
 from serving.inference.store import RefusedForm, StoredForm, stored_forms
+from serving.memory import WorkerMemory
 from serving.settings import Settings, chosen
 from serving.telemetry.drift import DriftMonitor
 from serving.telemetry.flusher import MetricsFlusher
@@ -35,6 +36,7 @@ class Repository:
         self.families = families
         self.served: dict[str, LoadedForm] = {}
         self.refused: dict[str, RefusedForm] = {}
+        self.memory = WorkerMemory()  # without limits, until it is known what is left for requests
         self.faults = Faults() if settings.faults else None
         self._timer: asyncio.TimerHandle | None = None
 

@@ -30,6 +30,12 @@ OWN_WAY = {"check_delay": LOOK_SECONDS, "endpoint": "inproc://control", "pubsub_
 TRIES = 3
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 LONGEST_PAUSE = 30.0
+WORKER_ENVIRONMENT = {
+    # Waiting threads of OpenMP spin by default, and take the cores that the others need to finish.
+    "OMP_WAIT_POLICY": "passive",
+    # glibc learns from large blocks that were freed to keep such blocks, in each thread a decoded picture's 100 MB.
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
+}
 # A worker that was told to end and does not is killed after this and what it may take to drain.
 END_SECONDS = 20.0
 
@@ -75,8 +81,7 @@ class Supervisor(circus.Arbiter):
             watcher.env[METRICS] = metrics
             watcher.respawn = True  # in a container BentoML says False
             watcher.graceful_timeout = self.end  # BentoML's is a day
-            # Waiting threads of OpenMP spin by default, and take the cores that the others need to finish.
-            watcher.env = {"OMP_WAIT_POLICY": "passive", **watcher.env, FD: str(self._heartbeats.fd)}
+            watcher.env = {**WORKER_ENVIRONMENT, **watcher.env, FD: str(self._heartbeats.fd)}
             watcher.hooks["after_reap"] = self._ended
 
     def _metrics_folder(self) -> str:

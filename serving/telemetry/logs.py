@@ -48,6 +48,8 @@ class RequestLog:
         if self._failures.take(perf_counter()):
             level = logging.WARNING if error.status >= 500 else logging.INFO
             further |= {"reason": error.reason, "error": str(error)}
+            if error.setting:
+                further["setting"] = error.setting
             self._write(level, self._failures, trace, error.status, who, further)
 
     def _write(
