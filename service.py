@@ -40,7 +40,7 @@ class Ekiben:
         self.repository = Repository(SETTINGS, Metrics())
         self.repository.load(Ekiben.own_models())  # type: ignore[attr-defined]
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
-        self.memory = self.repository.memory = WorkerMemory.of(SETTINGS)
+        self.memory = self.repository.memory = WorkerMemory.of(SETTINGS.memory_mb, SETTINGS.workers)
         metrics_dir.preallocate()
         self.lifecycle = Lifecycle()
         self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)

@@ -14,7 +14,6 @@ import psutil
 
 from serving.cgroup import memory_limit
 from serving.errors import DeadlineExceeded, Overloaded, TooLarge
-from serving.settings import Settings
 
 log = logging.getLogger("bentoml.ekiben")
 MB = 10**6
@@ -99,9 +98,9 @@ class WorkerMemory:
         self.bodies, self.work = MemoryBudget(bodies), MemoryBudget(n_bytes - bodies)
 
     @classmethod
-    def of(cls, settings: Settings) -> WorkerMemory:
+    def of(cls, memory_mb: int, workers: int) -> WorkerMemory:
         """As EKIBEN_MEMORY_MB says, or what the container leaves to this worker now that it has loaded its models."""
-        return cls(settings.memory_mb * MB or _left_bytes(settings.workers))
+        return cls(memory_mb * MB or _left_bytes(workers))
 
 
 def _left_bytes(workers: int) -> int:

@@ -44,7 +44,7 @@ class StageService:
         self.receiver: Receiver | None
         self.transport, self.receiver = opened(SETTINGS)
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
-        self.memory = self.repository.memory = WorkerMemory.of(SETTINGS)
+        self.memory = self.repository.memory = WorkerMemory.of(SETTINGS.memory_mb, SETTINGS.workers)
         self.lifecycle = Lifecycle()
         self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)
         Drain(self.lifecycle, SETTINGS.drain_s).on_sigterm()

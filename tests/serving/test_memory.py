@@ -7,7 +7,6 @@ import pytest
 from serving import memory
 from serving.errors import DeadlineExceeded, Overloaded, TooLarge
 from serving.memory import MB, MemoryBudget, WorkerMemory
-from serving.settings import Settings
 
 
 async def hold(budget, n_bytes, done, name):
@@ -62,10 +61,10 @@ def test_a_worker_has_what_the_container_leaves_or_what_was_set(monkeypatch, cap
     monkeypatch.setattr(memory, "_resident", lambda pid: 50 * MB)
     own = memory.psutil.Process().memory_info().rss
     monkeypatch.setattr(memory, "memory_limit", lambda: 50 * MB + 2 * (own + 100 * MB))
-    budgets = WorkerMemory.of(Settings(workers=2))
+    budgets = WorkerMemory.of(0, 2)
     assert budgets.bodies.limit + budgets.work.limit == pytest.approx(80 * MB, rel=0.05)
     assert not caplog.records
     monkeypatch.setattr(memory, "memory_limit", lambda: own)
-    assert WorkerMemory.of(Settings()).work.limit == memory.MIN_BYTES * 0.75
+    assert WorkerMemory.of(0, 1).work.limit == memory.MIN_BYTES * 0.75
     assert "leaves nearly nothing" in caplog.text
-    assert WorkerMemory.of(Settings(memory_mb=8)).work.limit == 6 * MB
+    assert WorkerMemory.of(8, 1).work.limit == 6 * MB
