@@ -19,7 +19,7 @@ from serving.settings import Settings
 from serving.telemetry import logs
 from serving.telemetry.metrics import Metrics
 
-SETTINGS = Settings.read()
+SETTINGS = Settings.read_or_exit()
 
 
 @bentoml.service(name="ekiben", service_class=LeanService, workers=SETTINGS.workers)

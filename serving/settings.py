@@ -7,16 +7,27 @@ environment wins over the file. `python -m loadtest.tune --write` writes one.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
 from serving.cgroup import cpu_limit
 
 FILE = "ekiben.env"
+# Variables with our prefix that others read: Make and compose files, clients, tests, the supervisor's workers.
+OTHERS = {"API_KEY", "IMAGE", "KEY", "MUTANTS", "PORT", "PULSE_FD", "REPLICAS", "SETTINGS", "URL"}
+# Kubernetes and Docker set these for a service that is called ekiben.
+LINKS = re.compile(r"([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP)[A-Z_]*)")
+
+
+class SettingsError(ValueError):
+    """What is set cannot be served, and no other try will change that; the message says what may be."""
 
 
 def _cores() -> int:
@@ -40,6 +51,9 @@ class Settings:
     models: str = setting("", "models to serve, comma-separated; empty serves all in the store or the bento")
     forms: str = setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
     versions: str = setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
+    ready: str = setting(
+        "all", "which models must answer for /readyz to be 200: all, any, or names of models, comma-separated"
+    )
     max_batch_size: int = setting(64, "rows of one engine call at most", least=1)
     queue_delay_us: int = setting(0, "microseconds that an idle engine waits for a batch to fill; 0: never", least=0)
     max_latency_ms: float = setting(1000.0, "a request that cannot be answered in this time is shed with 503", least=1)
@@ -97,12 +111,42 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """The settings of this process. ValueError names the variable, its value and what is allowed."""
+        cls.check_names(environment)
         environment = {**_of_file(cls, environment.get("EKIBEN_SETTINGS")), **environment}
         values: dict[str, Any] = {}
         for each in fields(cls):
             if (text := environment.get(f"EKIBEN_{each.name.upper()}")) not in (None, ""):
                 values[each.name] = _converted(each.name, type(each.default), text)
         return cls(**values)
+
+    @classmethod
+    def check_names(cls, environment: Mapping[str, str]) -> None:
+        """ValueError for a variable that looks like a setting and is none: what it was to protect would be open."""
+        known = {each.name.upper() for each in fields(cls)} | OTHERS
+        for variable in sorted(environment):
+            name = variable.removeprefix("EKIBEN_")
+            if name == variable or name in known or LINKS.fullmatch(name):
+                continue
+            if name.startswith("CHAIN_") and not any(other.startswith("CHAIN_") for other in known):
+                continue  # the chain's services know them
+            near = get_close_matches(name, known - OTHERS, 1, 0.6) or [k for k in known if k.startswith(name)]
+            meant = f"did you mean EKIBEN_{near[0]}?" if near else "serving/settings.py lists those there are"
+            raise SettingsError(f"{variable} is no setting: {meant}")
+        if not environment.get("EKIBEN_API_KEYS_FILE") and (
+            keys := {"EKIBEN_API_KEY", "EKIBEN_KEY"} & environment.keys()
+        ):
+            raise SettingsError(f"{min(keys)} is what a client sends; without EKIBEN_API_KEYS_FILE all may enter")
+
+    @classmethod
+    def read_or_exit(cls) -> Self:
+        """The same for a service that starts: what is wrong is one line on stderr, and the exit code 1."""
+        try:
+            return cls.read()
+        except ValueError as error:
+            line = f"ekiben cannot start: {error}"
+            if os.environ.get("EKIBEN_LOG_FORMAT") == "json":
+                line = json.dumps({"level": "error", "logger": "bentoml.ekiben", "message": line})
+            raise SystemExit(line) from None
 
     def connections(self) -> int:
         """Connections that one worker holds at most; 128 files are left for models, metrics and sockets."""

@@ -19,7 +19,7 @@ from serving.process.vitals import Vitals
 from serving.telemetry import logs
 from serving.telemetry.metrics import Metrics
 
-SETTINGS = ChainSettings.read()
+SETTINGS = ChainSettings.read_or_exit()
 
 
 class StageService:

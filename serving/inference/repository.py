@@ -19,7 +19,7 @@ from serving.inference.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE,
 from serving.inference.sessions import Session, open_session, warm_up
 from serving.inference.store import RefusedForm, StoredForm, stored_forms
 from serving.memory import WorkerMemory
-from serving.settings import Settings, chosen
+from serving.settings import Settings, SettingsError, chosen
 from serving.telemetry.drift import DriftMonitor
 from serving.telemetry.flusher import MetricsFlusher
 from serving.telemetry.metrics import Metrics, Recorder
@@ -42,7 +42,7 @@ class Repository:
 
     def load(self, tags: Iterable[Any] | None = None) -> None:
         """Open, verify and warm up every form to serve. A form that is refused is logged, and the rest go on."""
-        settings = self.settings
+        settings, missing = self.settings, []
         for stored in stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned(), tags):
             if isinstance(stored, RefusedForm):
                 self._refuse(stored)
@@ -50,15 +50,14 @@ class Repository:
             try:
                 self.served[stored.name] = self._serve(stored)
             except ModuleNotFoundError as error:
+                missing.append(f"the engine of {stored.name} is not installed (no module {error.name})")
                 log.info("%s is not served: its engine is not installed (no module %s)", stored.tag, error.name)
             except Exception as error:
                 self._refuse(stored.refused(f"{stored.tag}: {error}"))
         for model in {served.model.name for served in self.served.values()}:
             self.served[model] = next(self.served[name] for f in FORMS if (name := f"{model}-{f}") in self.served)
-        if not self.served:
-            log.error(
-                "no model is served: the store has none that may be. `make models` trains, converts and stores them"
-            )
+        if not (self.served or self.refused):
+            raise SettingsError(f"no model is served: {'; '.join(missing)}")
 
     def _refuse(self, refused: RefusedForm) -> None:
         self.refused[refused.name] = refused
@@ -103,8 +102,12 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether every model answers by its plain name."""
-        return bool(self.served) and all(name in self.served for name in self.models)
+        """Whether the models answer by their plain names that EKIBEN_READY wants to."""
+        wanted = self.settings.ready
+        if wanted == "any":
+            return bool(self.served)
+        names = self.models if wanted == "all" else sorted(chosen(wanted))
+        return bool(self.served) and all(name in self.served for name in names)
 
     def forms(self, model: str) -> list[LoadedForm]:
         """The forms of one model that answer, best first."""

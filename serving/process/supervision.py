@@ -19,7 +19,7 @@ from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLException
 
 from serving.process import metrics_dir
-from serving.process.heartbeat import FAILED, FD, SICK, UP, HeartbeatReceiver
+from serving.process.heartbeat import FAILED, FD, HOPELESS, SICK, UP, HeartbeatReceiver
 from serving.telemetry.dead import merge_dead, move_dead
 
 log = logging.getLogger("bentoml.ekiben")
@@ -77,6 +77,7 @@ class Supervisor(circus.Arbiter):
         self._workers: dict[int, Worker] = {}
         self._old: list[int] = []
         self._failures = 0
+        self._hopeless = ""
         self._pause = 0.0
         self._metrics = self._metrics_folder()
         for watcher in self.watchers:
@@ -133,6 +134,8 @@ class Supervisor(circus.Arbiter):
         if self._stopping:
             return
         self._hear()
+        if self._hopeless and not any(worker.ready for worker in self._workers.values()):
+            return self._give_up(f"the service cannot start: {self._hopeless}")
         self.reap_processes()
         self._workers = {pid: worker for pid, worker in self._workers.items() if self._has(pid)}
         self._merge_dead()
@@ -141,7 +144,7 @@ class Supervisor(circus.Arbiter):
         self._pause = max(0.0, self._pause - LOOK_SECONDS)
         for watcher in self.watchers:
             if self._failures >= TRIES * watcher.numprocesses and not any(w.ready for w in self._workers.values()):
-                return self._give_up()
+                return self._give_up(f"no worker starts: {self._failures} tries failed, the last: {self._last}")
             if not (watcher.is_stopped() or watcher.is_stopping() or self._pause):
                 self._fill(watcher)
 
@@ -172,6 +175,8 @@ class Supervisor(circus.Arbiter):
                 self._end(pid, worker, signal.SIGTERM, reason)
             elif state == FAILED:
                 log.error("worker %d (process %d) cannot start: %s", worker.number, pid, reason)
+            elif state == HOPELESS:
+                self._hopeless = reason
 
     def _end_those_that_hang(self) -> None:
         for pid, worker in self._workers.items():
@@ -225,8 +230,8 @@ class Supervisor(circus.Arbiter):
         for pid, process in watcher.processes.items():
             self._workers.setdefault(pid, Worker(process.wid, self._metrics))
 
-    def _give_up(self) -> None:
-        self._exception = BentoMLException(f"no worker starts: {self._failures} tries failed, the last: {self._last}")
+    def _give_up(self, words: str) -> None:
+        self._exception = BentoMLException(words)
         self.stop()
 
 
