@@ -54,6 +54,8 @@ class Repository:
                 log.info("%s is not served: its engine is not installed (no module %s)", stored.tag, error.name)
             except Exception as error:
                 self._refuse(stored.refused(f"{stored.tag}: {error}"))
+        if self.settings.ready not in ("all", "any") and (unknown := chosen(self.settings.ready) - set(self.models)):
+            raise SettingsError(f"EKIBEN_READY names {min(unknown)}; there is all, any, {', '.join(self.models)}")
         for model in {served.model.name for served in self.served.values()}:
             self.served[model] = next(self.served[name] for f in FORMS if (name := f"{model}-{f}") in self.served)
         if not (self.served or self.refused):
