@@ -10,6 +10,7 @@ from serving.api import interface
 from serving.http.gateway import Gateway, Routes
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
+from serving.memory import WorkerMemory
 from serving.process import metrics_dir
 from serving.process.drain import Drain
 from serving.process.inherited import inherited_socket, listening_socket
@@ -19,7 +20,7 @@ from serving.settings import Settings
 from serving.telemetry import logs
 from serving.telemetry.metrics import Metrics
 
-SETTINGS = Settings.read()
+SETTINGS = Settings.read_or_exit()
 
 
 @bentoml.service(name="ekiben", service_class=LeanService, workers=SETTINGS.workers)
@@ -40,6 +41,7 @@ class Ekiben:
         self.repository = Repository(SETTINGS, Metrics())
         self.repository.load(Ekiben.own_models())  # type: ignore[attr-defined]
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
+        self.memory = self.repository.memory = WorkerMemory.of(SETTINGS.memory_mb, SETTINGS.workers)
         metrics_dir.preallocate()
         self.lifecycle = Lifecycle()
         self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)

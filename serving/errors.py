@@ -18,6 +18,11 @@ class ServingError(Exception):
     reason = "engine"
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
+    def __init__(self, words: str = "", setting: str = "") -> None:
+        """`setting` is the variable that the limit comes from: the log names it, the client cannot change it."""
+        super().__init__(words)
+        self.setting = setting
+
     @cached_property
     def body(self) -> bytes:
         """`{"error": "…"}`"""

@@ -6,18 +6,20 @@ application that is put in front of it by the service class escapes.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from _bentoml_sdk.models import BentoModel
 from _bentoml_sdk.service import Service
+from bentoml.exceptions import BentoMLException
 
 from serving.http.gateway import Gateway, Limits, install_http_protocol
 from serving.http.keys import Keys
 from serving.http.listener import install_event_loop
 from serving.inference.store import stored_forms
-from serving.process.heartbeat import FAILED, HeartbeatSender
-from serving.settings import Settings, chosen
+from serving.process.heartbeat import FAILED, HOPELESS, HeartbeatSender
+from serving.settings import Settings, SettingsError, chosen
 
 # What BentoML's own application answers where we have no such route: probes, and the files of the Swagger page.
 BENTOML_PATHS = (
@@ -34,10 +36,16 @@ class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untype
     instance: Any = None
 
     def __call__(self) -> Any:
+        heartbeat = HeartbeatSender()
         try:
             self.instance = super().__call__()
+        except SettingsError as error:
+            if heartbeat.is_heard:
+                heartbeat.send(HOPELESS, str(error))
+                os._exit(1)  # the supervisor says why; a traceback would bury it
+            raise
         except Exception as error:
-            HeartbeatSender().send(FAILED, f"{type(error).__name__}: {error}")
+            heartbeat.send(FAILED, f"{type(error).__name__}: {error}")
             raise
         return self.instance
 
@@ -60,7 +68,10 @@ class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untype
         if self.bento is not None:
             return []  # a built bento knows its models by itself
         settings = Settings.read()
-        forms = stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned())
+        try:
+            forms = stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned())
+        except SettingsError as error:
+            raise BentoMLException(str(error)) from None  # which bentoml's commands print as one line
         return [BentoModel(form.tag) for form in forms]
 
     @models.setter

@@ -7,24 +7,34 @@ environment wins over the file. `python -m loadtest.tune --write` writes one.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import resource
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
+from serving.cgroup import cpu_limit
+
 FILE = "ekiben.env"
+# Variables with our prefix that others read: Make and compose files, clients, tests, the supervisor's workers.
+OTHERS = {"API_KEY", "IMAGE", "KEY", "MUTANTS", "PORT", "PULSE_FD", "REPLICAS", "SETTINGS", "URL"}
+# Kubernetes and Docker set these for a service that is called ekiben.
+LINKS = re.compile(r"([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP)[A-Z_]*)")
+
+
+class SettingsError(ValueError):
+    """What is set cannot be served, and no other try will change that; the message says what may be."""
 
 
 def _cores() -> int:
     """The cores that this process may use: of the machine, of its affinity, of its container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no cgroup v2, or "max": no quota
-        return cores
+    quota = cpu_limit()
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def setting(
@@ -50,6 +60,9 @@ class Settings:
     )
     forms: str = setting("", "forms to serve (pytorch, onnx, optimized, int8, …), comma-separated; empty: all")
     versions: str = setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
+    ready: str = setting(
+        "any", "which models must answer for /readyz to be 200: all, any, or names of models, comma-separated"
+    )
     max_batch_size: int = setting(
         64,
         "rows of one engine call at most; 32,segment=2 sets it for all models and one of them. What does not fit"
@@ -67,6 +80,12 @@ class Settings:
     max_queue_rows: int = setting(2048, "rows that wait for one form at most; more are answered 429", least=1)
     max_request_rows: int = setting(1024, "rows of one request at most", least=1)
     max_body_bytes: int = setting(16 * 2**20, "bytes of one request's body at most; more are answered 413", least=1)
+    memory_mb: int = setting(
+        0,
+        "MB that requests of one worker take at a time while they arrive, are inflated and decoded; 0: what the"
+        " container leaves; more wait, and are answered 429 or 503",
+        least=0,
+    )
     max_json_depth: int = setting(64, "lists and objects within each other in JSON at most", least=4)
     max_request_pixels: int = setting(
         25_000_000, "pixels of all pictures of one request at most; more are answered 413", least=1
@@ -91,9 +110,6 @@ class Settings:
     log_level: str = setting("info", "the least that is logged", of=("debug", "info", "warning", "error"))
     log_requests_per_second: int = setting(
         100, "answered requests that a worker logs each second at most; failures have their own 100", least=0
-    )
-    strict: int = setting(
-        0, "1: ready only while every model is; 0: while one is, and each says for itself whether it is", of=(0, 1)
     )
     faults: int = setting(
         0, "1 opens /faults, to prove that alerts arrive; never where strangers can reach it", of=(0, 1)
@@ -121,6 +137,7 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """The settings of this process. ValueError names the variable, its value and what is allowed."""
+        cls.check_names(environment)
         environment = {**_of_file(cls, environment.get("EKIBEN_SETTINGS")), **environment}
         values: dict[str, Any] = {}
         limits: dict[str, dict[str, Any]] = {}
@@ -145,6 +162,35 @@ class Settings:
         """The time in which a request to this model must be answered, in milliseconds."""
         limit: float = self.limits.get("max_latency_ms", {}).get(model, self.max_latency_ms)
         return limit
+
+    @classmethod
+    def check_names(cls, environment: Mapping[str, str]) -> None:
+        """ValueError for a variable that looks like a setting and is none: what it was to protect would be open."""
+        known = {each.name.upper() for each in fields(cls)} | OTHERS
+        for variable in sorted(environment):
+            name = variable.removeprefix("EKIBEN_")
+            if name == variable or name in known or LINKS.fullmatch(name):
+                continue
+            if name.startswith("CHAIN_") and not any(other.startswith("CHAIN_") for other in known):
+                continue  # the chain's services know them
+            near = get_close_matches(name, known - OTHERS, 1, 0.6) or [k for k in known if k.startswith(name)]
+            meant = f"did you mean EKIBEN_{near[0]}?" if near else "serving/settings.py lists those there are"
+            raise SettingsError(f"{variable} is no setting: {meant}")
+        if not environment.get("EKIBEN_API_KEYS_FILE") and (
+            keys := {"EKIBEN_API_KEY", "EKIBEN_KEY"} & environment.keys()
+        ):
+            raise SettingsError(f"{min(keys)} is what a client sends; without EKIBEN_API_KEYS_FILE all may enter")
+
+    @classmethod
+    def read_or_exit(cls) -> Self:
+        """The same for a service that starts: what is wrong is one line on stderr, and the exit code 1."""
+        try:
+            return cls.read()
+        except ValueError as error:
+            line = f"ekiben cannot start: {error}"
+            if os.environ.get("EKIBEN_LOG_FORMAT") == "json":
+                line = json.dumps({"level": "error", "logger": "bentoml.ekiben", "message": line})
+            raise SystemExit(line) from None
 
     def connections(self) -> int:
         """Connections that one worker holds at most; 128 files are left for models, metrics and sockets."""

@@ -45,13 +45,13 @@ def inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
             f"content encoding {encoding[:40].decode('latin-1')!r}: gzip, deflate and identity are taken"
         )
     words, stream = name.decode(), zlib.decompressobj(_WINDOWS[name])
-    most = min(limit, max(FREE_BYTES, MAX_RATIO * len(body)))
+    most = most_inflated(body, limit)
     try:
         plain = stream.decompress(body, most + 1)
     except zlib.error as error:
         raise BadInput(f"the body is not {words}: {error}") from None
     if len(plain) > limit:
-        raise TooLarge(f"the body inflates to over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
+        raise TooLarge(f"the body inflates to over {limit} bytes, the most that are taken", "EKIBEN_MAX_BODY_BYTES")
     if len(plain) > most:
         raise TooLarge(f"the body inflates to over {MAX_RATIO} times its {len(body)} bytes")
     if not stream.eof:
@@ -59,3 +59,8 @@ def inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
     if stream.unused_data:
         raise BadInput(f"{len(stream.unused_data)} bytes follow the end of the {words} body")
     return plain
+
+
+def most_inflated(body: bytes, limit: int) -> int:
+    """Bytes that `inflate` gives of this body at most."""
+    return min(limit, max(FREE_BYTES, MAX_RATIO * len(body)))

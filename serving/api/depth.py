@@ -18,7 +18,7 @@ def check_depth(text: bytes, most: int = MOST) -> None:
     """BadInput for well-formed JSON with lists and objects more than `most` deep within each other."""
     # Nearly every text has fewer brackets than that, and is not looked at twice.
     if text.count(b"[") + text.count(b"{") > most and (deep := depth(text)) > most:
-        raise BadInput(f"the JSON is nested {deep} deep, the limit is {most}, which EKIBEN_MAX_JSON_DEPTH sets")
+        raise BadInput(f"the JSON is nested {deep} deep, the limit is {most}", "EKIBEN_MAX_JSON_DEPTH")
 
 
 def depth(text: bytes) -> int:

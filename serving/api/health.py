@@ -1,7 +1,7 @@
 """Health in words, and for probes: whether this process lives, whether it is ready, and each model's forms.
 
 `/livez` is 503 when only a new process can help; a supervisor or an orchestrator starts one. `/readyz` and `/health`
-are 503 also while no model is served (with EKIBEN_STRICT: while one is missing) and from SIGTERM on, while requests are
+are 503 also while the models that EKIBEN_READY names do not answer and from SIGTERM on, while requests are
 still answered.
 """
 

@@ -17,7 +17,7 @@ PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 def routes(repository: Repository, lifecycle: Lifecycle) -> Routes:
-    plane = DataPlane(repository.faults)
+    plane = DataPlane(repository.faults, repository.memory.work)
     return {
         **v2.routes(repository, plane, lifecycle),
         **native.routes(repository, plane),

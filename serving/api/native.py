@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,11 @@ import orjson
 
 from bentos import contract
 from bentos.contract import Model, ModelError
-from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
+from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type, most_inflated
 from serving.api.payloads import PayloadAdapter, adapter
-from serving.api.payloads.rows import answers, preprocess_batch, preprocess_each
+from serving.api.payloads.rows import answers, preprocess_apart, preprocess_batch, preprocess_each
 from serving.api.refusals import Unavailable
-from serving.errors import BadInput, DeadlineExceeded, ServingError
+from serving.errors import BadInput, ServingError
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
 from serving.http.messages import Request, Response, json_response
@@ -24,6 +23,7 @@ from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest, s
 from serving.inference.repository import Repository
 
 INTERFACE = "native"
+READING_FACTOR = 4  # memory for a byte of JSON while it is inflated and read
 
 
 def routes(repository: Repository, plane: DataPlane) -> Routes:
@@ -112,9 +112,11 @@ class PredictHandler:
         return requested_form(self._name, request, self._repository) if request.query_string else self._default
 
     async def _inflate(self, pending: PendingRequest, body: bytes, coding: bytes, content_type: bytes) -> None:
-        plain = await asyncio.to_thread(inflate, body, coding, self.max_body_bytes)
         assert isinstance(pending.responder, NativeResponder)
-        self._predict(pending, pending.responder, plain, content_type)
+        n_bytes = READING_FACTOR * most_inflated(body, self.max_body_bytes)
+        async with self._plane.memory.reserved(n_bytes, self._max_seconds):
+            plain = await asyncio.to_thread(inflate, body, coding, self.max_body_bytes)
+            self._predict(pending, pending.responder, plain, content_type)
 
     def _predict(self, pending: PendingRequest, responder: NativeResponder, body: bytes, content_type: bytes) -> None:
         payloads, responder.several = self._payloads.read(body, media_type(content_type), content_type)
@@ -128,16 +130,14 @@ class PredictHandler:
             self._plane.submit(pending, preprocess_batch(pending.form.model, payloads), len(payloads))
 
     async def _preprocess_in_thread(self, pending: PendingRequest, payloads: list[Any]) -> None:
-        """Make the rows in a thread, unless it comes to them too late."""
-        latest = perf_counter() + self._max_seconds
-
-        def preprocess() -> list[np.ndarray]:
-            if perf_counter() > latest:
-                raise DeadlineExceeded("waited too long for a picture's decoder")
-            self._payloads.recheck(payloads)
-            return preprocess_batch(pending.form.model, payloads, latest)
-
-        inputs = await asyncio.get_running_loop().run_in_executor(None, preprocess)
+        inputs = await preprocess_apart(
+            pending.form.model,
+            payloads,
+            self._payloads.decoding_bytes,
+            self._plane.memory,
+            self._max_seconds,
+            pending.responder,
+        )
         self._plane.submit(pending, inputs, len(payloads))
 
 

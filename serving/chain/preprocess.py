@@ -6,9 +6,9 @@ import bentoml
 
 from serving.api.content import media_type
 from serving.api.payloads import adapter
-from serving.api.payloads.rows import preprocess_batch
+from serving.api.payloads.rows import preprocess_apart, preprocess_batch
 from serving.chain import tensors
-from serving.chain.message import KIND, Call, Message, apart
+from serving.chain.message import KIND, Call, Message
 from serving.chain.service import SETTINGS, AskingService
 from serving.chain.stage import ask
 from serving.errors import BadInput
@@ -36,6 +36,10 @@ class PreprocessStage(AskingService):
         files, _ = self.adapter.read(body, media_type(content_type), content_type)
         if len(files) > SETTINGS.max_request_rows:
             raise BadInput(f"{len(files)} rows in one request, the limit is {SETTINGS.max_request_rows}")
-        batch = await apart(len(body), preprocess_batch, self.model, files)
+        if self.adapter.needs_thread(files, len(body)):
+            n_bytes_of, memory = self.adapter.decoding_bytes, self.memory.work
+            batch = await preprocess_apart(self.model, files, n_bytes_of, memory, call.seconds_left(), call.request)
+        else:
+            batch = preprocess_batch(self.model, files)
         message = tensors.request(self.model.signature, batch, call.request.query.get("form"))
         return await ask(self.next_stage, f"/v2/models/{self.model.name}/infer", message, call, self.metrics)

@@ -13,12 +13,13 @@ from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
+from serving.memory import WorkerMemory
 from serving.process.drain import Drain
 from serving.process.vitals import Vitals
 from serving.telemetry import logs
 from serving.telemetry.metrics import Metrics
 
-SETTINGS = ChainSettings.read()
+SETTINGS = ChainSettings.read_or_exit()
 
 
 class StageService:
@@ -43,6 +44,7 @@ class StageService:
         self.receiver: Receiver | None
         self.transport, self.receiver = opened(SETTINGS)
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
+        self.memory = self.repository.memory = WorkerMemory.of(SETTINGS.memory_mb, SETTINGS.workers)
         self.lifecycle = Lifecycle()
         self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)
         Drain(self.lifecycle, SETTINGS.drain_s).on_sigterm()

@@ -51,7 +51,7 @@ class Volume:
                 f"no file {name} in EKIBEN_CHAIN_VOLUME={self._folder} ({error.strerror}): do the stages share it?"
             ) from None
         if len(data) > limit:
-            raise TooLarge(f"the file is over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
+            raise TooLarge(f"the file is over {limit} bytes, the most that are taken", "EKIBEN_MAX_BODY_BYTES")
         return data
 
     def size(self, name: str) -> int:

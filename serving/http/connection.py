@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import Any, cast
 
-from serving.errors import ServingError, TooLarge, TooManyConnections, TooSlow
+from serving.errors import Overloaded, ServingError, TooLarge, TooManyConnections, TooSlow
 from serving.http.endpoint import reject
 from serving.http.gateway import Gateway
 from serving.http.messages import Header, Request, Response, check_head, parse_target
@@ -20,6 +20,9 @@ from serving.http.parser import RequestParser
 FEED_BYTES = 64 * 1024
 # While so many requests wait for their turn nothing is read.
 MAX_WAITING_REQUESTS = 16
+# So much of a body arrives without a question; for more, in steps, there must be room in the budget of bodies.
+FREE_BODY_BYTES = 16 * 1024
+BODY_STEP_BYTES = 256 * 1024
 # A rejected request's body is read into nothing up to this size, and the connection goes on. After a larger one it is
 # closed: the response first, then the client has so much time and so many bytes to stop sending, for a socket that is
 # closed over unread bytes takes the response with it (RFC 9112, 9.6).
@@ -78,17 +81,18 @@ class Connection(asyncio.Protocol):
         self._gateway.watch(connections)
         limit = self._gateway.limits.connections
         if len(connections) - len(self._gateway.lingering) > limit:
-            error = TooManyConnections(f"{limit} connections are open, as many as EKIBEN_MAX_CONNECTIONS allows")
+            error = TooManyConnections(
+                f"{limit} connections are open, as many as there may be", "EKIBEN_MAX_CONNECTIONS"
+            )
             self._parser.stop()
             self.parsing_failed(None, error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        self._parser.stop()
+        self._forget_incoming()
         self._state.connections.discard(self)
         self._gateway.lingering.pop(self, None)
-        self._waiting.clear()
-        self._unread = b""
+        self._forget_waiting()
 
     def eof_received(self) -> bool:
         """The client sends no more. What it has asked is answered; True keeps the connection open for that."""
@@ -156,9 +160,9 @@ class Connection(asyncio.Protocol):
         try:
             request.handler = handler = gateway.resolve(request, methods, host)
             handler.check(request)
-            request.body_limit = handler.max_body_bytes
-            if length is not None and int(length) > request.body_limit:
-                raise too_large(request.body_limit)
+            if length is not None:
+                self._check_length(int(length), handler.max_body_bytes)
+            request.body_limit = min(FREE_BODY_BYTES, handler.max_body_bytes)
         except ServingError as error:
             request.error = error.with_traceback(None)  # it may be one that is raised again and again
             request.body_limit = DISCARD_BYTES
@@ -166,6 +170,14 @@ class Connection(asyncio.Protocol):
                 return self._close_after(request)
         if b"expect" in request.headers:
             self._expect(request)
+
+    def _check_length(self, n_bytes: int, limit: int) -> None:
+        """TooLarge, Overloaded where such a body would be refused once it is here."""
+        budget = self._gateway.bodies
+        if n_bytes > min(limit, budget.limit + FREE_BODY_BYTES):
+            raise too_large(limit, budget.limit, n_bytes)
+        if n_bytes > FREE_BODY_BYTES and budget.taken + n_bytes > budget.limit:
+            raise no_room()
 
     def _expect(self, request: Request) -> None:
         """`Expect: 100-continue`: a client that waits to be asked for its body."""
@@ -184,11 +196,45 @@ class Connection(asyncio.Protocol):
             if not request.body_bytes:  # else it did not wait to be asked
                 self.transport.write(CONTINUE)
 
-    def body_over_limit(self, request: Request) -> None:
-        request.chunks.clear()
+    def body_over_limit(self, request: Request) -> bool:
         if request.error is None:
-            request.error = too_large(request.body_limit)
+            request.error = self._extend(request)
+            if request.error is None:
+                return True
+        self._release(request)
         self._close_after(request)
+        return False
+
+    def _extend(self, request: Request) -> ServingError | None:
+        """Raise the limit to what has arrived and a step more, if there is room; else why not."""
+        most, budget = request.handler.max_body_bytes, self._gateway.bodies  # type: ignore[union-attr]
+        if request.body_bytes > most:
+            return too_large(most, budget.limit)
+        length = int(request.headers.get(b"content-length", most))
+        limit = max(request.body_bytes, min(request.body_limit + BODY_STEP_BYTES, length))
+        n_bytes = limit - request.body_limit
+        if not budget.take(n_bytes):
+            return no_room()
+        request.body_limit = limit
+        request.body_reserved += n_bytes
+        return None
+
+    def _release(self, request: Request) -> None:
+        """Drop what has come of its body."""
+        self._gateway.bodies.give_back(request.body_reserved)
+        request.body_reserved = 0
+        request.chunks.clear()
+
+    def _forget_incoming(self) -> None:
+        if self._parser.incoming is not None:
+            self._release(self._parser.incoming)
+        self._parser.stop()
+
+    def _forget_waiting(self) -> None:
+        for request in self._waiting:
+            self._release(request)
+        self._waiting.clear()
+        self._unread = b""
 
     def request_received(self, request: Request) -> None:
         self._waiting.append(request)
@@ -196,7 +242,7 @@ class Connection(asyncio.Protocol):
 
     def parsing_failed(self, request: Request | None, error: ServingError) -> None:
         request = request or Request(self, "", {})
-        request.chunks.clear()
+        self._release(request)
         request.error = error
         self._close_after(request)
 
@@ -245,6 +291,8 @@ class Connection(asyncio.Protocol):
         if request is not self._current:
             return
         self._current = None
+        if request.body_reserved:
+            self._release(request)
         transport = self.transport
         if self.lost or transport.is_closing():
             return
@@ -275,9 +323,8 @@ class Connection(asyncio.Protocol):
     def _end(self, request: Request) -> None:
         """Close after the last response: at once where the client has sent all, else once it has stopped."""
         nothing_unread = request.complete and not (self._parser.receiving or self._unread)
-        self._parser.stop()
-        self._waiting.clear()
-        self._unread = b""
+        self._forget_incoming()
+        self._forget_waiting()
         if nothing_unread:
             return self.transport.close()
         self._lingering = True
@@ -327,7 +374,7 @@ class Connection(asyncio.Protocol):
             return
         elif self._parser.receiving:
             if waited > limits.body_seconds:
-                error = TooSlow(f"the request did not arrive within {limits.body_seconds:g} s (EKIBEN_BODY_TIMEOUT_S)")
+                error = TooSlow(f"the request did not arrive within {limits.body_seconds:g} s", "EKIBEN_BODY_TIMEOUT_S")
                 self.parsing_failed(self._parser.incoming, error)
         elif waited > limits.keep_alive_seconds:
             self.transport.close()
@@ -340,6 +387,22 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
 
-def too_large(limit: int) -> TooLarge:
-    """The error for a body of more bytes than that."""
-    return TooLarge(f"the body is over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
+def too_large(limit: int, budget: int, n_bytes: int = 0) -> TooLarge:
+    """The error for a body over the limit, or over what the budget could ever hold; its size, if that is known."""
+    setting = "EKIBEN_MAX_BODY_BYTES" if limit <= budget else "EKIBEN_MEMORY_MB"
+    size, most = in_words(n_bytes), in_words(min(limit, budget))
+    told = size if n_bytes and size != most else f"over {most}"
+    return TooLarge(f"the body is too large: {told}; at most {most}", setting)
+
+
+def no_room() -> Overloaded:
+    """The error for a body that others, which are arriving or being answered, leave no room for."""
+    return Overloaded("bodies that came before take all the memory that there is for them", "EKIBEN_MEMORY_MB")
+
+
+def in_words(n_bytes: int) -> str:
+    """`27 MB`, `900 KB`, `12 bytes`: megabytes of 2^20, as the limits are set."""
+    for unit, size in (("MB", 2**20), ("KB", 2**10)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:,.1f}".removesuffix(".0") + f" {unit}"
+    return f"{n_bytes} bytes"

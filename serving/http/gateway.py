@@ -18,6 +18,7 @@ from serving.http.encoder import HeadEncoder
 from serving.http.endpoint import Endpoint, shorten
 from serving.http.keys import Keys
 from serving.http.messages import Handler, Header, Request, Response
+from serving.memory import MemoryBudget, WorkerMemory
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -47,6 +48,7 @@ class Service(Protocol):
     """What is served, once it has started."""
 
     lifecycle: Lifecycle
+    memory: WorkerMemory
 
     def routes(self) -> Routes: ...
 
@@ -64,6 +66,7 @@ class Gateway:
     routes: Routes = field(default_factory=dict)
     targets: dict[bytes, tuple[str, dict[str, Handler]]] = field(default_factory=dict)  # our paths as they are sent
     encoder: HeadEncoder = field(default_factory=HeadEncoder)
+    bodies: MemoryBudget = field(default_factory=MemoryBudget)  # what arriving bodies may take
     lingering: dict[Any, asyncio.Transport] = field(default_factory=dict)  # by connection, the first that ended first
     _lifecycle: Lifecycle | None = None
     _watching: asyncio.TimerHandle | None = None
@@ -74,6 +77,7 @@ class Gateway:
         async def opening(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
                 service = self.service()
+                self.bodies = service.memory.bodies
                 self.start(service.routes(), service.lifecycle)
                 if (listen := getattr(service, "listen", None)) is not None:  # it speaks another protocol as well
                     listen(self)
@@ -131,7 +135,7 @@ class Gateway:
     def check_host(self, host: bytes) -> None:
         name = host.decode("latin-1").lower()
         if not (name in self.allowed_hosts or name.rpartition(":")[0] in self.allowed_hosts):
-            raise MisdirectedRequest("this host is not served here (EKIBEN_ALLOWED_HOSTS)")
+            raise MisdirectedRequest("this host is not served here", "EKIBEN_ALLOWED_HOSTS")
 
     def _nothing_at(self, path: str) -> str:
         first, _, rest = path.lstrip("/").partition("/")

@@ -63,7 +63,8 @@ class Request:
     error: ServingError | None = None  # why it is rejected before its handler is called
     body = b""
     body_bytes = 0
-    body_limit = 0
+    body_limit = 0  # bytes of its body that may arrive before its connection is asked for more
+    body_reserved = 0  # bytes of it that the budget of bodies was asked for
     complete = False  # its body has arrived
 
     def __init__(self, connection: Sender, method: str, headers: dict[bytes, bytes]) -> None:

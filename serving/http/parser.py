@@ -31,7 +31,8 @@ class Sink(Protocol):
     def head_received(self, request: Request, target: bytes) -> None:
         """A head is there. Sets the request's `body_limit`; may call `stop`."""
 
-    def body_over_limit(self, request: Request) -> None: ...
+    def body_over_limit(self, request: Request) -> bool:
+        """Whether more of the body may arrive than `body_limit` says, which is raised then."""
 
     def request_received(self, request: Request) -> None: ...
 
@@ -197,9 +198,9 @@ class RequestParser:
         if request is None:
             return
         request.body_bytes += len(body)
-        if request.body_bytes > request.body_limit:
-            self._sink.body_over_limit(request)
-        elif request.error is None:
+        if request.body_bytes > request.body_limit and not self._sink.body_over_limit(request):
+            return
+        if request.error is None:
             request.chunks.append(body)
 
     def on_chunk_header(self) -> None:

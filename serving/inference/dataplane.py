@@ -22,6 +22,7 @@ from serving.errors import ServingError, as_serving_error
 from serving.inference.faults import Faults
 from serving.inference.jobs import Runner
 from serving.inference.store import StoredForm
+from serving.memory import MemoryBudget
 from serving.telemetry.logs import REQUESTS
 from serving.telemetry.metrics import Recorder
 
@@ -143,8 +144,10 @@ class PendingRequest:
 class DataPlane:
     """What all protocols submit their requests to."""
 
-    def __init__(self, faults: Faults | None = None) -> None:
+    def __init__(self, faults: Faults | None = None, memory: MemoryBudget | None = None) -> None:
+        """`memory` is what codecs may take to read requests."""
         self._faults = faults
+        self.memory = memory or MemoryBudget()
 
     def check_admission(self, form: LoadedForm) -> None:
         """Raises the Overloaded that every request to this form would meet now, whatever is in it."""

@@ -19,7 +19,8 @@ from serving.inference.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE,
 from serving.inference.sessions import Session, open_session
 from serving.inference.store import RefusedForm, StoredForm, stored_forms
 from serving.inference.warm_up import WarmUp, warm_up
-from serving.settings import Settings, chosen
+from serving.memory import WorkerMemory
+from serving.settings import Settings, SettingsError, chosen
 from serving.telemetry.drift import DriftMonitor
 from serving.telemetry.flusher import MetricsFlusher
 from serving.telemetry.metrics import Metrics, Recorder
@@ -36,12 +37,13 @@ class Repository:
         self.families = families
         self.served: dict[str, LoadedForm] = {}
         self.refused: dict[str, RefusedForm] = {}
+        self.memory = WorkerMemory()  # without limits, until it is known what is left for requests
         self.faults = Faults() if settings.faults else None
         self._timer: asyncio.TimerHandle | None = None
 
     def load(self, tags: Iterable[Any] | None = None) -> None:
         """Open, verify and warm up every form to serve. A form that is refused is logged, and the rest go on."""
-        settings = self.settings
+        settings, missing = self.settings, []
         for stored in stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned(), tags):
             if isinstance(stored, RefusedForm):
                 self._refuse(stored)
@@ -49,18 +51,19 @@ class Repository:
             try:
                 self.served[stored.name] = self._serve(stored)
             except ModuleNotFoundError as error:
+                missing.append(f"the engine of {stored.name} is not installed (no module {error.name})")
                 log.info("%s is not served: its engine is not installed (no module %s)", stored.tag, error.name)
             except Exception as error:
                 self._refuse(stored.refused(f"{stored.tag}: {error}"))
+        if self.settings.ready not in ("all", "any") and (unknown := chosen(self.settings.ready) - set(self.models)):
+            raise SettingsError(f"EKIBEN_READY names {min(unknown)}; there is all, any, {', '.join(self.models)}")
         for model in {served.model.name for served in self.served.values()}:
             self.served[model] = next(self.served[name] for f in FORMS if (name := f"{model}-{f}") in self.served)
         for setting, models in settings.limits.items():
-            if unknown := sorted(models.keys() - set(self.models)):
-                log.warning("EKIBEN_%s names %s, which is not served", setting.upper(), ", ".join(unknown))
-        if not self.served:
-            log.error(
-                "no model is served: the store has none that may be. `make models` trains, converts and stores them"
-            )
+            if unserved := sorted(models.keys() - set(self.models)):
+                log.warning("EKIBEN_%s names %s, which is not served", setting.upper(), ", ".join(unserved))
+        if not (self.served or self.refused):
+            raise SettingsError(f"no model is served: {'; '.join(missing)}")
 
     def _refuse(self, refused: RefusedForm) -> None:
         self.refused[refused.name] = refused
@@ -112,8 +115,12 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether a model answers by its plain name; with EKIBEN_STRICT, whether every model does."""
-        return bool(self.served) and (not self.settings.strict or all(name in self.served for name in self.models))
+        """Whether the models answer by their plain names that EKIBEN_READY wants to."""
+        wanted = self.settings.ready
+        if wanted == "any":
+            return bool(self.served)
+        names = self.models if wanted == "all" else sorted(chosen(wanted))
+        return bool(self.served) and all(name in self.served for name in names)
 
     def forms(self, model: str) -> list[LoadedForm]:
         """The forms of one model that answer, best first."""

@@ -43,6 +43,7 @@ LEARN_EVERY = 8
 BATCH_SHARE = 0.25
 FRESH_SHARE = 0.1
 MAX_BATCH_ELEMENTS = 2**27
+QUEUE_ROWS, LATENCY_MS = "EKIBEN_MAX_QUEUE_ROWS", "EKIBEN_MAX_LATENCY_MS"  # which settings overload is told by
 
 
 class BatchingRunner:
@@ -92,8 +93,8 @@ class BatchingRunner:
         self._thread: threading.Thread | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self.delivering: Job | None = None
-        self._no_room = Overloaded(f"{max_queue_rows} rows are waiting, as many as EKIBEN_MAX_QUEUE_ROWS allows")
-        self._too_late = Overloaded(f"what waits is over {max_latency * 1e3:.0f} ms of work (EKIBEN_MAX_LATENCY_MS)")
+        self._no_room = Overloaded(f"{max_queue_rows} rows are waiting, as many as may", QUEUE_ROWS)
+        self._too_late = Overloaded(f"what waits is over {max_latency * 1e3:.0f} ms of work", LATENCY_MS)
 
     def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
         """Queue one request of `rows` rows; `client` knows whether it has hung up."""
@@ -123,13 +124,13 @@ class BatchingRunner:
         """Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
         if self._queued + rows > self._max_queue_rows:
             raise Overloaded(
-                f"{self._queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait, which"
-                " EKIBEN_MAX_QUEUE_ROWS sets"
+                f"{self._queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait", QUEUE_ROWS
             )
         if (wait := self._wait()) > self._max_latency:
             raise Overloaded(
-                f"{self._queued} rows are waiting, {wait * 1e3:.0f} ms of work; EKIBEN_MAX_LATENCY_MS allows"
-                f" {self._max_latency * 1e3:.0f}"
+                f"{self._queued} rows are waiting, {wait * 1e3:.0f} ms of work;"
+                f" at most {self._max_latency * 1e3:.0f} ms",
+                LATENCY_MS,
             )
 
     @property

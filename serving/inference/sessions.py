@@ -23,6 +23,7 @@ from serving.inference.onnx_files import check_onnx
 
 Batch = Sequence[np.ndarray]  # one array per input of the signature
 BFLOAT16 = 16  # as ONNX numbers types
+FATAL = 4  # of ONNX Runtime's severities
 
 
 class Refused(Exception):
@@ -52,7 +53,9 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         # A spinning pool would take the cores that parse the next requests.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4  # what is wrong is raised; a client could fill the log with errors of its own
+        # What fails is an exception, which goes to our log, bounded and as JSON if so set; its own lines are neither.
+        options.log_severity_level = FATAL
+        onnxruntime.set_default_logger_severity(FATAL)
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self._inputs = [tensor.name for tensor in signature.inputs]
         self._outputs = [tensor.name for tensor in signature.outputs]

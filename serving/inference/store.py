@@ -11,6 +11,7 @@ import bentoml
 
 from bentos.certificate import Certificate, CertificateError, verify
 from bentos.contract import FORMS
+from serving.settings import SettingsError
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,26 @@ def stored_forms(
     )
     _require("EKIBEN_MODELS", models, set(version))
     _require("EKIBEN_FORMS", forms, set(FORMS))
+    if not wanted:
+        _refuse_nothing(models, forms, {item.info.labels["form"] for item in ours})
     return sorted((_read(item) for item in wanted), key=lambda f: (f.model, FORMS.index(f.form)))
+
+
+def _refuse_nothing(models: set[str], forms: set[str], there: set[str]) -> None:
+    """SettingsError for a store without any form, or without those that are asked for."""
+    if not there:
+        raise SettingsError("there is no model to serve: `make models` trains, converts and stores them")
+    of = f" of {', '.join(sorted(models))}" if models else ""
+    raise SettingsError(
+        f"EKIBEN_FORMS={','.join(sorted(forms))}: there is no such form{of} here; there is {', '.join(sorted(there))}"
+    )
 
 
 def _require(setting: str, named: set[str], there: set[str]) -> None:
     if missing := sorted(named - there):
-        raise ValueError(f"{setting} names {', '.join(missing)}; the store has {', '.join(sorted(there)) or 'nothing'}")
+        raise SettingsError(
+            f"{setting} names {', '.join(missing)}; the store has {', '.join(sorted(there)) or 'nothing'}"
+        )
 
 
 def _read(item: Any) -> StoredForm | RefusedForm:

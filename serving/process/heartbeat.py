@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 
 FD = "EKIBEN_PULSE_FD"
-UP, SICK, FAILED = "up", "sick", "failed"
+UP, SICK, FAILED, HOPELESS = "up", "sick", "failed", "hopeless"  # hopeless: another try would fail as well
 # One write of so many bytes arrives in one piece, whoever writes beside it (POSIX: PIPE_BUF is 512 at least).
 MAX_LINE_BYTES = 500
 Heartbeat = tuple[int, str, str]  # process id, state, reason
@@ -21,6 +21,11 @@ class HeartbeatSender:
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._fd = int(environment.get(FD, -1))
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a supervisor to tell."""
+        return self._fd >= 0
 
     def send(self, state: str, reason: str = "") -> bool:
         """Tell the supervisor; False if it is gone."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from typing import Any
 from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLException
 
-from serving.process.heartbeat import FAILED, FD, SICK, UP, HeartbeatReceiver
+from serving.process import metrics_dir
+from serving.process.heartbeat import FAILED, FD, HOPELESS, SICK, UP, HeartbeatReceiver
 from serving.process.inherited import GRPC_FD, listening_socket
-from serving.process.metrics_dir import NoSpace, choose
+from serving.telemetry.dead import merge_dead, move_dead
 
 log = logging.getLogger("bentoml.ekiben")
 LOOK_SECONDS = 0.25
@@ -32,6 +32,12 @@ OWN_WAY = {"check_delay": LOOK_SECONDS, "endpoint": "inproc://control", "pubsub_
 TRIES = 3
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 LONGEST_PAUSE = 30.0
+WORKER_ENVIRONMENT = {
+    # Waiting threads of OpenMP spin by default, and take the cores that the others need to finish.
+    "OMP_WAIT_POLICY": "passive",
+    # glibc learns from large blocks that were freed to keep such blocks, in each thread a decoded picture's 100 MB.
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
+}
 # A worker that was told to end and does not is killed after this and what it may take to drain.
 END_SECONDS = 20.0
 
@@ -53,6 +59,7 @@ class Worker:
     """
 
     number: int
+    metrics: Path
     silent: float = 0.0
     ready: bool = False
     ending: bool = False
@@ -70,32 +77,57 @@ class Supervisor(circus.Arbiter):
     def __init__(self, watchers: list[Any], *arguments: Any, **options: Any) -> None:
         super().__init__(watchers, *arguments, **options | OWN_WAY)
         self._heartbeats = HeartbeatReceiver()
+        self._dead: list[tuple[Path, int]] = []  # whose metrics are to be merged, and where they are
         self._workers: dict[int, Worker] = {}
         self._old: list[int] = []
         self._failures = 0
+        self._hopeless = ""
         self._pause = 0.0
-        metrics = self._metrics_folder()
+        self._metrics = self._metrics_folder()
         for watcher in self.watchers:
-            watcher.env[METRICS] = metrics
+            watcher.env[METRICS] = str(self._metrics)
             watcher.respawn = True  # in a container BentoML says False
             watcher.graceful_timeout = self.end  # BentoML's is a day
-            # Waiting threads of OpenMP spin by default, and take the cores that the others need to finish.
-            watcher.env = {"OMP_WAIT_POLICY": "passive", **watcher.env, FD: str(self._heartbeats.fd)}
+            watcher.env = {**WORKER_ENVIRONMENT, **watcher.env, FD: str(self._heartbeats.fd)}
             if self.grpc:
                 watcher.env[GRPC_FD] = str(self._listen_for_grpc().fileno())
             watcher.hooks["after_reap"] = self._ended
 
-    def _metrics_folder(self) -> str:
+    def _metrics_folder(self) -> Path:
         """Where the workers keep their metrics, which BentoML has chosen without a look at how full it is."""
         chosen = Path(next(watcher.env[METRICS] for watcher in self.watchers if METRICS in (watcher.env or {})))
         try:
-            folder = choose(chosen)
-        except NoSpace as error:
+            folder = metrics_dir.choose(chosen, sum(watcher.numprocesses for watcher in self.watchers))
+        except metrics_dir.NoSpace as error:
             raise BentoMLException(str(error)) from None
-        if folder != chosen:
+        if chosen.exists() and folder != chosen:
             log.error("the disk of %s is full: metrics are kept in %s", chosen, folder)
-            self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        return str(folder)
+        self.exit_stack.callback(metrics_dir.remove, folder)
+        return folder
+
+    def _make_room(self) -> None:
+        """Before a worker is started whose metrics would find no room: theirs and all later ones' go elsewhere."""
+        left = metrics_dir.free_bytes(self._metrics)
+        if left >= metrics_dir.BYTES_PER_WORKER:
+            return
+        needed = (len(self._workers) + 2) * metrics_dir.BYTES_PER_WORKER
+        try:
+            folder = metrics_dir.own_folder(needed, (metrics_dir.MEMORY,))
+            move_dead(self._metrics, folder)
+        except (metrics_dir.NoSpace, OSError) as error:
+            log.error("the disk of %s is full (%d KiB left), and %s", self._metrics, left >> 10, error)
+            return
+        log.error("the disk of %s is full (%d KiB left): metrics go to %s", self._metrics, left >> 10, folder)
+        self.exit_stack.callback(metrics_dir.remove, folder)
+        self._metrics = folder
+        for watcher in self.watchers:
+            watcher.env[METRICS] = str(folder)
+        self._old = list(self._workers)  # any worker answers for all, so all make way for those that count there
+
+    def _merge_dead(self) -> None:
+        """Add up what workers that are gone have counted, once nobody scrapes."""
+        with contextlib.suppress(OSError):  # a full disk, which may have room later
+            self._dead = [dead for dead in self._dead if not merge_dead(*dead, self._metrics)]
 
     def _listen_for_grpc(self) -> socket.socket:
         """The socket that the workers inherit, at the address of the HTTP one."""
@@ -120,14 +152,17 @@ class Supervisor(circus.Arbiter):
         if self._stopping:
             return
         self._hear()
+        if self._hopeless and not any(worker.ready for worker in self._workers.values()):
+            return self._give_up(f"the service cannot start: {self._hopeless}")
         self.reap_processes()
         self._workers = {pid: worker for pid, worker in self._workers.items() if self._has(pid)}
+        self._merge_dead()
         self._end_those_that_hang()
         self._renew()
         self._pause = max(0.0, self._pause - LOOK_SECONDS)
         for watcher in self.watchers:
             if self._failures >= TRIES * watcher.numprocesses and not any(w.ready for w in self._workers.values()):
-                return self._give_up()
+                return self._give_up(f"no worker starts: {self._failures} tries failed, the last: {self._last}")
             if not (watcher.is_stopped() or watcher.is_stopping() or self._pause):
                 self._fill(watcher)
 
@@ -160,6 +195,8 @@ class Supervisor(circus.Arbiter):
                 self._end(pid, worker, signal.SIGTERM, reason)
             elif state == FAILED:
                 log.error("worker %d (process %d) cannot start: %s", worker.number, pid, reason)
+            elif state == HOPELESS:
+                self._hopeless = reason
 
     def _end_those_that_hang(self) -> None:
         for pid, worker in self._workers.items():
@@ -190,6 +227,8 @@ class Supervisor(circus.Arbiter):
     def _ended(self, process_pid: int, exit_code: int | None, **_: Any) -> bool:
         """circus has reaped a process."""
         worker = self._workers.pop(process_pid, None)
+        if worker is not None:
+            self._dead.append((worker.metrics, process_pid))
         if worker is None or self._stopping:
             return True
         code = exit_code or 0
@@ -204,13 +243,15 @@ class Supervisor(circus.Arbiter):
 
     def _fill(self, watcher: Any) -> None:
         wanted = watcher.numprocesses + bool(self._old)
+        if len(watcher.processes) < wanted:
+            self._make_room()
         while len(watcher.processes) < wanted and watcher.spawn_process():
             pass
         for pid, process in watcher.processes.items():
-            self._workers.setdefault(pid, Worker(process.wid))
+            self._workers.setdefault(pid, Worker(process.wid, self._metrics))
 
-    def _give_up(self) -> None:
-        self._exception = BentoMLException(f"no worker starts: {self._failures} tries failed, the last: {self._last}")
+    def _give_up(self, words: str) -> None:
+        self._exception = BentoMLException(words)
         self.stop()
 
 

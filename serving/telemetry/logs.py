@@ -9,12 +9,11 @@ import logging
 import re
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from serving.errors import ServingError
-from serving.settings import Settings
 from serving.token_bucket import TokenBucket
 
 log = logging.getLogger("bentoml.ekiben.request")
@@ -48,6 +47,8 @@ class RequestLog:
         if self._failures.take(perf_counter()):
             level = logging.WARNING if error.status >= 500 else logging.INFO
             further |= {"reason": error.reason, "error": str(error)}
+            if error.setting:
+                further["setting"] = error.setting
             self._write(level, self._failures, trace, error.status, who, further)
 
     def _write(
@@ -87,7 +88,20 @@ class AsJson(logging.Formatter):
         return _visible(orjson.dumps(line, default=str).decode())
 
 
-def configure(settings: Settings) -> None:
+class LogSettings(Protocol):
+    """What is set of the log."""
+
+    @property
+    def log_format(self) -> str: ...
+
+    @property
+    def log_level(self) -> str: ...
+
+    @property
+    def log_requests_per_second(self) -> int: ...
+
+
+def configure(settings: LogSettings) -> None:
     """Have this process's log so, on whatever handlers BentoML has set up."""
     REQUESTS.answers = line_budget(settings.log_requests_per_second)
     logging.getLogger("bentoml").setLevel(settings.log_level.upper())

@@ -8,8 +8,11 @@ the values in files that all workers share, so any worker can answer for all.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
@@ -19,6 +22,7 @@ from prometheus_client.values import ValueClass
 from bentos.certificate import Certificate
 from serving.errors import ServingError
 from serving.telemetry.buffers import CounterBuffer, HistogramBuffer
+from serving.telemetry.dead import scraping
 from serving.telemetry.resources import Resources
 
 SERVED = ("model", "form", "version")
@@ -132,7 +136,9 @@ class Metrics:
     def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
         """(sample name, (model, form, version, further label if any)) → value, over all workers."""
         totals: dict[tuple[str, tuple[str, ...]], float] = {}
-        for family in self._everything().collect():
+        with self._undisturbed():
+            families = list(self._everything().collect())
+        for family in families:
             for sample in family.samples:
                 if family.name.startswith("ekiben_") and "le" not in sample.labels:
                     further = [sample.labels[name] for name in ("interface", "reason") if name in sample.labels]
@@ -142,7 +148,13 @@ class Metrics:
 
     def text(self) -> bytes:
         """Prometheus text: ours, BentoML's own, and of the processes."""
-        return generate_latest(self._everything()) + generate_latest(self._resources)
+        with self._undisturbed():
+            ours = generate_latest(self._everything())
+        return ours + generate_latest(self._resources)
+
+    def _undisturbed(self) -> contextlib.AbstractContextManager[None]:
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        return scraping(Path(folder)) if folder and ValueClass.__name__ == "MmapedValue" else contextlib.nullcontext()
 
     def _everything(self) -> CollectorRegistry:
         """All workers' metrics where BentoML started a fleet, else this process's."""

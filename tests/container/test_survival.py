@@ -82,3 +82,17 @@ def test_docker_calls_it_unhealthy_while_it_is_not_ready(slim):
         wait(lambda: not box.answers(), 5, lambda: "/readyz stays 200")
         with pytest.raises(AssertionError, match="exited 1"):
             box.inside(*check["Test"][1:])
+
+
+def test_a_box_that_is_asked_for_what_it_lacks_says_so_in_one_line_and_ends(slim):
+    for setting, words in (
+        ("EKIBEN_FORMS=pytorch", "there is no such form here; there is int8, onnx, optimized"),
+        ("EKIBEN_API_KEYS=/keys", "EKIBEN_API_KEYS is no setting: did you mean EKIBEN_API_KEYS_FILE?"),
+    ):
+        box = docker("run", "--detach", f"--env={setting}", slim)
+        try:
+            assert docker("wait", box) == "1"
+            assert words in logs(box)
+            assert "Traceback" not in logs(box)
+        finally:
+            docker("rm", "--force", "--volumes", box)

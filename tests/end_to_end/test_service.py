@@ -1,6 +1,7 @@
 """What an operator does to the service, and what it does then."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.conftest import ROOT, command, copied_home
+from tests.conftest import ROOT, command, copied_home, free_port
 
 IRIS = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 WINE = json.loads((ROOT / "bentos" / "wine" / "examples.json").read_text())[0]
@@ -62,11 +63,24 @@ def test_a_file_that_is_not_the_certified_one_is_refused_and_the_service_is_not_
         assert re.search(r'ekiben_failures_total{form="onnx",model="iris",reason="not_ready",version="\w+"} 2.0', text)
 
 
-def test_an_empty_store_says_what_to_do(serve, tmp_path):
-    (tmp_path / "models").mkdir()
-    with serve(home=tmp_path, ready=503) as server:
-        assert "no model is served" in server.log
-        assert "make models" in server.log
+@pytest.mark.parametrize(
+    ("forms", "words"),
+    [
+        ("", "there is no model to serve: `make models` trains"),
+        ("pytorch", "there is no such form here; there is onnx"),
+    ],
+)
+def test_a_service_without_what_it_is_asked_for_says_so_and_ends(forms, words, store, tmp_path):
+    home = copied_home(store, tmp_path, *(["iris-onnx"] if forms else []))
+    (home / "models").mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "bentoml", "serve", ".", "--host=127.0.0.1", f"--port={free_port()}"],
+        cwd=ROOT, env={**os.environ, "BENTOML_HOME": str(home), "EKIBEN_FORMS": forms}, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_setting_that_is_wrong_is_named(store):

@@ -1,6 +1,11 @@
+import json
+import re
+
 import pytest
 
-from serving.settings import Settings, _cores
+from serving.chain.settings import ChainSettings
+from serving.settings import Settings, SettingsError, _cores
+from tests.conftest import ROOT
 
 
 def test_settings_come_from_the_environment():
@@ -42,6 +47,52 @@ def test_a_batch_and_a_latency_may_be_set_by_model():
     assert [settings.batch_size(name) for name in ("digits", "segment", "iris")] == [16, 2, 64]
     assert [settings.latency_ms(name) for name in ("digits", "iris")] == [50.5, 250]
     assert Settings.read({"EKIBEN_MAX_BATCH_SIZE": "8"}).batch_size("iris") == 8
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("EKIBEN_API_KEYS", r"EKIBEN_API_KEYS is no setting: did you mean EKIBEN_API_KEYS_FILE\?"),
+        ("EKIBEN_WORKER", r"did you mean EKIBEN_WORKERS\?"),
+        ("EKIBEN_ZEBRA", "lists those there are"),
+        ("EKIBEN_API_KEY", "what a client sends; without EKIBEN_API_KEYS_FILE all may enter"),
+    ],
+)
+def test_a_variable_that_only_looks_like_a_setting_is_refused(variable, words):
+    with pytest.raises(SettingsError, match=words):
+        Settings.read({variable: "1"})
+
+
+def test_variables_of_others_are_left_to_them():
+    links = ("EKIBEN_SERVICE_HOST", "EKIBEN_SERVICE_PORT_HTTP", "EKIBEN_PORT", "EKIBEN_PORT_3000_TCP_ADDR")
+    known = ("EKIBEN_CHAIN_MODEL", "EKIBEN_IMAGE", "EKIBEN_URL")
+    Settings.read(dict.fromkeys((*links, *known), "x"))
+    with pytest.raises(SettingsError, match=r"did you mean EKIBEN_CHAIN_MODEL\?"):
+        ChainSettings.read({"EKIBEN_CHAIN_MODL": "digits"})
+
+
+def test_what_is_used_around_the_service_is_known():
+    """Every variable that Makefile, deploy, tests' services and load tests set."""
+    files = [ROOT / "Makefile", *(p for d in ("deploy", "loadtest", "examples") for p in (ROOT / d).rglob("*"))]
+    texts = (
+        file.read_text() for file in files if file.suffix in {"", ".yaml", ".env", ".py", ".sh"} and file.is_file()
+    )
+    used = {name for text in texts for name in re.findall(r"EKIBEN_[A-Z_]*[A-Z]\b", text)} - {
+        "EKIBEN_NAME"
+    }  # as it is written for any
+    assert len(used) > 10
+    ChainSettings.check_names({**dict.fromkeys(used, "x"), "EKIBEN_API_KEYS_FILE": "x"})
+
+
+@pytest.mark.parametrize("log_format", ["human", "json"])
+def test_a_service_that_cannot_start_says_why_in_one_line(log_format, monkeypatch):
+    monkeypatch.setenv("EKIBEN_LOG_FORMAT", log_format)
+    monkeypatch.setenv("EKIBEN_WORKER", "2")
+    with pytest.raises(SystemExit) as end:
+        Settings.read_or_exit()
+    line = json.loads(end.value.code)["message"] if log_format == "json" else end.value.code
+    assert line.startswith("ekiben cannot start: EKIBEN_WORKER is no setting")
+    assert "\n" not in line
 
 
 def test_versions_are_pinned_by_model():

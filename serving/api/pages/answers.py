@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from serving.api.payloads.rows import answers, preprocess_batch
+from serving.api.payloads.rows import answers
 from serving.errors import BadInput
 from serving.inference.dataplane import DataPlane, LoadedForm
 from serving.inference.jobs import Client
@@ -41,11 +41,10 @@ class Card:
         return self.bars.get(self.headline)
 
 
-async def ask(forms: list[LoadedForm], payload: Any, plane: DataPlane, client: Client) -> list[Card]:
-    """Each form's answer to one checked payload, in their order."""
+async def ask(forms: list[LoadedForm], inputs: list[np.ndarray], plane: DataPlane, client: Client) -> list[Card]:
+    """Each form's answer to one preprocessed payload, in their order."""
     cards = []
     for served in forms:
-        inputs = preprocess_batch(served.model, [payload])
         started = perf_counter()
         outputs = await plane.infer(served, inputs, 1, client)
         took = (perf_counter() - started) * 1e3

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
+
+import numpy as np
 
 from bentos import contract
 from bentos.certificate import Histogram
@@ -18,7 +19,7 @@ from serving.api.pages.controls import complaints_by_field, controls, defaults, 
 from serving.api.payloads import adapter
 from serving.api.payloads.checks import checked_fields
 from serving.api.payloads.image import FILE_FIELD
-from serving.api.payloads.rows import preprocess_batch
+from serving.api.payloads.rows import preprocess_apart, preprocess_batch
 from serving.api.payloads.uploads import uploaded_files
 from serving.errors import BadInput, ClientGone, ServingError
 from serving.http.endpoint import Endpoint
@@ -48,7 +49,7 @@ class TrialPage:
         self.model = forms[0].model
         self.name = self.model.name
         self.adapter = adapter(self.model, settings)
-        self.max_body_bytes = settings.max_body_bytes
+        self.max_body_bytes, self.max_seconds = settings.max_body_bytes, settings.max_latency_ms / 1e3
         try:
             self.examples: list[Any] = contract.examples(self.name)
         except FileNotFoundError:
@@ -95,7 +96,8 @@ class FieldsTrial:
             shown["errors"] = complaints_by_field(complaints, self._payload)
             status = 400 if complaints else 200
             if status == 200:
-                shown["cards"] = await ask(self._page.forms, payload, self._page.plane, request)
+                inputs = preprocess_batch(self._page.model, [payload])
+                shown["cards"] = await ask(self._page.forms, inputs, self._page.plane, request)
         except ClientGone:
             raise
         except ServingError as error:
@@ -133,10 +135,9 @@ class ImageTrial:
         shown: dict[str, Any] = {}
         status = 200
         try:
-            data = self._file(request)
-            png = await self._preprocessed(data)
-            shown["seen"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-            shown["cards"] = await ask(self._page.forms, data, self._page.plane, request)
+            inputs = await self._preprocessed(request)
+            shown["seen"] = f"data:image/png;base64,{base64.b64encode(picture(inputs[0][0])).decode()}"
+            shown["cards"] = await ask(self._page.forms, inputs, self._page.plane, request)
         except ClientGone:
             raise
         except ServingError as error:
@@ -146,18 +147,14 @@ class ImageTrial:
 
     async def seen(self, request: Request) -> Response:
         """The picture as the model sees it after preprocessing, as PNG."""
-        png = await self._preprocessed(self._file(request))
-        return Response(png, PNG, 200, (NO_STORE, *SECURITY))
+        inputs = await self._preprocessed(request)
+        return Response(picture(inputs[0][0]), PNG, 200, (NO_STORE, *SECURITY))
 
-    def _file(self, request: Request) -> bytes:
-        return uploaded_files(request.body, request.headers.get(b"content-type", FORM), FILE_FIELD)[0]
-
-    async def _preprocessed(self, data: bytes) -> bytes:
-        def work() -> bytes:
-            self._page.adapter.recheck([data])
-            return picture(preprocess_batch(self._page.model, [data])[0][0])
-
-        return await asyncio.to_thread(work)
+    async def _preprocessed(self, request: Request) -> list[np.ndarray]:
+        page = self._page
+        file, *_ = uploaded_files(request.body, request.headers.get(b"content-type", FORM), FILE_FIELD)
+        n_bytes_of, memory = page.adapter.decoding_bytes, page.plane.memory
+        return await preprocess_apart(page.model, [file], n_bytes_of, memory, page.max_seconds, request)
 
     def _shown(self, request: Request, status: int = 200, **shown: Any) -> Response:
         return self._page.respond("image.html", request, {**shown, "payload": "picture.png"}, status)

@@ -21,8 +21,8 @@ class PayloadAdapter(Protocol):
     def needs_thread(self, payloads: list[Any], body_bytes: int) -> bool:
         """Whether preprocessing them would hold the event loop up. BadInput, TooLarge, UnsupportedMedia"""
 
-    def recheck(self, payloads: list[Any]) -> None:
-        """What `needs_thread` left to be checked in the thread."""
+    def decoding_bytes(self, payloads: list[Any]) -> int:
+        """Bytes of memory that preprocessing takes at most; in a thread, as it checks what `needs_thread` left."""
 
     def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
         """A random payload: as JSON shows it, as the model takes it. `reference`: the certificate's histograms"""
@@ -43,6 +43,6 @@ class PayloadAdapter(Protocol):
 def adapter(model: Model, settings: Settings) -> PayloadAdapter:
     """The adapter of a model that people can send something to."""
     if isinstance(model.payload, Fields):
-        return FieldsAdapter(model, model.payload, settings.max_json_depth)
+        return FieldsAdapter(model, model.payload, settings.max_json_depth, settings.max_request_rows)
     assert isinstance(model.payload, Image)
     return ImageAdapter(model, settings.max_request_pixels)

@@ -12,29 +12,38 @@ from bentos import contract
 from bentos.certificate import Histogram
 from bentos.contract import Field, Fields, Model
 from serving.api.payloads.checks import field_reader
-from serving.errors import UnsupportedMedia
+from serving.errors import BadInput, UnsupportedMedia
 
 # curl sends -d as a form; what it holds is JSON.
 MEDIA_TYPES = (b"application/json", b"text/json", b"application/x-www-form-urlencoded")
+LARGE_BODY_BYTES = 64 * 1024
 
 
 class FieldsAdapter:
     """One object, or a list of them."""
 
-    def __init__(self, model: Model, payload: Fields, max_json_depth: int) -> None:
-        self._model, self._payload = model, payload
+    def __init__(self, model: Model, payload: Fields, max_json_depth: int, max_rows: int) -> None:
+        self._model, self._payload, self._max_rows = model, payload, max_rows
         self._read = field_reader(payload, max_json_depth)
 
     def read(self, body: bytes, media_type: bytes, content_type: bytes) -> tuple[list[Any], bool]:
         if media_type not in MEDIA_TYPES:
             raise UnsupportedMedia(f"content type {content_type[:60].decode('latin-1')!r}: send application/json")
+        if len(body) > LARGE_BODY_BYTES:
+            self._check_count(body)
         return self._read(body)
+
+    def _check_count(self, body: bytes) -> None:
+        """BadInput for twice as many values as all rows have: each would be an object of many bytes first."""
+        most = 2 * self._max_rows * len(self._payload.fields)
+        if body.count(b",") > most:
+            raise BadInput(f"the body holds over {most} values; the limit is {self._max_rows} rows in one request")
 
     def needs_thread(self, payloads: list[Any], body_bytes: int) -> bool:
         return False
 
-    def recheck(self, payloads: list[Any]) -> None:
-        pass
+    def decoding_bytes(self, payloads: list[Any]) -> int:
+        return 0
 
     def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
         payload = {field.name: _draw_value(field, reference) for field in self._payload.fields}

@@ -11,6 +11,7 @@ from typing import Any
 from bentos import contract
 from bentos.certificate import Histogram
 from bentos.contract import Model
+from serving.api.payloads.decoding import decoding_bytes
 from serving.api.payloads.pictures import check_pictures
 from serving.api.payloads.uploads import uploaded_files
 
@@ -33,8 +34,9 @@ class ImageAdapter:
     def needs_thread(self, payloads: list[Any], body_bytes: int) -> bool:
         return body_bytes > INLINE_FILE_BYTES or check_pictures(payloads, self._max_pixels) > INLINE_PIXELS
 
-    def recheck(self, payloads: list[Any]) -> None:
+    def decoding_bytes(self, payloads: list[Any]) -> int:
         check_pictures(payloads, self._max_pixels)
+        return max(map(decoding_bytes, payloads))  # they are decoded one after the other
 
     def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
         name = self._model.name

@@ -34,8 +34,8 @@ def check_pictures(files: Sequence[bytes], most_pixels: int) -> int:
         pixels += _pixels(data, which)
         if pixels > most_pixels:
             raise TooLarge(
-                f"{which} brings the request to {pixels:,} pixels,"
-                f" the limit is {most_pixels:,}, which EKIBEN_MAX_REQUEST_PIXELS sets"
+                f"{which} brings the request to {pixels:,} pixels; at most {most_pixels:,}",
+                "EKIBEN_MAX_REQUEST_PIXELS",
             )
     return pixels
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from bentos.contract import Model, PayloadError
-from serving.errors import BadInput, DeadlineExceeded
+from serving.errors import BadInput, ClientGone, DeadlineExceeded
 from serving.inference.dataplane import LoadedForm
+from serving.inference.jobs import Client
+from serving.memory import MemoryBudget
 
 
 def preprocess_batch(model: Model, payloads: list[Any], latest: float = math.inf) -> list[np.ndarray]:
@@ -35,6 +39,32 @@ def preprocess_each(model: Model, payloads: list[Any]) -> list[list[np.ndarray]]
         except BadInput as error:
             raise BadInput(f"[{place}] {error}") from None
     return batches
+
+
+async def preprocess_apart(
+    model: Model,
+    payloads: list[Any],
+    n_bytes_of: Callable[[list[Any]], int],
+    memory: MemoryBudget,
+    seconds: float,
+    client: Client,
+) -> list[np.ndarray]:
+    """The same in a thread, once there is memory for it, unless it comes to them too late or the client has gone.
+
+    `n_bytes_of` tells how much, in a thread as well: it reads the heads of files.
+    """
+    latest = perf_counter() + seconds
+
+    def preprocess() -> list[np.ndarray]:
+        if perf_counter() > latest:
+            raise DeadlineExceeded("waited too long for a picture's decoder")
+        return preprocess_batch(model, payloads, latest)
+
+    n_bytes = await asyncio.to_thread(n_bytes_of, payloads)
+    async with memory.reserved(n_bytes, latest - perf_counter()):
+        if client.disconnected:
+            raise ClientGone("the client hung up")
+        return await asyncio.to_thread(preprocess)
 
 
 def answers(form: LoadedForm, outputs: list[np.ndarray]) -> list[dict[str, Any]]:

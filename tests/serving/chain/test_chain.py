@@ -193,7 +193,7 @@ def test_a_trace_is_made_where_none_is_given(front, said):
         (400, "form field 'file'", {"files": {"file": PICTURES[0]}}),
         (400, "query parameter 'size' is unknown", {"files": files(PICTURES[0]), "params": {"size": 1}}),
         (404, "digits has no form 'x&y'", {"files": files(PICTURES[0]), "params": {"form": "x&y"}}),
-        (413, "EKIBEN_MAX_BODY_BYTES", {"content": bytes(17 * 2**20), "headers": {"content-type": "image/png"}}),
+        (413, "17 MB; at most 16 MB", {"content": bytes(17 * 2**20), "headers": {"content-type": "image/png"}}),
         (415, "multipart/form-data", {"json": {"image": 1}}),
         # The front reads no files of the volume, whatever a stranger names.
         (400, "no picture", {"files": files(b"none"), "headers": {"ekiben-file": "0" * 32}}),

@@ -12,11 +12,12 @@ import uvicorn
 from serving.errors import BadInput, ClientGone, Overloaded, as_serving_error
 from serving.http import connection
 from serving.http import gateway as gateway_module
-from serving.http.connection import Connection
+from serving.http.connection import BODY_STEP_BYTES, Connection
 from serving.http.endpoint import get
 from serving.http.gateway import Limits, install_http_protocol
 from serving.http.messages import Response
 from serving.http.parser import MAX_HEAD_BYTES, MAX_HEADER_LINES
+from serving.memory import MemoryBudget
 from tests.conftest import ROOT
 from tests.serving.http.uvicorn_server import ask, gateway, post, read_responses, serving
 
@@ -63,9 +64,11 @@ class Echo:
         return self.held.pop(0)
 
 
-def running(echo, limits=None):
+def running(echo, limits=None, bodies=None):
     routes = {"/echo": {"POST": echo}, "/get": get(lambda request: request.query)}
-    return serving(gateway(routes, limits=limits))
+    front = gateway(routes, limits=limits)
+    front.bodies = bodies or front.bodies
+    return serving(front)
 
 
 def statuses(responses):
@@ -303,7 +306,8 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read():
         (endless,) = await ask(port, CHUNKED + b"b\r\n01234567890\r\n")
         (expecting,) = await ask(port, post(b"", b"Expect: 100-continue").replace(b"Length: 0", b"Length: 11"))
     assert statuses([small, endless, expecting]) == [413] * 3
-    assert b"over 10 bytes" in small[1]
+    assert b"11 bytes; at most 10 bytes" in small[1]
+    assert b"over 10 bytes" in endless[1]
     assert b"connection: close" not in small[0]  # what is small is read, and the connection goes on
     assert b"connection: close" in endless[0]
     assert b"connection: close" in expecting[0]  # whether its body follows is not known
@@ -576,3 +580,23 @@ def test_httptools_leaves_the_body_of_an_upgrade_to_us():
     with pytest.raises(httptools.HttpParserUpgrade) as raised:
         parser.feed_data(head + b"hi")
     assert raised.value.args[0] == len(head)
+
+
+async def test_bodies_that_arrive_share_a_budget():
+    echo = Echo()
+    echo.max_body_bytes = 10 * BODY_STEP_BYTES
+    async with running(echo, bodies=MemoryBudget(4 * BODY_STEP_BYTES)) as port:
+        large = b"x" * (3 * BODY_STEP_BYTES)
+        _, slow = await asyncio.open_connection("127.0.0.1", port)
+        slow.write(post(large)[: 2 * BODY_STEP_BYTES])  # it holds two steps, and a third for what comes
+        await asyncio.sleep(0.1)
+        (told,) = await ask(port, post(large))
+        (chunked,) = await ask(port, CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(large), large))
+        (small,) = await ask(port, post(b"x" * 1000))
+        (never,) = await ask(port, post(b"x" * (5 * BODY_STEP_BYTES)))
+        slow.close()
+        await asyncio.sleep(0.1)
+        (again,) = await ask(port, post(large))
+    assert statuses([told, chunked, small, never, again]) == [429, 429, 200, 413, 200]
+    assert b"retry-after: 1" in told[0]
+    assert b"1.2 MB; at most 1 MB" in never[1]

@@ -9,6 +9,7 @@ from serving.errors import BadInput, Overloaded
 from serving.http.endpoint import Endpoint, get
 from serving.http.gateway import Gateway, Limits
 from serving.http.messages import Response
+from serving.memory import WorkerMemory
 from tests.serving.http.uvicorn_server import ask, gateway, post, serving
 
 
@@ -110,6 +111,7 @@ async def test_bentoml_answers_its_own_paths_and_no_other():
 async def test_routes_are_there_once_the_service_has_started():
     class Service:
         lifecycle = object()
+        memory = WorkerMemory(4000)
 
         def routes(self):
             return {"/": get(lambda _: {})}
@@ -125,6 +127,7 @@ async def test_routes_are_there_once_the_service_has_started():
     front = Gateway(bentoml, (), Service, Limits(1))
     await front({"type": "lifespan"}, None, send)
     assert list(front.routes) == ["/"]
+    assert front.bodies.limit == 1000
     assert sent == [{"type": "lifespan.startup.complete"}]
 
 

@@ -163,7 +163,7 @@ async def test_the_queue_is_bounded_in_rows_and_recovers():
         served.submit(rows(2, 3), 3)
     assert served.overload_error is None
     second = served.submit(rows(3, 2), 2)
-    assert str(served.overload_error) == "10 rows are waiting, as many as EKIBEN_MAX_QUEUE_ROWS allows"
+    assert str(served.overload_error) == "10 rows are waiting, as many as may"
     await asyncio.gather(first, second)
     assert served.overload_error is None
     await served.submit(rows(2, 10), 10)
@@ -218,9 +218,9 @@ def test_engine_time_learns_a_line_and_follows_a_change():
 async def test_a_queue_that_would_outlast_the_deadline_takes_no_more():
     served = runner(Doubling(seconds=0.1), timings=[(1, 0.1), (4, 0.1)], max_latency=0.25, max_batch_size=4)
     taken = [served.submit(rows(i), 1) for i in range(11)]
-    with pytest.raises(Overloaded, match=r"11 rows are waiting, 275 ms of work; EKIBEN_MAX_LATENCY_MS allows 250"):
+    with pytest.raises(Overloaded, match=r"11 rows are waiting, 275 ms of work; at most 250 ms"):
         served.submit(rows(1), 1)
-    assert str(served.overload_error) == "what waits is over 250 ms of work (EKIBEN_MAX_LATENCY_MS)"
+    assert str(served.overload_error) == "what waits is over 250 ms of work"
     answers = await asyncio.gather(*taken, return_exceptions=True)
     assert answers[0][0][0, 0] == 0.0
     assert served.held == 0.0

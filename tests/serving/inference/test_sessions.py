@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from bentos import trained
 from bentos.contract import BATCH, Model, Signature, Tensor
 from serving.inference.sessions import OnnxSession, Refused, TrainedSession
+from tests.survival import hostile
 
 SIGNATURE = Signature((Tensor("i", "INT64", (BATCH,)),), (Tensor("y", "FP32", (BATCH,)),))
 
@@ -42,3 +43,11 @@ def test_a_trained_form_refuses_what_its_framework_does(monkeypatch: pytest.Monk
     assert session.run([np.array([3])])[0].tolist() == [3]
     with pytest.raises(Refused, match="index 99 is out of bounds for axis 0 with size 10"):
         session.run([np.array([99])])
+
+
+def test_an_engine_that_throws_writes_no_line_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    signature = Signature(inputs=(Tensor("x", "FP32", (-1, 1)),), outputs=(Tensor("y", "FP32", (-1, 1)),))
+    session = OnnxSession(hostile.throwing(tmp_path / "model.onnx"), signature, 1)
+    with pytest.raises(Exception, match=r"indices|Gather"):
+        session.run([np.array([[99]], np.float32)])
+    assert capfd.readouterr() == ("", "")
