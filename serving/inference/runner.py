@@ -86,12 +86,12 @@ class BatchingRunner:
         self.enqueue(inputs, rows, future, client)
         return future
 
-    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None:
+    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None, now: float = 0.0) -> None:
         """As `submit`, for a waiter of the caller's own."""
         self._admit(rows)
         if rows > self._max_batch_size:
             return settle(asyncio.ensure_future(self._split(inputs, rows, client)), waiter)
-        self._queue.append(Job(inputs, rows, waiter, client))
+        self._queue.append(Job(inputs, rows, waiter, client, now))
         self._queued += rows
         if not (self._scheduled or self._busy):
             self._schedule()
