@@ -35,6 +35,7 @@ class LoadedForm:
     runner: Runner
     recorder: Recorder
     flush: Callable[[], None]  # brings its metrics up to now
+    count: Callable[[], None]  # of them, what was answered and what failed
 
     @property
     def form(self) -> str:

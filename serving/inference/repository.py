@@ -24,7 +24,8 @@ from serving.telemetry.flusher import MetricsFlusher
 from serving.telemetry.metrics import Metrics, Recorder
 
 log = logging.getLogger("bentoml.ekiben")
-FLUSH_SECONDS = 1.0
+COUNT_SECONDS, COUNTS_A_FLUSH = 0.1, 10
+FLUSH_SECONDS = COUNT_SECONDS * COUNTS_A_FLUSH
 
 
 class Repository:
@@ -71,9 +72,8 @@ class Repository:
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
         binning = MetricsFlusher(recorder, DriftMonitor(model, stored.certificate, self.families))
         self.families.refused.labels(*recorder.labels).set(0)
-        return LoadedForm(
-            model, stored, self._runner(session, model.signature, recorder, binning), recorder, binning.flush
-        )
+        runner = self._runner(session, model.signature, recorder, binning)
+        return LoadedForm(model, stored, runner, recorder, binning.flush, binning.count)
 
     def _runner(self, session: Session, signature: Signature, recorder: Recorder, binning: MetricsFlusher) -> Runner:
         settings = self.settings
@@ -134,10 +134,16 @@ class Repository:
         for served in self.every_form():
             served.flush()
 
-    def keep_flushing(self, worker: int) -> None:
-        """Flush once a second, so that any worker's scrape sees what all have counted; and show that this one lives."""
+    def keep_flushing(self, worker: int, turn: int = 0) -> None:
+        """Count ten times a second, for a killed worker loses what it holds; once a second flush the rest, so that any
+        worker's scrape sees it, and show that this one lives."""
         # Before the rest: a flush that fails is not the last.
-        self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.keep_flushing, worker)
+        turn_after = (turn + 1) % COUNTS_A_FLUSH
+        self._timer = asyncio.get_running_loop().call_later(COUNT_SECONDS, self.keep_flushing, worker, turn_after)
+        if turn:
+            for served in self.every_form():
+                served.count()
+            return
         self.families.workers.set(self.settings.workers)
         if self.faults is not None:
             for kind in KINDS:

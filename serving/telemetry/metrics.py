@@ -180,6 +180,7 @@ class Recorder:
         # From the start: a rate misses the first value of a series.
         self._failures = {reason: families.failures.labels(*labels, reason) for reason in REASONS}
         self._failed = dict.fromkeys(REASONS, 0)
+        self._binned_since = False  # whether buffers hold what is not written
         self._answered = CounterBuffer([families.requests.labels(*labels, name) for name in INTERFACES])
         self._request = HistogramBuffer(families.request.labels(*labels))
         histograms = [
@@ -198,8 +199,14 @@ class Recorder:
         """Whether so much is held that binning it begins to hold requests up."""
         return len(self.queue) >= FULL
 
+    @property
+    def holds(self) -> bool:
+        """Whether anything is counted that is not written."""
+        return bool(self._binned_since or self.queue or self.v2 or self.native or any(self._failed.values()))
+
     def bin(self) -> None:
         """Count what the lists hold by bucket."""
+        self._binned_since = True
         answered = [_taken(getattr(self, name)) for name in INTERFACES]
         self._answered.add(np.array([len(seconds) for seconds in answered]))
         for seconds in answered:
@@ -211,6 +218,7 @@ class Recorder:
     def flush(self) -> None:
         """Bring the histograms up to now."""
         self.bin()
+        self._binned_since = False
         self._answered.flush()
         self._request.flush()
         for _, binned in self._binned:
