@@ -11,7 +11,7 @@ from urllib.request import urlopen
 from deploy.objectives import HERE, Objective, SloError
 
 METRICS = HERE.parent / "serving" / "telemetry" / "metrics.py"
-REQUEST, QUEUE = "ekiben_request_seconds", "ekiben_queue_seconds"
+REQUEST, QUEUE, LAG = "ekiben_request_seconds", "ekiben_queue_seconds", "ekiben_loop_lag_seconds"
 
 
 def of_file(histogram: str, file: Path = METRICS) -> tuple[float, ...]:
@@ -26,7 +26,8 @@ def of_file(histogram: str, file: Path = METRICS) -> tuple[float, ...]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node.args and getattr(node.args[0], "value", None) == histogram:
-            named = [tuples[a.id] for a in node.args if isinstance(a, ast.Name) and a.id in tuples]
+            arguments = (*node.args, *(keyword.value for keyword in node.keywords))
+            named = [tuples[a.id] for a in arguments if isinstance(a, ast.Name) and a.id in tuples]
             if named:
                 return tuple(_numbers(named[0], tuples))
     raise SloError(f"{file}: no histogram {histogram!r} with a tuple of boundaries")

@@ -6,7 +6,19 @@ import re
 from collections.abc import Iterable
 
 from deploy.alerts import Alert
-from deploy.causes import NEAR, SHED, capacity, form_refused, queue, replica_down, service_down, shedding, worker_lost
+from deploy.causes import (
+    NEAR,
+    SHED,
+    STALLS,
+    capacity,
+    form_refused,
+    queue,
+    replica_down,
+    service_down,
+    shedding,
+    stalls,
+    worker_lost,
+)
 from deploy.objectives import Slo
 from deploy.promtests import Case, growing, series, stepwise
 
@@ -19,6 +31,7 @@ def cases(slo: Slo) -> Iterable[Case]:
     yield from down(slo)
     yield from workers(slo)
     yield from refused(slo)
+    yield from stalling(slo)
     yield from saturation(slo)
     if slo.capacity:
         yield from near(slo, slo.capacity)
@@ -67,6 +80,26 @@ def refused(slo: Slo) -> Iterable[Case]:
     alert, name = form_refused(slo), series("ekiben_form_refused", **SERVED)
     yield Case("a form is refused", {name: "1+0x5"}).fires(3, alert.name, alert.fired(slo, SERVED))
     yield Case("a form is served", {name: "0+0x5"}).silent(3, alert)
+
+
+def stalling(slo: Slo) -> Iterable[Case]:
+    """An event loop that now and then stands still: 2 % less often than is told, then 2 % more often."""
+    alert = stalls(slo)
+    at = {"job": slo.job, "instance": "a"}
+    boundary = re.findall(r'le="([^"]+)"', alert.expr)[0]
+    count, punctual = (
+        series(f"ekiben_loop_lag_seconds_{name}", **at, **further)
+        for name, further in (("count", {}), ("bucket", {"le": boundary}))
+    )
+    ticks = 3000.0  # a minute
+    often = Case("it stands still twice a minute", {count: growing(ticks, 20), punctual: growing(ticks - 2, 20)})
+    yield often.fires(15, alert.name, alert.fired(slo, at, "10"))
+    yield Case("it never does", {count: growing(ticks, 20), punctual: growing(ticks, 20)}).silent(15, alert)
+    edge = [(20, ticks - part * STALLS / 5) for part in EDGE]
+    firing = f'count(ALERTS{{alertname="{alert.name}",alertstate="firing"}})'
+    # Half of the window is to be of the second phase before there are so many: minute 23.
+    case = Case("it stands still a little too often", {count: growing(ticks, 40), punctual: stepwise(*edge)})
+    yield case.silent(CHANGE, alert).silent(27, alert).gives(29, firing, ("{}", 1)).gives(38, firing, ("{}", 1))
 
 
 def saturation(slo: Slo) -> Iterable[Case]:

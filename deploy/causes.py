@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.alerts import PERCENT, Alert, group
-from deploy.boundaries import QUEUE, le, of_file
+from deploy.boundaries import LAG, QUEUE, le, of_file
 from deploy.burn import answered, failed, rate
 from deploy.objectives import Slo, SloError
 
 FORM = "model, form"
 NEAR = 0.8  # of the capacity
 SHED = 0.01  # of a form's requests
+STALLS = 4  # of a replica's event loops within 5 minutes
 
 
 def rules(slo: Slo) -> dict[str, Any]:
@@ -21,7 +22,8 @@ def rules(slo: Slo) -> dict[str, Any]:
 
 def alerts(slo: Slo) -> list[Alert]:
     """All alerts on causes; CapacityNear where a capacity is known."""
-    every = [service_down(slo), replica_down(slo), worker_lost(slo), form_refused(slo), shedding(slo), queue(slo)]
+    every = [service_down(slo), replica_down(slo), worker_lost(slo), form_refused(slo)]
+    every += [stalls(slo), shedding(slo), queue(slo)]
     return [*every, capacity(slo)] if slo.capacity else every
 
 
@@ -74,6 +76,33 @@ def form_refused(slo: Slo) -> Alert:
     )
 
 
+def stalls(slo: Slo) -> Alert:
+    """Event loops stand still for a quarter of the latency objective, again and again."""
+    lag = part_of_objective(slo, LAG)
+    window = slo.span("5m")
+    count, within = (
+        f"sum by (job, instance) (increase({LAG}_{what}[{window}]))"
+        for what in (f'count{{job="{slo.job}"}}', f'bucket{{job="{slo.job}",le="{le(lag)}"}}')
+    )
+    return Alert(
+        name="EventLoopStalls",
+        severity="ticket",
+        expr=f"{count}\n  - {within}\n> {STALLS}",
+        summary=f"{slo.service}: event loops of {{{{ $labels.instance }}}} stand still",
+        description=f'For longer than {lag:g} s, {{{{ $value | printf "%.0f" }}}} times within 5 minutes.',
+        pending="5m",
+    )
+
+
+def part_of_objective(slo: Slo, histogram: str) -> float:
+    """The histogram's largest boundary within a quarter of the latency objective. SloError"""
+    latency = slo.service_wide("latency")
+    part = max((b for b in of_file(histogram) if b <= latency.within / 4), default=0.0)
+    if not part:
+        raise SloError(f"latency: within = {latency.within:g} s is four times less than any boundary of {histogram}")
+    return part
+
+
 def shedding(slo: Slo) -> Alert:
     """A form's queue is full so often that it matters."""
     shed = rate(slo, "ekiben_failures_total", reason="shed")
@@ -89,10 +118,7 @@ def shedding(slo: Slo) -> Alert:
 
 def queue(slo: Slo) -> Alert:
     """Waiting is to take a quarter of the latency objective at most, for as many requests as the objective covers."""
-    latency = slo.service_wide("latency")
-    wait = max((b for b in of_file(QUEUE) if b <= latency.within / 4), default=0.0)
-    if not wait:
-        raise SloError(f"latency: within = {latency.within:g} s is four times less than any boundary of {QUEUE}")
+    latency, wait = slo.service_wide("latency"), part_of_objective(slo, QUEUE)
     soon, all_ = rate(slo, f"{QUEUE}_bucket", le=le(wait)), rate(slo, f"{QUEUE}_count")
     return Alert(
         name="QueueSaturated",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from serving.loop_clock import LoopClock
 
 
 @dataclass
@@ -11,3 +13,4 @@ class Lifecycle:
 
     draining: bool = False  # SIGTERM has come: what was accepted is answered, and each answer closes its connection
     sick: str = ""  # why this process does not do its work; empty while it does
+    clock: LoopClock = field(default_factory=LoopClock)  # how late its event loop is

@@ -155,7 +155,7 @@ def traffic(slo: Slo) -> list[Any]:
         ),
         lines(
             "Latency of answered requests",
-            f"From the body read to the answer written, of all models. The line is the objective: p"
+            f"From the first byte to the answer written, of all models. The line is the objective: p"
             f"{latency.target * 100:g} within {latency.within:g} s.",
             quantiles("ekiben_request_seconds", "", 0.5, 0.95, 0.99),
             "s",

@@ -96,7 +96,7 @@ class PredictHandler:
 
     def handle(self, request: Request) -> None:
         responder = NativeResponder(request)
-        pending = PendingRequest(self._default, responder, INTERFACE, request.path)
+        pending = PendingRequest(self._default, responder, INTERFACE, request.path, request.begun)
         try:
             pending.form = self._form(request)
             body, content_type = request.body, request.headers.get(b"content-type", b"application/json")

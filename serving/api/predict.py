@@ -66,7 +66,7 @@ class TensorHandler:
 
     def handle(self, request: Request) -> None:
         responder = TensorResponder(request)
-        pending = PendingRequest(self._default, responder, INTERFACE, request.path)
+        pending = PendingRequest(self._default, responder, INTERFACE, request.path, request.begun)
         try:
             pending.form = self._form(request)
             coding = request.headers.get(b"content-encoding")

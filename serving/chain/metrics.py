@@ -22,7 +22,7 @@ class StageMetrics:
         self.families = families
         self.seconds = Histogram(
             "ekiben_chain_seconds",
-            "Answered requests of a stage, from the body read to the answer written",
+            "Answered requests of a stage, from the first byte to the answer written",
             LABELS,
             buckets=REQUEST_SECONDS,
             registry=registry,

@@ -71,7 +71,7 @@ class LocalConnection:
 async def answer(handler: Handler, request: Request, body: bytes) -> Message:
     """The answer of a handler to this request with another body, wherever that came from."""
     connection = LocalConnection(request)
-    inner = Request(cast(Any, connection), request.method, request.headers)
+    inner = Request(cast(Any, connection), request.method, request.headers, request.begun)
     inner.path, inner.body, inner.trace_id = request.path, body, request.trace_id
     try:
         handler.check(inner)

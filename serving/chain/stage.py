@@ -38,7 +38,6 @@ def route(work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds:
     """
 
     async def respond(request: Request) -> Response:
-        started = perf_counter()
         call = Call.of(request, seconds)
         try:
             file = request.headers.get(FILE.encode(), b"").decode("latin-1")
@@ -51,9 +50,9 @@ def route(work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds:
         except Exception as error:
             return _reject(call, error, metrics)
         content_type = reply.headers[KIND].encode("latin-1")
-        ended = perf_counter()
-        metrics.seconds.observe(ended - started)
-        _log(call, {"status": reply.status, "stage": metrics.stage, "request_ms": round((ended - started) * 1e3, 3)})
+        took = perf_counter() - request.begun
+        metrics.seconds.observe(took)
+        _log(call, {"status": reply.status, "stage": metrics.stage, "request_ms": round(took * 1e3, 3)})
         return Response(wire, content_type, reply.status, (_trace_header(call), *_reply_headers(reply, further)))
 
     return Endpoint(respond, limit)

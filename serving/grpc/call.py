@@ -52,6 +52,7 @@ class Connection(Protocol):
 
     http2: Any
     lost: bool
+    read_at: float
     max_message_bytes: int
     buffered: int
     max_buffered_bytes: int
@@ -68,6 +69,7 @@ class Call:
         "_headers_sent",
         "_message",
         "_timer",
+        "begun",
         "coding",
         "done",
         "headers",
@@ -89,7 +91,7 @@ class Call:
         self.on_end: Callable[[ServingError], None] | None = None  # told when the client or the deadline ends the call
         self.state: Any = None  # the method's own
         self.coding: bytes | None = None  # of compressed messages
-        self.since = perf_counter()  # when something came
+        self.begun = self.since = connection.read_at  # when it, or a stream's last message, began; when something came
         self._message: bytes | None = None  # a unary call's, until the client has ended
         self._compressed = False
         self._buffer: bytearray | None = None  # of a message that has come in part
@@ -133,6 +135,8 @@ class Call:
         if self.done:
             return
         try:
+            if self._buffer is None and self.method is not None and self.method.streams:
+                self.begun = self._connection.read_at
             if self._buffer is None and len(data) >= 5:
                 flag, length = PREFIX.unpack_from(data)
                 if len(data) == length + 5:  # the usual frame: one message

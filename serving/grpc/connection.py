@@ -27,6 +27,7 @@ class GrpcConnection(asyncio.Protocol):
     transport: asyncio.Transport
     write: Callable[[bytes], None]  # the transport's
     lost = False
+    read_at = 0.0  # when what is parsed now came, on perf_counter's clock
 
     def __init__(self, service: GrpcService) -> None:
         self._service = service
@@ -59,6 +60,9 @@ class GrpcConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._since = 0.0
+        self.read_at, clock = perf_counter(), self._service.gateway.clock
+        if self.read_at > clock.punctual_until:
+            self.read_at = clock.arrival(self.read_at, self.transport)
         self.http2.feed(data)
         if self._service.draining:
             self._go_away()

@@ -10,6 +10,7 @@ from serving.errors import NotImplementedMethod, UnsupportedMedia
 from serving.grpc.call import Method
 from serving.grpc.status import Unimplemented
 from serving.http2.connection import Headers
+from serving.loop_clock import LoopClock
 
 
 class Limits(Protocol):
@@ -30,6 +31,7 @@ class Gateway(Protocol):
 
     limits: Any
     keys: Any
+    clock: LoopClock
     allowed_hosts: frozenset[str]
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import perf_counter
 from typing import Any, cast
 
 from serving.errors import Overloaded, ServingError, TooLarge, TooManyConnections, TooSlow
@@ -56,11 +57,14 @@ class Connection(asyncio.Protocol):
     _lingering_since = 0.0
     _linger_bytes = 0
     _unread = b""  # what came while too many requests wait
+    _unread_since = 0.0
+    _fed = _begun = 0.0  # when what is fed to the parser came, and the first byte of the request that is received
 
     def __init__(
         self, config: Any, server_state: Any, app_state: Any = None, _loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
         self._gateway: Gateway = config.app
+        self._clock = self._gateway.clock
         self._state = server_state
         self._loop = _loop or asyncio.get_running_loop()
         self._parser = RequestParser(self)
@@ -112,24 +116,30 @@ class Connection(asyncio.Protocol):
         self._resume_reading()
 
     def data_received(self, data: bytes) -> None:
+        came = perf_counter()
+        if came > self._clock.punctual_until:
+            came = self._clock.arrival(came, self.transport)
         if self._parser.deaf:
             self._discard(len(data))
         elif self._unread:
             self._unread += data
         else:
-            self._feed(data)
+            self._feed(data, came)
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes, came: float) -> None:
         """Parse, as far as not too many requests wait; the rest is kept until fewer do."""
         parser = self._parser
         receiving = parser.receiving
+        self._fed = came
+        if not receiving:
+            self._begun = came
         if len(data) <= FEED_BYTES:
             parser.feed(data)
         else:
             view = memoryview(data)
             for start in range(0, len(data), FEED_BYTES):
                 if len(self._waiting) >= MAX_WAITING_REQUESTS:
-                    self._unread = bytes(view[start:])
+                    self._unread, self._unread_since = bytes(view[start:]), came
                     break
                 parser.feed(view[start : start + FEED_BYTES])
                 if parser.deaf:
@@ -142,7 +152,7 @@ class Connection(asyncio.Protocol):
     # The parser's calls
 
     def new_request(self, method: str, headers: dict[bytes, bytes]) -> Request:
-        return Request(self, method, headers)
+        return Request(self, method, headers, self._begun)
 
     def head_received(self, request: Request, target: bytes) -> None:
         """Find the handler, and let it say whether the body is wanted."""
@@ -237,11 +247,12 @@ class Connection(asyncio.Protocol):
         self._unread = b""
 
     def request_received(self, request: Request) -> None:
+        self._begun = self._fed  # of the next, if what was fed holds some of it
         self._waiting.append(request)
         self._advance()
 
     def parsing_failed(self, request: Request | None, error: ServingError) -> None:
-        request = request or Request(self, "", {})
+        request = request or Request(self, "", {}, self._begun)
         self._release(request)
         request.error = error
         self._close_after(request)
@@ -353,7 +364,7 @@ class Connection(asyncio.Protocol):
         """Go on with what was kept, then with what comes."""
         while self._unread and len(self._waiting) < MAX_WAITING_REQUESTS and not self._write_paused:
             data, self._unread = self._unread, b""
-            self._feed(data)
+            self._feed(data, self._unread_since)
         if not (self._reading or self._unread or self._write_paused or self.lost or self.transport.is_closing()):
             self._reading = True
             self.transport.resume_reading()

@@ -18,6 +18,7 @@ from serving.http.encoder import HeadEncoder
 from serving.http.endpoint import Endpoint, shorten
 from serving.http.keys import Keys
 from serving.http.messages import Handler, Header, Request, Response
+from serving.loop_clock import LoopClock
 from serving.memory import MemoryBudget, WorkerMemory
 
 Scope = MutableMapping[str, Any]
@@ -42,6 +43,7 @@ class Lifecycle(Protocol):
     """How the process is."""
 
     draining: bool
+    clock: LoopClock
 
 
 class Service(Protocol):
@@ -65,6 +67,7 @@ class Gateway:
     allowed_hosts: frozenset[str] = frozenset()
     routes: Routes = field(default_factory=dict)
     targets: dict[bytes, tuple[str, dict[str, Handler]]] = field(default_factory=dict)  # our paths as they are sent
+    clock: LoopClock = field(default_factory=LoopClock)
     encoder: HeadEncoder = field(default_factory=HeadEncoder)
     bodies: MemoryBudget = field(default_factory=MemoryBudget)  # what arriving bodies may take
     lingering: dict[Any, asyncio.Transport] = field(default_factory=dict)  # by connection, the first that ended first
@@ -88,6 +91,7 @@ class Gateway:
     def start(self, routes: Routes, lifecycle: Lifecycle) -> None:
         """Serve these routes."""
         self.routes, self._lifecycle = routes, lifecycle
+        self.clock = lifecycle.clock
         self.targets = {path.encode(): (path, methods) for path, methods in routes.items()}
 
     @property

@@ -67,8 +67,10 @@ class Request:
     body_reserved = 0  # bytes of it that the budget of bodies was asked for
     complete = False  # its body has arrived
 
-    def __init__(self, connection: Sender, method: str, headers: dict[bytes, bytes]) -> None:
+    def __init__(self, connection: Sender, method: str, headers: dict[bytes, bytes], begun: float) -> None:
+        """`begun`: when its first byte came, on perf_counter's clock."""
         self._connection = connection
+        self.begun = begun
         self.method = method
         self.headers = headers
         self.trace_id = trace_of(headers.get(TRACEPARENT))

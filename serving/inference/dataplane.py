@@ -36,6 +36,7 @@ class LoadedForm:
     runner: Runner
     recorder: Recorder
     flush: Callable[[], None]  # brings its metrics up to now
+    count: Callable[[], None]  # of them, what was answered and what failed
     max_batch_size: int = 1  # rows of one engine call
 
     @property
@@ -70,13 +71,15 @@ class Responder(Protocol):
 class PendingRequest:
     """A request from its decoding to its response; to the runner, who waits for the outputs."""
 
-    __slots__ = ("_done", "_queued", "_received", "form", "interface", "responder", "route")
+    __slots__ = ("_begun", "_done", "_queued", "_received", "form", "interface", "responder", "route")
 
     _tasks: ClassVar[set[asyncio.Task[None]]] = set()  # the loop itself would let them be collected
 
-    def __init__(self, form: LoadedForm, responder: Responder, interface: str, route: str) -> None:
-        """`interface` is the metrics' label: v2, native, grpc; `route` is what faults are told apart by."""
+    def __init__(self, form: LoadedForm, responder: Responder, interface: str, route: str, begun: float) -> None:
+        """`interface` is the metrics' label: v2, native, grpc; `route` is what faults are told apart by; `begun` is
+        when the request's first byte came."""
         self.form, self.responder, self.interface, self.route = form, responder, interface, route
+        self._begun = begun
         self._done = False
         self._received = self._queued = perf_counter()
 
@@ -95,9 +98,9 @@ class PendingRequest:
 
     def enqueue(self, inputs: Sequence[np.ndarray], n_rows: int) -> None:
         """Hand the rows to the form's runner. Overloaded"""
-        self._queued = perf_counter()
-        self.form.recorder.preprocess.append(self._queued - self._received)
-        self.form.runner.enqueue(inputs, n_rows, self, self.responder)
+        self._queued = now = perf_counter()
+        self.form.recorder.preprocess.append(now - self._received)
+        self.form.runner.enqueue(inputs, n_rows, self, self.responder, now)
 
     def enqueue_each(self, batches: Sequence[Sequence[np.ndarray]]) -> None:
         """The same of rows that differ in shape, each queued on its own; their outputs are joined."""
@@ -118,7 +121,7 @@ class PendingRequest:
         ended = perf_counter()
         recorder = self.form.recorder
         recorder.postprocess.append(ended - computed)
-        getattr(recorder, self.interface).append(ended - self._received)
+        getattr(recorder, self.interface).append(ended - self._begun)
         if REQUESTS.answers.take(ended):
             who = (*recorder.labels, self.interface)
             REQUESTS.answered(self.responder.trace_id, who, self._timings(computed, ended))
@@ -137,7 +140,7 @@ class PendingRequest:
             fields = {"rows": job.rows, "batch_rows": job.run.rows}
             spans["queue"] = (job.arrived, job.run.started)
             spans["infer"] = (job.run.started, job.run.started + job.run.seconds)
-        spans["request"] = (self._received, ended)
+        spans["request"] = (self._begun, ended)
         return fields | {f"{stage}_ms": round((end - start) * 1e3, 3) for stage, (start, end) in spans.items()}
 
 

@@ -26,7 +26,8 @@ from serving.telemetry.flusher import MetricsFlusher
 from serving.telemetry.metrics import Metrics, Recorder
 
 log = logging.getLogger("bentoml.ekiben")
-FLUSH_SECONDS = 1.0
+COUNT_SECONDS, COUNTS_A_FLUSH = 0.1, 10
+FLUSH_SECONDS = COUNT_SECONDS * COUNTS_A_FLUSH
 
 
 class Repository:
@@ -82,7 +83,7 @@ class Repository:
         calls = golden_inputs(signature, stored.certificate, stored.folder)
         warm = warm_up(session, signature, self.settings.batch_size(stored.model), calls)
         runner = self._runner(stored.model, session, signature, recorder, binning, warm)
-        return LoadedForm(model, stored, runner, recorder, binning.flush, warm.max_batch_size)
+        return LoadedForm(model, stored, runner, recorder, binning.flush, binning.count, warm.max_batch_size)
 
     def _runner(
         self,
@@ -152,10 +153,16 @@ class Repository:
         for served in self.every_form():
             served.flush()
 
-    def keep_flushing(self, worker: int) -> None:
-        """Flush once a second, so that any worker's scrape sees what all have counted; and show that this one lives."""
+    def keep_flushing(self, worker: int, turn: int = 0) -> None:
+        """Count ten times a second, for a killed worker loses what it holds; once a second flush the rest, so that any
+        worker's scrape sees it, and show that this one lives."""
         # Before the rest: a flush that fails is not the last.
-        self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.keep_flushing, worker)
+        turn_after = (turn + 1) % COUNTS_A_FLUSH
+        self._timer = asyncio.get_running_loop().call_later(COUNT_SECONDS, self.keep_flushing, worker, turn_after)
+        if turn:
+            for served in self.every_form():
+                served.count()
+            return
         self.families.workers.set(self.settings.workers)
         if self.faults is not None:
             for kind in KINDS:

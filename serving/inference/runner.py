@@ -102,15 +102,15 @@ class BatchingRunner:
         self.enqueue(inputs, rows, future, client)
         return future
 
-    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None) -> None:
+    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None, now: float = 0.0) -> None:
         """As `submit`, for a waiter of the caller's own."""
         self._admit(rows)
         if rows > self._max_batch_size:
             return settle(asyncio.ensure_future(self._split(inputs, rows, client)), waiter)
         if self._axes is None:
-            self._queue.append(Job(inputs, rows, waiter, client, rows))
+            self._queue.append(Job(inputs, rows, waiter, client, rows, None, now))
         else:
-            job = Job(inputs, rows, waiter, client, cost_of(inputs), self._axes.key(inputs))
+            job = Job(inputs, rows, waiter, client, cost_of(inputs), self._axes.key(inputs), now)
             self._shapes.append(job)
             self._queued_cost += job.cost
         self._queued += rows

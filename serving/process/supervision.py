@@ -8,6 +8,7 @@ that cannot start says why and ends.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from serving.process import metrics_dir
 from serving.process.heartbeat import FAILED, FD, HOPELESS, SICK, UP, HeartbeatReceiver
 from serving.process.inherited import GRPC_FD, listening_socket
 from serving.telemetry.dead import merge_dead, move_dead
+from serving.telemetry.resources import DIED, ENDS, START_FAILED
 
 log = logging.getLogger("bentoml.ekiben")
 LOOK_SECONDS = 0.25
@@ -84,6 +86,7 @@ class Supervisor(circus.Arbiter):
         self._hopeless = ""
         self._pause = 0.0
         self._metrics = self._metrics_folder()
+        self._ends = {START_FAILED: 0, DIED: 0}
         for watcher in self.watchers:
             watcher.env[METRICS] = str(self._metrics)
             watcher.respawn = True  # in a container BentoML says False
@@ -235,11 +238,21 @@ class Supervisor(circus.Arbiter):
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if not worker.ending:
             log.error("worker %d (process %d) is gone: %s; another is started", worker.number, process_pid, how)
+        if not (worker.ready and worker.ending):
+            self._count_end(DIED if worker.ready else START_FAILED)
         if not worker.ready:
             self._failures += 1
             self._last = f"{how}, {worker.reason or 'and the log above says why'}"
             self._pause = min(LONGEST_PAUSE, 2.0 ** (self._failures - 2))
         return True
+
+    def _count_end(self, how: str) -> None:
+        """For whichever worker is scraped; a disk that is full costs the count."""
+        self._ends[how] += 1
+        with contextlib.suppress(OSError):
+            written = (self._metrics / ENDS).with_suffix(".new")
+            written.write_text(json.dumps(self._ends))
+            written.replace(self._metrics / ENDS)
 
     def _fill(self, watcher: Any) -> None:
         wanted = watcher.numprocesses + bool(self._old)

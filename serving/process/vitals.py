@@ -11,9 +11,12 @@ import logging
 import os
 import signal
 
+import numpy as np
+
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
 from serving.process.heartbeat import SICK, UP, HeartbeatSender
+from serving.telemetry.buffers import HistogramBuffer
 
 log = logging.getLogger("bentoml.ekiben")
 BEAT_SECONDS = 1.0
@@ -25,13 +28,18 @@ class Vitals:
     def __init__(self, repository: Repository, lifecycle: Lifecycle, hang_seconds: float) -> None:
         self._repository, self._lifecycle, self._hang_seconds = repository, lifecycle, hang_seconds
         self._heartbeat = HeartbeatSender()
+        self._lags = HistogramBuffer(repository.families.loop_lag)
+        lifecycle.clock.start()
         self._timer = asyncio.get_running_loop().call_soon(self._beat)
 
     def close(self) -> None:
         self._timer.cancel()
+        self._lifecycle.clock.stop()
 
     def _beat(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
+        self._lags.add(np.array(self._lifecycle.clock.take_lags()))
+        self._lags.flush()
         self._lifecycle.sick = sick = stuck(self._repository, self._hang_seconds)
         if not self._heartbeat.send(SICK if sick else UP, sick):
             log.error("the supervisor is gone: this worker ends")

@@ -26,7 +26,7 @@ class Watch(Protocol):
 
 
 class MetricsFlusher:
-    """Sees to it that one form's recorder and watch, flushed once a second, hold no more than a step until then."""
+    """Sees to it that one form's recorder and watch hold no more than a step until they are written."""
 
     def __init__(self, recorder: Recorder, watch: Watch) -> None:
         self._recorder, self._watch = recorder, watch
@@ -49,6 +49,13 @@ class MetricsFlusher:
         else:
             self._recorder.bin()
         self._recorder.families.recording.inc(thread_time() - started)
+
+    def count(self) -> None:
+        """Write what was answered and what failed, for it is lost with a worker that is killed."""
+        if self._recorder.holds:
+            started = thread_time()
+            self._recorder.flush()
+            self._recorder.families.recording.inc(thread_time() - started)
 
     def flush(self) -> None:
         """Bring the metrics up to now."""

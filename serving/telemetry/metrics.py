@@ -48,6 +48,7 @@ STAGE_SECONDS = (
 CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
 ENTROPY = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REASONS = ("bad_input", "cancelled", "engine", "not_ready", "shed", "timeout")
 # Requests that are held before they are binned: a third of a millisecond.
 FULL = 1000
@@ -74,7 +75,7 @@ class Metrics:
 
         self.request = histogram(
             "ekiben_request_seconds",
-            "Answered requests, from the body read to the answer written",
+            "Answered requests, from the first byte to the answer written",
             REQUEST_SECONDS,
         )
         self.requests = counter("ekiben_requests_total", "Answered requests, by interface", *SERVED, "interface")
@@ -121,6 +122,12 @@ class Metrics:
         self.workers = gauge("ekiben_workers", "Worker processes that this service is set to run")
         self.heartbeats = counter(
             "ekiben_worker_heartbeats_total", "Seconds that a worker's event loop has turned", "worker"
+        )
+        self.loop_lag = Histogram(
+            "ekiben_loop_lag_seconds",
+            "How late a timer comes that an event loop is due to call every 20 ms",
+            buckets=LAG_SECONDS,
+            registry=registry,
         )
         self.recording = counter(
             "ekiben_recording_seconds_total",
@@ -186,6 +193,7 @@ class Recorder:
         # From the start: a rate misses the first value of a series.
         self._failures = {reason: families.failures.labels(*labels, reason) for reason in REASONS}
         self._failed = dict.fromkeys(REASONS, 0)
+        self._binned_since = False  # whether buffers hold what is not written
         self._answered = CounterBuffer([families.requests.labels(*labels, name) for name in INTERFACES])
         self._request = HistogramBuffer(families.request.labels(*labels))
         histograms = [
@@ -204,8 +212,14 @@ class Recorder:
         """Whether so much is held that binning it begins to hold requests up."""
         return len(self.queue) >= FULL
 
+    @property
+    def holds(self) -> bool:
+        """Whether anything is counted that is not written."""
+        return bool(self._binned_since or self.queue or self.v2 or self.native or any(self._failed.values()))
+
     def bin(self) -> None:
         """Count what the lists hold by bucket."""
+        self._binned_since = True
         answered = [_taken(getattr(self, name)) for name in INTERFACES]
         self._answered.add(np.array([len(seconds) for seconds in answered]))
         for seconds in answered:
@@ -217,6 +231,7 @@ class Recorder:
     def flush(self) -> None:
         """Bring the histograms up to now."""
         self.bin()
+        self._binned_since = False
         self._answered.flush()
         self._request.flush()
         for _, binned in self._binned:

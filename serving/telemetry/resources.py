@@ -8,6 +8,7 @@ still seen. Each worker leaves its process id in a file beside the workers' metr
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 SUPERVISOR = "supervisor"
+# What the supervisor counts, which exports nothing itself: how workers ended → how many.
+ENDS, START_FAILED, DIED = "worker-ends.json", "start_failed", "died"
 # Name → what it is, and how psutil has it. A name of a counter ends in _total.
 OF_A_PROCESS: dict[str, tuple[str, Callable[[psutil.Process], float]]] = {
     "process_cpu_seconds_total": ("CPU time, user and system", lambda p: sum(p.cpu_times()[:2])),
@@ -52,6 +55,7 @@ class Resources(Collector):
             yield family(name, doc, "process", ((label, tell(read, p)) for label, p in processes.items()))
         yield from network()
         yield from self._disks()
+        yield from self._ends()
 
     def _processes(self) -> Iterator[tuple[str, psutil.Process]]:
         """`worker-1`, … as far as they live, and `supervisor`."""
@@ -65,6 +69,15 @@ class Resources(Collector):
                 process = psutil.Process(int(file.read_text()))
                 if process.ppid() == supervisor:  # else a stranger has the number of a worker that is gone
                     yield file.stem, process
+
+    def _ends(self) -> Iterator[Family]:
+        if self._fleet is None:
+            return
+        ends = {START_FAILED: 0.0, DIED: 0.0}
+        with contextlib.suppress(OSError, ValueError):
+            ends |= json.loads((self._fleet / ENDS).read_text())
+        doc = "Workers that ended and were not told to: before they were up, or after"
+        yield family("ekiben_worker_ends_total", doc, "how", ends.items())
 
     def _disks(self) -> Iterator[Family]:
         folders = {"models": Path(os.environ.get("BENTOML_HOME", Path.home() / "bentoml")) / "models"}

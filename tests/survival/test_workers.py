@@ -26,8 +26,10 @@ def test_a_killed_worker_is_replaced_and_only_what_it_held_is_lost(serve, record
     # As in BentoML's own images, where BentoML starts no worker twice.
     settings = {"EKIBEN_WORKERS": "2", "EKIBEN_MODELS": "iris", "BENTOML_CONTAINERIZED": "1"}
     with serve(**settings) as server, Load(server.url, 8) as load:
+        began = time.monotonic() - 1e-3
         wait(lambda: load.answered > 100 and server.log.count("is up") == 2, 20, "hardly anything is answered")
         victim, other = workers(server)
+        rate = load.answered / (time.monotonic() - began)
         held = len([c for c in victim.net_connections("tcp") if c.status == psutil.CONN_ESTABLISHED])
         killed = time.monotonic()
         victim.kill()
@@ -39,11 +41,22 @@ def test_a_killed_worker_is_replaced_and_only_what_it_held_is_lost(serve, record
         before = load.answered
         wait(lambda: load.answered > before + 100, 20, "nothing more is answered")
         beats = beating(server.url)
+        uncounted = load.answered - answers_counted_later(server.url)
+        assert uncounted <= held + 0.4 * rate  # what is written ten times a second, on a machine that may be busy
+        assert re.search(
+            r'^ekiben_worker_ends_total\{how="died"\} 1\.0$', httpx.get(f"{server.url}/metrics").text, re.M
+        )
         wait(lambda: all(now > then for now, then in zip(beating(server.url), beats, strict=True)), 10, "no heartbeat")
     lost = sum(count for told, count in load.seen.items() if told != 200)
     assert lost <= held, load.seen
     assert load.seen["wrong"] == 0
     assert "killed by SIGKILL; another is started" in server.log
+
+
+def answers_counted_later(url):
+    time.sleep(0.5)  # what is asked meanwhile only adds to it
+    counted = re.findall(r"^ekiben_requests_total\{.*\} (\S+)", httpx.get(f"{url}/metrics").text, re.M)
+    return sum(float(count) for count in counted)
 
 
 def beating(url):

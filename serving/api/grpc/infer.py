@@ -133,7 +133,8 @@ class Inference:
 
     def submit(self, request: Any, responder: GrpcResponder, in_thread: bool = False) -> None:
         """Queue a request's arrays. NotFound, NotReady"""
-        pending = PendingRequest(self.form(request), responder, INTERFACE, f"{INFER_PATH}/{responder.name}/infer")
+        route = f"{INFER_PATH}/{responder.name}/infer"
+        pending = PendingRequest(self.form(request), responder, INTERFACE, route, responder.call.begun)
         responder.attach(pending)
         try:
             self._plane.check_admission(pending.form)

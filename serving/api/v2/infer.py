@@ -82,7 +82,7 @@ class InferHandler:
 
     def handle(self, request: Request) -> None:
         responder = V2Responder(self._name, request)
-        pending = PendingRequest(self._default, responder, INTERFACE, request.path)
+        pending = PendingRequest(self._default, responder, INTERFACE, request.path, request.begun)
         headers, body = request.headers, request.body
         length, coding = headers.get(HEADER_LENGTH), headers.get(b"content-encoding")
         try:

@@ -9,6 +9,7 @@ from serving.errors import BadInput, Overloaded
 from serving.http.endpoint import Endpoint, get
 from serving.http.gateway import Gateway, Limits
 from serving.http.messages import Response
+from serving.lifecycle import Lifecycle
 from serving.memory import WorkerMemory
 from tests.serving.http.uvicorn_server import ask, gateway, post, serving
 
@@ -110,7 +111,7 @@ async def test_bentoml_answers_its_own_paths_and_no_other():
 
 async def test_routes_are_there_once_the_service_has_started():
     class Service:
-        lifecycle = object()
+        lifecycle = Lifecycle()
         memory = WorkerMemory(4000)
 
         def routes(self):

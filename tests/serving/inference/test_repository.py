@@ -1,12 +1,85 @@
-"""Which models must answer for the process to be ready: EKIBEN_READY."""
+"""Which models must answer for the process to be ready, and when what forms have counted is written."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 
-from serving.inference.repository import Repository
+from serving.inference.repository import COUNT_SECONDS, COUNTS_A_FLUSH, Repository
 from serving.settings import Settings, SettingsError
-from serving.telemetry.metrics import Metrics
+from serving.telemetry.drift import DriftMonitor
+from serving.telemetry.flusher import MetricsFlusher
+from serving.telemetry.metrics import INTERFACES, REASONS, Metrics, Recorder
+from tests.serving.telemetry.test_metrics import CERTIFICATE, CLASSIFIER, samples
+
+LABELS = ("m", "onnx", "1")
+
+
+class Form:
+    """A served form as far as the repository's timer knows it."""
+
+    def __init__(self, families):
+        self.recorder = Recorder(families, LABELS)
+        binning = MetricsFlusher(self.recorder, DriftMonitor(CLASSIFIER, CERTIFICATE, families))
+        self.flush, self.count = binning.flush, binning.count
+
+
+def answer(recorder):
+    recorder.v2.append(1e-3)
+    recorder.queue.append(1e-4)
+
+
+async def test_what_was_answered_is_written_ten_times_a_second(monkeypatch):
+    repository = Repository(Settings(), Metrics())
+    form = Form(repository.families)
+    monkeypatch.setattr(repository, "every_form", lambda: [form])
+    pauses = []
+
+    class Loop:
+        def call_later(self, seconds, callback, *arguments):
+            pauses.append(seconds)
+            self.due = lambda: callback(*arguments)
+
+    loop = Loop()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
+    repository.keep_flushing(1)
+    for turn in range(1, COUNTS_A_FLUSH + 1):
+        answer(form.recorder)
+        form.recorder.failed(ValueError())
+        loop.due()
+        counted = samples(repository.families)
+        assert counted["ekiben_requests_total", "interface=v2"] == turn
+        assert counted["ekiben_request_seconds_count", ""] == turn
+        assert counted["ekiben_failures_total", "reason=engine"] == turn
+        assert counted["ekiben_worker_heartbeats_total", "worker=1"] == 1 + turn // COUNTS_A_FLUSH
+    assert set(pauses) == {COUNT_SECONDS} == {0.1}
+
+
+def test_a_recorder_knows_whether_anything_is_not_written():
+    recorder = Recorder(Metrics(), LABELS)
+    assert not recorder.holds
+    answer(recorder)
+    assert recorder.holds
+    recorder.bin()
+    assert recorder.holds  # in buffers, which die with the process
+    recorder.flush()
+    assert not recorder.holds
+    recorder.failed(ValueError())
+    assert recorder.holds
+
+
+def test_all_series_of_a_form_are_there_at_0_before_its_first_request():
+    families = Metrics()
+    Recorder(families, LABELS)
+    counted = samples(families)
+    assert [counted["ekiben_requests_total", f"interface={name}"] for name in INTERFACES] == [0] * len(INTERFACES)
+    assert [counted["ekiben_failures_total", f"reason={reason}"] for reason in REASONS] == [0] * len(REASONS)
+    assert counted["ekiben_request_seconds_bucket", "le=1.0"] == 0 == counted["ekiben_request_seconds_count", ""]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
 
 
 def repository(ready):
