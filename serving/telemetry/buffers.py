@@ -53,6 +53,10 @@ class CounterBuffer:
         """Rows by place, of the first so many places. (k,) integers"""
         self._counts[: len(counts)] += counts
 
+    def any(self) -> bool:
+        """Whether anything was added since it was written."""
+        return bool(self._counts.any())
+
     def flush(self) -> None:
         """Write what was added."""
         for place, count in enumerate(self._counts.tolist()):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,9 @@ class Metrics:
         }
         self.batch = histogram("ekiben_batch_rows", "Rows of an engine call", ROWS)
         self.depth = histogram("ekiben_queue_depth_rows", "Rows found waiting when a batch was formed", ROWS)
+        self.last = gauge(
+            "ekiben_last_answer_timestamp_seconds", "When a request was last answered, in seconds since 1970", *SERVED
+        )
         self.failures = counter("ekiben_failures_total", "Requests answered with an error", *SERVED, "reason")
 
         self.predictions = counter("ekiben_predictions_total", "Rows by the class predicted", *SERVED, "class")
@@ -196,6 +199,7 @@ class Recorder:
         self._binned_since = False  # whether buffers hold what is not written
         self._answered = CounterBuffer([families.requests.labels(*labels, name) for name in INTERFACES])
         self._request = HistogramBuffer(families.request.labels(*labels))
+        self._last = families.last.labels(*labels)
         histograms = [
             *((getattr(self, stage), families.stages[stage].labels(*labels)) for stage in STAGES),
             (self.batch, families.batch.labels(*labels)),
@@ -232,6 +236,8 @@ class Recorder:
         """Bring the histograms up to now."""
         self.bin()
         self._binned_since = False
+        if self._answered.any():
+            self._last.set(datetime.now(UTC).timestamp())
         self._answered.flush()
         self._request.flush()
         for _, binned in self._binned:

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 from tests.survival.conftest import Load, wait, workers
 
 # `faults` tells people and other workers when a fault ends, the chain's `volume` how old a leftover file is.
-MAY_ASK = {"faults.py", "volume.py"}
+MAY_ASK = {"faults.py", "metrics.py", "volume.py"}
 JUMPING = """
 import pathlib, time
 told, real = pathlib.Path(__file__).with_name("jump"), time.time

@@ -84,7 +84,7 @@ def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[st
     return {
         "name": name,
         "version": served.version,
-        "last_inference": 0,
+        "last_inference": int(total("ekiben_last_answer_timestamp_seconds") * 1e3),
         "inference_count": int(total("ekiben_batch_rows_sum")),
         "execution_count": int(total("ekiben_batch_rows_count")),
         "inference_stats": {

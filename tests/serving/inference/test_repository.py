@@ -1,6 +1,7 @@
 """Which models must answer for the process to be ready, and when what forms have counted is written."""
 
 import asyncio
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -75,6 +76,23 @@ def test_all_series_of_a_form_are_there_at_0_before_its_first_request():
     assert [counted["ekiben_requests_total", f"interface={name}"] for name in INTERFACES] == [0] * len(INTERFACES)
     assert [counted["ekiben_failures_total", f"reason={reason}"] for reason in REASONS] == [0] * len(REASONS)
     assert counted["ekiben_request_seconds_bucket", "le=1.0"] == 0 == counted["ekiben_request_seconds_count", ""]
+
+
+def test_when_it_was_last_answered_is_known_once_something_was():
+    families = Metrics()
+    recorder = Recorder(families, LABELS)
+    recorder.failed(ValueError())
+    recorder.flush()
+    assert samples(families)["ekiben_last_answer_timestamp_seconds", ""] == 0
+    began = datetime.now(UTC).timestamp()
+    answer(recorder)
+    recorder.flush()
+    last = samples(families)["ekiben_last_answer_timestamp_seconds", ""]
+    assert last >= began
+    recorder.failed(ValueError())
+    recorder.flush()
+    assert samples(families)["ekiben_last_answer_timestamp_seconds", ""] == last
+    assert families.totals()["ekiben_last_answer_timestamp_seconds", LABELS] == last
 
 
 @pytest.fixture(autouse=True)
