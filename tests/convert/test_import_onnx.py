@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from bentos import certificate as proof
 from convert.__main__ import main
+from tests.certificates import stored_certificate
 
 Shape = Sequence[int | str | None]
 
@@ -51,7 +52,7 @@ def test_a_good_file_is_boxed_with_what_serving_must_know(store: Path, tmp_path:
         "title": "My own",
         "doc": "Imported from my own.onnx.",
     }
-    certificate = proof.verify(stored.info.metadata["certificate"], Path(stored.path), "onnx")
+    certificate = proof.verify(stored_certificate(stored), Path(stored.path), "onnx")
     assert certificate.meaning.labels == ("no", "yes") and certificate.golden.rows == 3
     assert certificate.signature.as_dict() == {
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
