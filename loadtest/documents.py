@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,3 +55,27 @@ def verdict(promises: Sequence[Promise], load: str, caption: str) -> str:
     outcome = f"Broken: {', '.join(broken)}." if broken else "Every promise is kept."
     rows = [[p.what, p.limit, p.measured, "yes" if p.kept else "**no**"] for p in promises]
     return f"{load} (open loop). {outcome} {caption}.\n\n{table(['', 'promised', 'measured', 'kept'], rows)}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a verdict goes: a section of a document with a picture beside it, or only a picture in a folder."""
+
+    section: str
+    document: Path
+    folder: Path
+    write: bool
+
+    @property
+    def picture(self) -> Path:
+        """The path of the plot."""
+        return self.document.with_name(f"{self.section}.png") if self.write else self.folder / f"{self.section}.png"
+
+    def publish(self, promises: Sequence[Promise], load: str, caption: str) -> int:
+        """Prints the verdict, and writes it into the document if it shall be. 0 where every promise is kept, else 1"""
+        text = verdict(promises, load, caption)
+        print(text)
+        if self.write:
+            replace_section(self.document, self.section, f"{text}\n\n![Second by second]({self.picture.name})")
+        print(f"written: {self.picture}", file=sys.stderr)
+        return 0 if all(promise.kept for promise in promises) else 1

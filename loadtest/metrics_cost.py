@@ -21,20 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
-from loadtest import v2, wrk
+from loadtest import wrk
 from loadtest.documents import CHECKOUT, command_line, replace_section, table
 from loadtest.machine import Cores, describe
 from loadtest.progress import Progress
 from loadtest.service import ServiceError, ServiceProcess, serve
 from loadtest.stages import samples
-from loadtest.workload import http_request, typical_row
+from loadtest.workload import Workload
 
 DOCUMENT = CHECKOUT / "docs" / "monitoring.md"
 LOG = Path("build/metrics-cost.log")
 SETTINGS = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1"}
-BODIES, CONNECTIONS = 64, 32
+CONNECTIONS = 32
 WARM_UP_SECONDS = 2
 SCRAPES, SCRAPE_SECONDS = 10, 15  # to measure one; between two, as prometheus.yml has it
 AT_MOST = 0.05
@@ -83,7 +81,8 @@ def measure(model: str, rounds: int, seconds: int) -> list[Cost]:
     """A cost for each round. ServiceError, WrkError"""
     with serve(".", {**SETTINGS, "EKIBEN_MODELS": model}, LOG, Cores.split().pin) as service:
         service.wait_ready()
-        with wrk.request_file(requests(service, model)) as file, Progress(rounds) as progress:
+        requests = Workload(model, binary=False).requests(service, model).requests
+        with wrk.request_file(requests) as file, Progress(rounds) as progress:
             wrk.run(service.port, file, CONNECTIONS, WARM_UP_SECONDS)
             scrape, costs = scrape_seconds(service), []
             for number in range(rounds):
@@ -116,14 +115,6 @@ def one_round(service: ServiceProcess, file: Path, seconds: int, scrape: float) 
         appended * append_seconds() * each,
         scrape / SCRAPE_SECONDS / result.rate * 1e6,
     )
-
-
-def requests(service: ServiceProcess, model: str) -> list[bytes]:
-    """V2 requests of one row each, with values that the service finds typical."""
-    (tensor,) = service.json(f"/v2/models/{model}")["inputs"]
-    rows = [np.array([typical_row(service, model)], v2.DTYPES[tensor["datatype"]]) for _ in range(BODIES)]
-    path = f"/v2/models/{model}/infer"
-    return [http_request(service.port, path, *v2.encode({tensor["name"]: row}, binary=False)) for row in rows]
 
 
 def totals(service: ServiceProcess) -> Counter[str]:

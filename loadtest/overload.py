@@ -26,12 +26,14 @@ from pathlib import Path
 import numpy as np
 
 from loadtest import figures, machine
-from loadtest.documents import Promise, command_line, replace_section, split_section, verdict
-from loadtest.openloop.load import Burst, GeneratorError, Load, LoadResult, quantile, run_load
+from loadtest.documents import Place, Promise, command_line, split_section
+from loadtest.openloop.load import Burst, GeneratorError, Load, LoadResult, quantile
+from loadtest.pool import ServicePool, Target
 from loadtest.progress import Progress
-from loadtest.service import HOST, ServiceError, ServiceProcess, serve
-from loadtest.workload import RequestSet, Workload
+from loadtest.service import HOST, ServiceError
+from loadtest.workload import Workload
 
+FOLDER = Path("build/overload")
 TIMES, CALM, CALM_SECONDS, PATIENCE = 3.0, 0.5, 6.0, 5.0
 CONNECTIONS = 3000  # enough that nobody waits for one while the service's queue of 2,048 rows fills
 DEADLINE_SECONDS = 1.0
@@ -84,32 +86,25 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command: 0 where every promise is kept, 1 where one is broken, 2 where nothing was measured."""
     options = arguments(words)
     name = f"overload-{options.model}-{options.form}{'-anew' * options.anew}"
+    place = Place(name, options.doc, FOLDER, options.write)
     if options.write:
         split_section(options.doc, name)
     allow_connections()
     cores = machine.Cores.split()
-    settings = {"EKIBEN_MODELS": options.model, "EKIBEN_MAX_LATENCY_MS": f"{1e3 * DEADLINE_SECONDS:g}"}
+    settings = {"EKIBEN_MAX_LATENCY_MS": f"{1e3 * DEADLINE_SECONDS:g}"}
     try:
-        with serve(".", settings, Path("build/overload/serve.log"), cores.pin) as service:
-            service.wait_ready()
-            requests = Workload(options.model, True, options.rows).requests(service, f"{options.model}-{options.form}")
-            overload = Overload.of(capacity_of(service, requests, cores), options.seconds)
-            load = overload.load(service.port, 0 if options.anew else CONNECTIONS)
-            result, memory = endure(service, load, requests, cores)
+        with ServicePool(Workload(options.model, True, options.rows), cores, FOLDER / "serve.log") as pool:
+            target = pool.target(settings, options.form)
+            overload = Overload.of(target.capacity(), options.seconds)
+            result, memory = endure(target, overload.load(target.service.port, 0 if options.anew else CONNECTIONS))
     except (ServiceError, GeneratorError) as error:
         print(f"no overload: {error}", file=sys.stderr)
         return 2
-    promises = judge(result, overload, memory)
     how = f"{options.rows} rows a request{', each over a new connection' * options.anew}"
     caption = f"{options.model}-{options.form}, {how}, one worker; {cores}; {machine.describe()}"
-    text = verdict(promises, f"At {TIMES:g} times its capacity of {overload.capacity:,.0f} requests/s", caption)
-    print(text)
-    picture = options.doc.with_name(f"{name}.png") if options.write else Path("build/overload/overload.png")
-    if options.write:
-        replace_section(options.doc, name, f"{text}\n\n![Overload, second by second]({picture.name})")
-    draw(result, overload, memory, caption, picture)
-    print(f"written: {picture}", file=sys.stderr)
-    return 0 if all(promise.kept for promise in promises) else 1
+    draw(result, overload, memory, caption, place.picture)
+    load = f"At {TIMES:g} times its capacity of {overload.capacity:,.0f} requests/s"
+    return place.publish(judge(result, overload, memory), load, caption)
 
 
 def allow_connections() -> None:
@@ -120,22 +115,13 @@ def allow_connections() -> None:
         raise SystemExit(f"the limit of open files is {most}; {2 * CONNECTIONS} are needed: ulimit -Hn")
 
 
-def capacity_of(service: ServiceProcess, requests: RequestSet, cores: machine.Cores, loads: int = 3) -> float:
-    """Requests a second that are answered when 32 connections ask as fast as they are answered; the median."""
-    closed = [Load(HOST, service.port, 0, 32, seconds=3, seed=seed) for seed in range(loads)]
-    rates = [run_load(load, requests.requests, requests.expected, cores.generator).achieved for load in closed]
-    return sorted(rates)[loads // 2]
-
-
-def endure(
-    service: ServiceProcess, load: Load, requests: RequestSet, cores: machine.Cores
-) -> tuple[LoadResult, Memory]:
+def endure(target: Target, load: Load) -> tuple[LoadResult, Memory]:
     """What came of the load, and the service's memory meanwhile, once a second. GeneratorError"""
     progress, started, memory = Progress(load.measured_seconds), time.monotonic(), []
     with ThreadPoolExecutor(1) as thread:
-        result = thread.submit(run_load, load, requests.requests, [], cores.generator)
+        result = thread.submit(target.send, load, check=False)
         while not result.done():
-            memory.append((time.monotonic() - started, float(service.memory_bytes())))
+            memory.append((time.monotonic() - started, float(target.service.memory_bytes())))
             progress.tell(f"{memory[-1][1] / 2**20:.0f} MiB", memory[-1][0])
             time.sleep(1)
     progress.close()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from loadtest.machine import BackgroundLoad, Cores
 from loadtest.measurement import Limit, Run, figures
-from loadtest.openloop.load import GeneratorError, Load, run_load
-from loadtest.service import ServiceError, ServiceProcess, serve
+from loadtest.openloop.load import GeneratorError, Load, LoadResult, run_load
+from loadtest.service import HOST, ServiceError, ServiceProcess, serve
 from loadtest.stages import scrape, since
 from loadtest.workload import RequestSet, Workload
 
@@ -25,12 +25,21 @@ class Target:
     workload: RequestSet
     cores: Cores
 
+    def send(self, load: Load, check: bool = True) -> LoadResult:
+        """What came of a load, its answers held against the expected ones. GeneratorError"""
+        return run_load(load, self.workload.requests, self.workload.expected if check else [], self.cores.generator)
+
+    def capacity(self, loads: int = 3) -> float:
+        """Requests a second that 32 connections get which ask once they are answered; the median. GeneratorError"""
+        closed = [Load(HOST, self.service.port, 0, 32, seconds=3, seed=seed) for seed in range(loads)]
+        return sorted(self.send(load).achieved for load in closed)[loads // 2]
+
     def run(self, load: Load, limit: Limit) -> Run:
         """One load on it. ServiceError"""
         before = scrape(self.service, self.model, self.form)
         background, spent = BackgroundLoad(), self.service.cpu_seconds()
         try:
-            result = run_load(load, self.workload.requests, self.workload.expected, self.cores.generator)
+            result = self.send(load)
         except GeneratorError as error:
             raise ServiceError(f"the generator: {error}") from None
         spent = self.service.cpu_seconds() - spent

@@ -27,12 +27,12 @@ import psutil
 from scipy.stats import theilslopes
 
 from loadtest import figures, machine
-from loadtest.documents import Promise, command_line, replace_section, split_section, verdict
-from loadtest.openloop.load import GeneratorError, Load, LoadResult, run_load
-from loadtest.overload import capacity_of
+from loadtest.documents import Place, Promise, command_line, split_section
+from loadtest.openloop.load import GeneratorError, Load, LoadResult
+from loadtest.pool import ServicePool, Target
 from loadtest.progress import Progress
-from loadtest.service import HOST, ServiceError, ServiceProcess, serve
-from loadtest.workload import RequestSet, Workload
+from loadtest.service import HOST, ServiceError, ServiceProcess
+from loadtest.workload import Workload
 
 CONNECTIONS = 32
 SLICES = 180  # at most; none is shorter than SHORTEST seconds
@@ -79,48 +79,37 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """The command: 0 where every promise is kept, 1 where one is broken, 2 where nothing was measured."""
     options = arguments(words)
+    place = Place("soak", options.doc, FOLDER, options.write)
     if options.write:
         split_section(options.doc, "soak")
     cores = machine.Cores.split()
     workers = options.workers or cores.count
-    settings = {"EKIBEN_MODELS": options.model, "EKIBEN_WORKERS": str(workers)}
     try:
-        with serve(".", settings, FOLDER / "serve.log", cores.pin) as service:
-            service.wait_ready()
-            requests = Workload(options.model, binary=False).requests(service, f"{options.model}-{options.form}")
-            capacity = capacity_of(service, requests, cores, loads=1)
-            samples = soak(service, requests, cores, options.load * capacity, 60 * options.minutes)
+        with ServicePool(Workload(options.model, binary=False), cores, FOLDER / "serve.log") as pool:
+            target = pool.target({"EKIBEN_WORKERS": str(workers)}, options.form)
+            capacity = target.capacity(loads=1)
+            samples = soak(target, options.load * capacity, 60 * options.minutes)
     except (ServiceError, GeneratorError) as error:
         print(f"no soak: {error}", file=sys.stderr)
         return 2
-    promises = judge(samples)
+    (FOLDER / "soak.json").write_text(json.dumps([asdict(each) for each in samples], indent=1))
     several = f"{workers} worker{'s' * (workers > 1)}"
     caption = f"{options.model}-{options.form}, {several}; {cores}; {machine.describe()}"
+    draw(samples, caption, place.picture)
     load = f"{options.minutes:g} minutes at {options.load:.0%} of a capacity of {capacity:,.0f} requests/s"
-    text = verdict(promises, load, caption)
-    print(text)
-    (FOLDER / "soak.json").write_text(json.dumps([asdict(each) for each in samples], indent=1))
-    picture = options.doc.with_name("soak.png") if options.write else FOLDER / "soak.png"
-    draw(samples, caption, picture)
-    if options.write:
-        alt = "Memory, files and latency over the soak"
-        replace_section(options.doc, "soak", f"{text}\n\n![{alt}]({picture.name})")
-    print(f"written: {picture}, {FOLDER / 'soak.json'}", file=sys.stderr)
-    return 0 if all(promise.kept for promise in promises) else 1
+    return place.publish(judge(samples), load, caption)
 
 
-def soak(
-    service: ServiceProcess, requests: RequestSet, cores: machine.Cores, rate: float, seconds: float
-) -> list[Sample]:
+def soak(target: Target, rate: float, seconds: float) -> list[Sample]:
     """A sample after each slice. GeneratorError"""
     each = max(SHORTEST, seconds / SLICES)
     progress, started = Progress(seconds), time.monotonic()
     samples: list[Sample] = []
     while time.monotonic() - started < seconds:
-        load = Load(HOST, service.port, rate, CONNECTIONS, each, warmup=0.2, seed=len(samples))
-        result = run_load(load, requests.requests, requests.expected, cores.generator)
+        load = Load(HOST, target.service.port, rate, CONNECTIONS, each, warmup=0.2, seed=len(samples))
+        result = target.send(load)
         time.sleep(0.1)  # the service notices that its clients have left
-        samples.append(now := sample(time.monotonic() - started, service, result))
+        samples.append(now := sample(time.monotonic() - started, target.service, result))
         progress.tell(f"{now.memory / 2**20:.0f} MiB, {now.files} files, median {now.p50:.1f} ms", now.at)
     progress.close()
     return samples

@@ -1,7 +1,9 @@
 """Certificates as convert issues them, for tests that need one and no model."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
+
+import bentoml
 
 from bentos.certificate import (
     SCHEMA,
@@ -39,3 +41,8 @@ CERTIFICATE = Certificate(
 def certificate(**changes: Any) -> Certificate:
     """A whole certificate of nothing, with these fields instead; unsealed."""
     return replace(CERTIFICATE, **changes)
+
+
+def stored_certificate(model: bentoml.Model) -> dict[str, Any]:
+    """The certificate in a stored form's metadata, as it came back through YAML."""
+    return cast(dict[str, Any], model.info.metadata["certificate"])

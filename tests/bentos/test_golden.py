@@ -10,7 +10,10 @@ from bentos.certificate import Difference, Golden
 
 N = 100
 INPUTS = {"x": np.arange(2 * N, dtype=np.float32).reshape(N, 2)}
-OUTPUTS = {"label": np.arange(N) % 3, "probabilities": np.random.default_rng(0).random((N, 3), np.float32)}
+OUTPUTS: dict[str, np.ndarray] = {
+    "label": np.arange(N) % 3,
+    "probabilities": np.random.default_rng(0).random((N, 3), np.float32),
+}
 
 
 def test_rows_are_spread_over_all_and_come_back(tmp_path: Path) -> None:

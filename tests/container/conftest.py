@@ -40,7 +40,7 @@ def engine() -> None:
 def build(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
     """`build("slim", EKIBEN_MODELS="iris")` → the id of the image that `make image` makes so, once per session."""
     home = shared_home(store, tmp_path_factory.mktemp("home"))
-    built: dict[tuple[str, ...], str] = {}
+    built: dict[tuple[object, ...], str] = {}
 
     def image(box: str, **environment: str) -> str:
         key = (box, *environment.items())

@@ -12,6 +12,7 @@ from bentos import contract
 from bentos.contract import Tolerance
 from bentos.meaning import Meaning
 from convert.__main__ import main
+from tests.certificates import stored_certificate
 from train.run import train
 
 
@@ -30,7 +31,7 @@ def test_iris_end_to_end(
     assert main(["iris", "--artifacts", str(tmp_path)]) == 0
     for form in ("sklearn", "onnx"):
         stored = bentoml.models.get(f"iris-{form}:{record.version}")
-        metadata = stored.info.metadata["certificate"]
+        metadata = stored_certificate(stored)
         certificate = proof.verify(metadata, Path(stored.path), form)
         assert certificate.signature == contract.model("iris").signature
         assert certificate.training == record.training

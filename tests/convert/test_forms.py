@@ -12,6 +12,7 @@ from bentos import certificate as proof
 from bentos.contract import Tolerance
 from convert import artifacts, engine, forms
 from convert.__main__ import main
+from tests.certificates import stored_certificate
 from tests.convert import toy
 from train.run import train
 
@@ -45,8 +46,7 @@ def test_every_form_is_certified_saved_and_runs_as_its_certificate_says(store: P
         stored = bentoml.models.get(f"toy-{form}:latest")
         assert stored.tag.version == made.version
         assert stored.info.labels == {"model": "toy", "form": form, "framework": "pytorch", "ekiben": "form"}
-        metadata = stored.info.metadata["certificate"]  # after its way through YAML
-        certificate = proof.verify(metadata, Path(stored.path), form)
+        certificate = proof.verify(stored_certificate(stored), Path(stored.path), form)
         run = engine.form_run(toy.MODEL, "pytorch", form, Path(stored.path) / certificate.file.name)
         gap = np.abs(engine.in_batches(run, made.inputs, 7)["logits"] - expected).max()
         # int8 depends on no batch either; the others by float rounding
@@ -125,10 +125,10 @@ def test_an_edited_certificate_is_seen(store: Path, made: artifacts.Artifacts) -
     convert(made, "int8")
     stored = bentoml.models.get("toy-int8")
     path = Path(stored.path_of("model.yaml"))
-    loss = stored.info.metadata["certificate"]["metrics"]["accuracy"]
+    loss = stored_certificate(stored)["metrics"]["accuracy"]
     path.write_text(path.read_text().replace(f"accuracy: {loss}", "accuracy: 0.5"))
     with pytest.raises(proof.CertificateError, match="edited"):
-        proof.verify(bentoml.models.get("toy-int8").info.metadata["certificate"], Path(stored.path), "int8")
+        proof.verify(stored_certificate(bentoml.models.get("toy-int8")), Path(stored.path), "int8")
 
 
 def test_what_is_converted_last_is_the_latest(

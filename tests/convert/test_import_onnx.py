@@ -14,6 +14,7 @@ from bentos import certificate as proof
 from bentos import golden
 from bentos.contract import Signature, Tensor
 from convert.__main__ import main
+from tests.certificates import stored_certificate
 
 Shape = Sequence[int | str | None]
 
@@ -53,7 +54,7 @@ def test_a_good_file_is_boxed_with_what_serving_must_know(store: Path, tmp_path:
         "title": "My own",
         "doc": "Imported from my own.onnx.",
     }
-    certificate = proof.verify(stored.info.metadata["certificate"], Path(stored.path), "onnx")
+    certificate = proof.verify(stored_certificate(stored), Path(stored.path), "onnx")
     assert certificate.meaning.labels == ("no", "yes") and certificate.golden.rows == 3
     assert certificate.signature == Signature(
         (Tensor("x", "FP32", ("batch", 3)),), (Tensor("y", "FP32", ("batch", 2)),), batched=True, finite=False

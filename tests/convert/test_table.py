@@ -1,12 +1,14 @@
 """The convert table: figures, and reasons in their row."""
 
+from typing import Any
+
 from bentos.certificate import Comparison, Difference
 from convert.forms import Outcome
 from convert.table import row, table
 from tests.certificates import certificate
 
 
-def outcome(**difference: float) -> Outcome:
+def outcome(**difference: Any) -> Outcome:
     issued = certificate(
         metrics={"accuracy": 0.9972},
         difference=Difference("pytorch", 360, metric="accuracy", **difference),

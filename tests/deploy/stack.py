@@ -85,9 +85,12 @@ def watching(folder: Path, port: int, *, scale: float, scrape: str) -> Iterator[
         telegram = Telegram()
         chat = running.enter_context(serving(telegram.reply))
         pings: list[float] = []
-        outside = running.enter_context(
-            serving(lambda *_: (pings.append(time.monotonic()), (200, "text/plain", b""))[1])
-        )
+
+        def pinged(*_: object) -> tuple[int, str, bytes]:
+            pings.append(time.monotonic())
+            return 200, "text/plain", b""
+
+        outside = running.enter_context(serving(pinged))
         ports = free_port(), free_port()
         listen = [f"--web.listen-address=127.0.0.1:{listening}" for listening in ports]
         addresses = [f"http://127.0.0.1:{listening}" for listening in ports]
@@ -102,7 +105,7 @@ def watching(folder: Path, port: int, *, scale: float, scrape: str) -> Iterator[
         scrapes = prometheus_config(folder, ports[1], scrape)
         data, seen = f"--storage.tsdb.path={folder}/data", f"--storage.path={folder}/alertmanager-data"
         alone = "--cluster.listen-address="
-        stack = Stack(folder, telegram, *addresses, pings)
+        stack = Stack(folder, telegram, addresses[0], addresses[1], pings)
         stack.watch(port)
         running.enter_context(program(folder, "sh", str(start), listen[1], seen, alone, **settings))
         again = "--rules.alert.resend-delay=1s"  # what fires before Alertmanager is there is sent once more

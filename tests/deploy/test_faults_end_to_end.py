@@ -92,7 +92,7 @@ def test_faults_wake_once_and_are_over_when_they_end(stack: Stack, service: Serv
     """Half of the requests fail and the others are slow: one page, of the cause that leads on; then its end."""
     stack.wait('ekiben:slo_requests:rate5m{slo="availability"} > 0')
     for kind, amount in (("errors", {"share": 0.5}), ("latency", {"seconds": 1.2})):
-        parameters = {**amount, "route": "/v2/models/iris"}
+        parameters: dict[str, str | float] = {**amount, "route": "/v2/models/iris"}
         httpx.post(f"{service.url}/faults/{kind}", params=parameters).raise_for_status()
     message = stack.telegram.wait("🔥", "<b>ekiben: too many requests fail</b>", seconds=60)
     assert re.search(r"Over the last (1h|6h), [\d.]+% of requests fail; the objective allows 0.1%", message["text"])

@@ -86,7 +86,8 @@ def test_a_field_that_does_not_exist_is_found(folder: str, kind: str) -> None:
 
 @pytest.mark.parametrize("path", ["spec.containers.0.readinesProbe", "spec.volumes.0.emptydir"])
 def test_a_wrong_field_of_a_serving_runtimes_pod_is_found(path: str) -> None:
-    wrong = place = copy.deepcopy(built("kserve")["ServingRuntime"])
+    wrong = copy.deepcopy(built("kserve")["ServingRuntime"])
+    place: Any = wrong
     *way, last = path.split(".")
     for step in way:
         place = place[int(step) if step.isdigit() else step]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -112,7 +113,8 @@ def _deep(levels: int) -> list[object]:
 
 def _tensors() -> Iterator[Case]:
     for where in ("id", "parameters", "outputs", "inputs"):
-        yield _document(f"{where} 50 deep", words=where.removesuffix("s"), **{where: _deep(50)})
+        change: dict[str, Any] = {where: _deep(50)}
+        yield _document(f"{where} 50 deep", words=where.removesuffix("s"), **change)
     for where in ("shape", "data", "datatype", "name"):
         yield _document(f"{where} 50 deep", words="input", inputs=[{**TENSOR, where: _deep(50)}])
     for where in ("name", "parameters"):

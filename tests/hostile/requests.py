@@ -47,7 +47,7 @@ def form(*parts: bytes) -> bytes:
 
 def binary(values: np.ndarray, **change: Any) -> tuple[bytes, bytes]:
     """A V2 request with raw tensor data: (body, header line)."""
-    tensor = {"name": "features", "shape": list(values.shape), "datatype": "FP32"}
+    tensor: dict[str, Any] = {"name": "features", "shape": list(values.shape), "datatype": "FP32"}
     tensor["parameters"] = {"binary_data_size": values.nbytes}
     head = dumped({"inputs": [{**tensor, **change}]})
     return head + values.tobytes(), b"inference-header-content-length: %d" % len(head)

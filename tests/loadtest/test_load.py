@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import httpx
 import numpy as np
@@ -265,7 +266,8 @@ class OneAtATime(BaseHTTPRequestHandler):
     """A service that takes 50 ms for each request, and all others wait."""
 
     protocol_version = "HTTP/1.1"
-    turn, keys = threading.Lock(), set()
+    turn = threading.Lock()
+    keys: ClassVar[set[str | None]] = set()
 
     def do_GET(self):
         answer = {"type": "object", "properties": {"label": {"type": "string", "enum": ["a"]}}}

@@ -1,8 +1,6 @@
 """What the measurement of the metrics' cost makes of what a service says."""
 
-import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -69,14 +67,3 @@ def test_the_verdict_follows_from_the_median(binning, code, verdict, monkeypatch
     monkeypatch.setattr("sys.argv", ["metrics_cost", "--dry"])
     assert metrics_cost.main() == code
     assert verdict in capsys.readouterr().out
-
-
-def test_bodies_have_the_values_of_payloads_that_the_service_finds_typical():
-    described = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]}
-    service = SimpleNamespace(
-        port=7, json=lambda path: described if path == "/v2/models/m" else {"payload": {"a": 1, "b": 2.5}}
-    )
-    whole = metrics_cost.requests(service, "m")
-    assert len(whole) == metrics_cost.BODIES
-    body = json.loads(whole[0].partition(b"\r\n\r\n")[2])
-    assert body == {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.5]}]}

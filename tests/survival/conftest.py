@@ -67,7 +67,7 @@ class Load:
 
     def __init__(self, url: str, clients: int, pause: float = 0.0) -> None:
         parts = urllib.parse.urlsplit(url)
-        self._host, self._port = parts.hostname, parts.port
+        self._host, self._port = parts.hostname or "", parts.port
         self._pause, self._body = pause, json.dumps(IRIS).encode()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]

@@ -119,10 +119,12 @@ def test_if_changed_trains_only_what_would_come_out_otherwise(
 
 
 def test_progress_in_a_log_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import time
+
     from train import progress
 
     clock = iter(range(0, 100, 3))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     items: list[Any] = list(progress.progress("toy")(iter("abcdef"), "epoch"))
     assert items == list("abcdef")
     assert "toy: epoch" in capsys.readouterr().out

@@ -122,7 +122,8 @@ def cuts(data: bytes, seed: int, at_every: int = 0) -> Iterator[tuple[str, list[
     for size in (1448, 211, 64, 1):
         if len(data) <= 2000 * size:
             yield f"in pieces of {size}", [*cut(data, size)]
-    rng, pieces, rest = random.Random(seed), [], data  # noqa: S311
+    rng, rest = random.Random(seed), data  # noqa: S311
+    pieces: list[Piece] = []
     while rest:
         n = rng.choice([1, 3, 20, 100, 700, 1448])
         pieces += [rest[:n], rng.choice([0.0, 0.0, 0.0005])]

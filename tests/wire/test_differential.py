@@ -47,7 +47,7 @@ def test_pipelines(port, seed):
 
 def test_mixed_among_clients(port):
     """Ten clients at once, each with pipelines of its own, cut each in its own way."""
-    failures: list[str] = []
+    failures = []
 
     def client(number: int) -> None:
         try:

@@ -138,7 +138,9 @@ async def test_a_form_whose_golden_rows_differ_here_is_refused_with_the_figure(h
         file = folder / "golden.npz"
         inputs, outputs = golden.read(file)
         outputs["probabilities"] += np.float32(0.25)
-        named = {f"input:{k}": v for k, v in inputs.items()} | {f"output:{k}": v for k, v in outputs.items()}
+        named: dict[str, Any] = {f"input:{k}": v for k, v in inputs.items()} | {
+            f"output:{k}": v for k, v in outputs.items()
+        }
         np.savez_compressed(file, **named)
         issued["golden"]["sha256"] = file_sha256(file)
 

@@ -23,9 +23,9 @@ class Doubling:
 
     def __init__(self, seconds: float = 0.0):
         self.seconds = seconds
-        self.batches = []
-        self.threads = set()
-        self.context_seen = []
+        self.batches: list[int] = []
+        self.threads: set[str] = set()
+        self.context_seen: list[object] = []
 
     def run(self, inputs):
         (x,) = inputs
