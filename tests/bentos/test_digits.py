@@ -417,7 +417,8 @@ class TestRecipe:
         pytest.importorskip("torch")
         from bentos.digits import recipe
 
-        monkeypatch.setattr(recipe, "DRAWINGS", 1000)
+        for part in ("BY_OTHER_HANDS", "BY_OTHER_PENS", "WRITTEN"):
+            monkeypatch.setattr(recipe, part, 500)
         monkeypatch.setattr(recipe, "EPOCHS", 1)
 
     def test_the_digits_are_split_by_class_and_always_alike(self, data: contract.Data) -> None:
