@@ -430,7 +430,9 @@ class TestRecipe:
 
     def test_the_same_seed_gives_the_same_weights_and_another_does_not(self, data: contract.Data) -> None:
         recipe = contract.recipe("digits")
-        once, twice, other = (recipe.fit(data, seed, lambda steps, _: steps).state_dict() for seed in (3, 3, 4))
+        few = contract.Split(data.train.inputs[:300], data.train.targets[:300])
+        small = contract.Data(few, data.held_out, data.source)
+        once, twice, other = (recipe.fit(small, seed, lambda steps, _: steps).state_dict() for seed in (3, 3, 4))
         assert all((once[name] == twice[name]).all() for name in once)
         assert any((once[name] != other[name]).any() for name in once)
 
