@@ -25,10 +25,10 @@ class Network(nn.Module):
         )
         self.classify = nn.Sequential(
             nn.Flatten(),  # (n, 1200)
-            nn.Dropout(0.3),
+            nn.Dropout(0.15),
             nn.Linear(1200, 64),
             nn.ReLU(),
-            nn.Dropout(0.2),
+            nn.Dropout(0.15),
             nn.Linear(64, 10),
         )
 
