@@ -91,7 +91,8 @@ def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[st
             "success": duration("ekiben_request_seconds"),
             "fail": {"count": sum(failures.values()), "ns": 0},
             "queue": duration("ekiben_queue_seconds"),
-            "compute_input": duration("ekiben_preprocess_seconds"),
+            # As many as were answered: perf_analyzer has the three counts be one, also while requests are under way.
+            "compute_input": {**duration("ekiben_preprocess_seconds"), "count": answered["count"]},
             "compute_infer": {"count": answered["count"], "ns": int(answered["count"] * per_call * 1e9)},
             "compute_output": answered,
             "cache_hit": {"count": 0, "ns": 0},

@@ -33,7 +33,9 @@ STREAM = [*HEADERS[:2], (b":path", b"/inference.GRPCInferenceService/ModelStream
 
 @pytest.fixture(scope="module")
 def server(stored_here):
-    with grpc_server(Limits(8, body_seconds=1.5, keep_alive_seconds=1.5), max_body_bytes=2**20) as running:
+    with grpc_server(
+        Limits(8, body_seconds=1.5, keep_alive_seconds=1.5), max_body_bytes=2**20, max_queue_rows=100_000
+    ) as running:
         yield running
 
 
