@@ -4,6 +4,7 @@ PORT ?= 3000
 HOST ?= 127.0.0.1
 TORCH_INDEX ?=
 PYTEST ?=
+TEST_JOBS ?= 2
 LOAD ?=
 BENCH ?=
 MODEL ?= digits
@@ -33,6 +34,8 @@ SLIM_FORMS := optimized,onnx,int8
 # Where an image build gets the CPU build of torch: an index, a page of links, or else PyTorch's own by its name.
 TORCH_FROM := $(firstword $(TORCH_INDEX:%=UV_EXTRA_INDEX_URL=%) $(patsubst %,UV_FIND_LINKS=%,$(filter http%,$(UV_FIND_LINKS))) \
               UV_TORCH_BACKEND=cpu)
+# What bentos are built from: models that lie elsewhere are copied to where a bento looks for them.
+CONTEXT := $(if $(EKIBEN_BENTOS),build/context,.)
 BUILD_ARGS := BASE_IMAGE=$(BASE_IMAGE) $(TORCH_FROM) SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) REVISION=$(REVISION)
 COMPOSE := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/compose.yaml
 FLEET := $(wildcard deploy/prometheus/prometheus.yml deploy/prometheus/targets/*.yml deploy/prometheus/rules/*.yml deploy/alertmanager/*) \
@@ -51,9 +54,11 @@ help: ## list the targets and the variables
 	  'TORCH_INDEX' 'index URL of the PyTorch CPU wheels: on Linux PyPI sends the CUDA build of several GB' \
 	  'IMAGE, BOX' 'name of the container images, and which of them make image builds (ekiben; slim full)' \
 	  'BASE_IMAGE' 'what the images are built on (python:3.11-slim); add @sha256:… to pin it to the byte' \
+	  'TEST_JOBS' 'how many processes make test runs tests in (2); 0 runs them in this one, for a debugger' \
 	  'LOAD' 'options of the load test: python -m loadtest.load --help' \
 	  'BENCH' 'options of the benchmark: python -m loadtest.peers --help' \
 	  'BENTOML_HOME' 'where models are stored (~/bentoml)' \
+	  'EKIBEN_BENTOS' 'folders of models of your own beside bentos/, as ../mine:../theirs' \
 	  'EKIBEN_…' 'settings of the service: serving/settings.py'
 
 serve: models ## train and convert what is missing, then serve on :3000
@@ -70,7 +75,7 @@ models: .venv/serving ## train, convert, certify and store every model; nothing 
 	$(BIN)/python -m convert $(STRICT)
 
 test: .venv/testing lint ## lint, types, unit and end-to-end tests
-	$(BIN)/python -m pytest -m "not container and not long" $(PYTEST)
+	$(BIN)/python -m pytest -m "not container and not long" -n $(TEST_JOBS) --dist loadfile $(PYTEST)
 
 test-long: .venv/testing ## tests that wait for minutes: alerts end to end, dead workers, drains, a soak
 	$(BIN)/python -m pytest -m long $(PYTEST)
@@ -107,7 +112,8 @@ image: $(BOX:%=image-%) ## build the container images ekiben:slim and ekiben:ful
 # From /, because BentoML 1.4.39 takes the Dockerfile's template only from below the folder it is started in, and
 # renders it in a temporary one.
 image-slim image-full: image-%: models
-	tag=$$($(if $(filter slim,$*),EKIBEN_FORMS=$(SLIM_FORMS)) $(BIN)/bentoml build --output tag \
+	$(if $(EKIBEN_BENTOS),$(BIN)/python -m deploy.context $(CONTEXT))
+	tag=$$(EKIBEN_BENTOS= $(if $(filter slim,$*),EKIBEN_FORMS=$(SLIM_FORMS)) $(BIN)/bentoml build $(CONTEXT) --output tag \
 	    --bentofile bentofile$(if $(filter slim,$*),.slim).yaml | sed -n 's/^__tag__://p') && test -n "$$tag" && \
 	cd / && $(if $(BENTOML_HOME),BENTOML_HOME='$(abspath $(BENTOML_HOME))') '$(CURDIR)/$(BIN)/bentoml' containerize $$tag \
 	    --image-tag $(IMAGE):$* $(BUILD_ARGS:%=--opt build-arg=%) --opt build-arg=VERSION=$${tag#*:}

@@ -7,11 +7,12 @@ import gc
 import bentoml
 
 from serving.api import interface
-from serving.http.gateway import Routes
+from serving.http.gateway import Gateway, Routes
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
 from serving.process import metrics_dir
 from serving.process.drain import Drain
+from serving.process.inherited import inherited_socket, listening_socket
 from serving.process.vitals import Vitals
 from serving.service_class import LeanService
 from serving.settings import Settings
@@ -31,7 +32,7 @@ class Ekiben:
         from serving.process.supervision import supervise
 
         logs.configure(SETTINGS)
-        supervise(SETTINGS.hang_s, SETTINGS.drain_s)
+        supervise(SETTINGS.hang_s, SETTINGS.drain_s, SETTINGS.grpc_port)
 
     def __init__(self) -> None:
         logs.configure(SETTINGS)
@@ -42,7 +43,8 @@ class Ekiben:
         metrics_dir.preallocate()
         self.lifecycle = Lifecycle()
         self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)
-        Drain(self.lifecycle, SETTINGS.drain_s).on_sigterm()
+        self.drain = Drain(self.lifecycle, SETTINGS.drain_s)
+        self.drain.on_sigterm()
         # What is loaded stays: the collector need not walk it while requests wait.
         gc.collect()
         gc.freeze()
@@ -51,6 +53,13 @@ class Ekiben:
 
     def routes(self) -> Routes:
         return interface.routes(self.repository, self.lifecycle)
+
+    def listen(self, gateway: Gateway) -> None:
+        if SETTINGS.grpc_port:
+            from serving.api.grpc.server import listen  # and protobuf with it
+
+            sock = inherited_socket() or listening_socket("127.0.0.1", SETTINGS.grpc_port)
+            self.grpc = listen(sock, gateway, self.repository, self.lifecycle, self.drain.server)
 
     def __is_ready__(self) -> bool:
         return self.repository.ready

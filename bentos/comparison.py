@@ -22,7 +22,20 @@ def row_gaps(outputs: Arrays, expected: Arrays, relative: bool) -> np.ndarray:
     return largest
 
 
+def largest_gap(outputs: Arrays, expected: Arrays, relative: bool) -> float:
+    """As `row_gaps`, the largest of all, for outputs of any shape. ValueError where the shapes differ."""
+    floats = [name for name, array in expected.items() if array.dtype.kind == "f"]
+    gaps = [_gaps(outputs[name], expected[name], relative) for name in floats]
+    return float(np.max([gap.max(initial=0.0) for gap in gaps], initial=0.0))
+
+
 def _row_gaps(output: np.ndarray, expected: np.ndarray, relative: bool) -> np.ndarray:
+    gap = _gaps(output, expected, relative)
+    largest: np.ndarray = gap.reshape(len(gap), -1).max(1)
+    return largest
+
+
+def _gaps(output: np.ndarray, expected: np.ndarray, relative: bool) -> np.ndarray:
     if output.shape != expected.shape:
         raise ValueError(f"it gives {list(output.shape)} where the trained form gives {list(expected.shape)}")
     actual, wide = output.astype(np.float64), expected.astype(np.float64)
@@ -30,9 +43,7 @@ def _row_gaps(output: np.ndarray, expected: np.ndarray, relative: bool) -> np.nd
         gap = np.abs(actual - wide)
         if relative:
             gap = gap / np.maximum(np.abs(wide), np.finfo(np.float32).tiny)
-    gap = np.where((actual == wide) | (np.isnan(actual) & np.isnan(wide)), 0.0, gap)
-    largest: np.ndarray = gap.reshape(len(gap), -1).max(1)
-    return largest
+    return np.where((actual == wide) | (np.isnan(actual) & np.isnan(wide)), 0.0, gap)
 
 
 def classes(outputs: Arrays) -> np.ndarray | None:

@@ -11,15 +11,18 @@ A model is one folder `bentos/<name>/`:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 BENTOS = Path(__file__).parent
-# Open Inference Protocol datatypes ↔ NumPy. BYTES is left out: no form here takes strings.
+# Open Inference Protocol datatypes → NumPy. BYTES are Python's `str`, as engines take text, and UTF-8 on the wire; BF16
+# is its 16 bits. NumPy has no type of its own for either.
 DATATYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype(np.uint8),
@@ -33,7 +36,11 @@ DATATYPES: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype(np.float16),
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(object),
+    "BF16": np.dtype(np.uint16),
 }
+FLOATS = ("FP16", "FP32", "FP64", "BF16")
+BATCH = "batch"
 # Best first: the order in which the plain name of a model picks among its certified forms.
 FORMS = ("optimized", "onnx", "pytorch", "sklearn", "int8")
 FRAMEWORKS = ("pytorch", "sklearn")
@@ -51,32 +58,113 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A named tensor of a signature; the first dimension is −1, the batch."""
+    """A named tensor of a signature. Each dimension is a size, a name, or −1 where any size will do.
+
+    Dimensions of one name have one size within a request. `"batch"`, wherever it stands, is the batch; where it stands
+    nowhere, a −1 in first place is. A tensor may have no batch, and a scalar no dimension at all. An open first
+    dimension that is not the batch needs a name.
+    """
 
     name: str
     datatype: str
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...]
 
     def __post_init__(self) -> None:
         if self.datatype not in DATATYPES:
             raise ValueError(f"tensor {self.name!r}: datatype {self.datatype!r} is none of {', '.join(DATATYPES)}")
-        if not self.shape or self.shape[0] != -1 or any(d < 1 for d in self.shape[1:]):
-            raise ValueError(f"tensor {self.name!r}: shape {list(self.shape)} must be [-1, positive sizes…]")
+        if not all((d == -1 or d > 0) if isinstance(d, int) else d for d in self.shape) or (
+            self.shape.count(BATCH) > 1
+        ):
+            raise ValueError(
+                f"tensor {self.name!r}: shape {list(self.shape)} must be of positive sizes, names and -1,"
+                f" and {BATCH!r} at most once"
+            )
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return DATATYPES[self.datatype]
 
+    @cached_property
+    def batch_axis(self) -> int | None:
+        """The place of the batch dimension, if there is one."""
+        if BATCH in self.shape:
+            return self.shape.index(BATCH)
+        return 0 if self.shape[:1] == (-1,) else None
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape as protocols show it: −1 for every dimension that is no size."""
+        return tuple(d if isinstance(d, int) else -1 for d in self.shape)
+
+    def shape_of(self, sizes: Mapping[str, int], n_rows: int = 1, rest: int = 1) -> tuple[int, ...]:
+        """A shape that fits: the batch is `n_rows`, a name has its size of `sizes`, any other open dimension `rest`."""
+        axis = self.batch_axis
+        return tuple(
+            n_rows if place == axis else sizes.get(d, rest) if isinstance(d, str) else rest if d == -1 else d
+            for place, d in enumerate(self.shape)
+        )
+
     def as_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.sizes)}
+
+
+def float32_to_bfloat16(values: np.ndarray) -> np.ndarray:
+    """The nearest BF16, ties to even; NaN stays NaN. float32 of any shape → uint16"""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
+
+
+def bfloat16_to_float32(bits: np.ndarray) -> np.ndarray:
+    """BF16 as its 16 bits → the same numbers. uint16 of any shape → float32"""
+    widened: np.ndarray = (bits.astype(np.uint32) << 16).view(np.float32)
+    return widened
 
 
 @dataclass(frozen=True)
 class Signature:
-    """The tensors that go in and come out."""
+    """The tensors that go in and come out, and two facts of the model that were found out by running it.
+
+    `batched`: rows of several requests may be joined along the batch dimension, and are answered as they are alone.
+    Inputs without a batch must then be equal in all requests that are joined, and outputs without one are the same for
+    all. What is not batched is one request, one engine call, whatever its dimensions are called.
+    `finite`: NaN and infinities in its inputs are refused. Of a model with a folder, `Model.finite` says so.
+    """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    batched: bool = True
+    finite: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batched and all(tensor.batch_axis is None for tensor in self.inputs):
+            raise ValueError("batched=True: no input has a batch dimension")
+
+    @cached_property
+    def input_axes(self) -> tuple[int | None, ...]:
+        """Where the batch stands in each input; None where it does not, and everywhere if nothing is joined."""
+        return tuple(tensor.batch_axis if self.batched else None for tensor in self.inputs)
+
+    @cached_property
+    def output_axes(self) -> tuple[int | None, ...]:
+        """Where the batch stands in each output."""
+        return tuple(tensor.batch_axis if self.batched else None for tensor in self.outputs)
+
+    def n_rows(self, inputs: Sequence[np.ndarray]) -> int:
+        """The rows of a request or a batch; 1 where nothing is joined."""
+        for array, axis in zip(inputs, self.input_axes, strict=True):
+            if axis is not None:
+                return len(array) if axis == 0 else int(array.shape[axis])
+        return 1
+
+    @cached_property
+    def rows_alike(self) -> bool:
+        """Whether every tensor has the batch first and all other dimensions fixed: one row is like any other."""
+        return (
+            self.batched
+            and all(axis == 0 for axis in (*self.input_axes, *self.output_axes))
+            and all(isinstance(d, int) and d > 0 for t in (*self.inputs, *self.outputs) for d in t.shape[1:])
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return {"inputs": [t.as_dict() for t in self.inputs], "outputs": [t.as_dict() for t in self.outputs]}
@@ -284,17 +372,36 @@ class Recipe:
             raise ModelError(f"tolerances: {unknown[0]!r} is no form: there is {', '.join(FORMS)}")
 
 
+def places() -> list[Path]:
+    """The folders that hold models' folders: bentos/, and those that EKIBEN_BENTOS names (../mine:../theirs)."""
+    return [BENTOS, *(Path(p).resolve() for p in os.environ.get("EKIBEN_BENTOS", "").split(os.pathsep) if p)]
+
+
 def names() -> list[str]:
-    """The folders under bentos/ that hold a model, in alphabetical order."""
-    return sorted(p.parent.name for p in BENTOS.glob("*/model.py"))
+    """The models that have a folder, in alphabetical order."""
+    return sorted({p.parent.name for place in places() for p in place.glob("*/model.py")})
+
+
+def folder(name: str) -> Path:
+    """The folder of a model. ModelError where two places have one of this name."""
+    folders = [place / name for place in places() if (place / name).is_dir()]
+    if len(folders) > 1:
+        raise ModelError(f"there are two models {name!r}: {' and '.join(map(str, folders))}; rename one of them")
+    return folders[0] if folders else BENTOS / name
+
+
+def shown(name: str) -> str:
+    """The folder of a model as messages name it: `bentos/iris`, or the path of one that lies elsewhere."""
+    own = folder(name)
+    return f"bentos/{name}" if own.parent == BENTOS else str(own)
 
 
 def model(name: str) -> Model:
-    """The model of folder bentos/<name>. KeyError names the folders there are; ModelError says what is wrong in it."""
+    """The model of folder <name>. KeyError names the folders there are; ModelError says what is wrong in it."""
     from bentos import folders  # which knows this module
 
     if name not in names():
-        raise KeyError(f"no model {name!r} under bentos/: there is {', '.join(names())}")
+        raise KeyError(f"no model {name!r}: there is {', '.join(names())}")
     return folders.model(name)
 
 
@@ -307,5 +414,5 @@ def recipe(name: str) -> Recipe:
 
 def examples(name: str) -> list[Any]:
     """The payloads of bentos/<name>/examples.json; a picture is given as the path of a file beside it."""
-    payloads: list[Any] = json.loads((BENTOS / name / "examples.json").read_text())
+    payloads: list[Any] = json.loads((folder(name) / "examples.json").read_text())
     return payloads

@@ -20,7 +20,7 @@ def model(name: str) -> Model:
     """What bentos/<name>/model.py defines. ModelError"""
     read = _read(name, "model", "MODEL", Model)
     if complaint := _complaint(read, name):
-        raise ModelError(f"bentos/{name}/model.py: {complaint}")
+        raise ModelError(f"{contract.shown(name)}/model.py: {complaint}")
     return read
 
 
@@ -34,7 +34,7 @@ def recipe(of: Model) -> Recipe:
 
 def payloads(of: Model) -> list[Any]:
     """The examples as `Model.rows` takes them, checked: values by field, or a file's bytes. ModelError"""
-    file = f"bentos/{of.name}/examples.json"
+    file = f"{contract.shown(of.name)}/examples.json"
     try:
         examples: Any = contract.examples(of.name)
     except FileNotFoundError:
@@ -49,9 +49,9 @@ def payloads(of: Model) -> list[Any]:
 def _payload(of: Model, example: Any, where: str) -> Any:
     if isinstance(of.payload, Fields):
         return _values(of.payload, example, where)
-    file = contract.BENTOS / of.name / str(example)
+    file = contract.folder(of.name) / str(example)
     if not isinstance(example, str) or not file.is_file():
-        raise ModelError(f"{where}: {json.dumps(example):.60} must be the path of a file in bentos/{of.name}")
+        raise ModelError(f"{where}: {json.dumps(example):.60} must be the path of a file in {contract.shown(of.name)}")
     return file.read_bytes()
 
 
@@ -75,8 +75,8 @@ def _values(payload: Fields, example: Any, where: str) -> dict[str, Any]:
 
 def _read(name: str, module: str, attribute: str, kind: type[Kind]) -> Kind:
     """What a file of a folder defines. ModelError; ModuleNotFoundError where a library is not installed"""
-    file, sample = f"bentos/{name}/{module}.py", f"{attribute} = {kind.__name__}(…)"
-    if not (contract.BENTOS / name / f"{module}.py").is_file():
+    file, sample = f"{contract.shown(name)}/{module}.py", f"{attribute} = {kind.__name__}(…)"
+    if not (contract.folder(name) / f"{module}.py").is_file():
         raise ModelError(f"{file} is missing: it must say {sample}")
     try:
         value = getattr(importlib.import_module(f"bentos.{name}.{module}"), attribute, None)
@@ -91,11 +91,11 @@ def _read(name: str, module: str, attribute: str, kind: type[Kind]) -> Kind:
 
 def _located(error: Exception, name: str, file: str) -> str:
     """`bentos/kettle/model.py, line 12: field litres: low=3 is above high=1`"""
-    folder = contract.BENTOS / name
+    folder, called = contract.folder(name), contract.shown(name)
     frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         frames.append((Path(error.filename or ""), error.lineno))
-    own = [(f"bentos/{name}/{path.relative_to(folder)}", line) for path, line in frames if path.is_relative_to(folder)]
+    own = [(f"{called}/{path.relative_to(folder)}", line) for path, line in frames if path.is_relative_to(folder)]
     where, line = own[-1] if own else (file, None)
     kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
     words = error.msg if isinstance(error, SyntaxError) else str(error)
@@ -108,7 +108,7 @@ def _check_network(of: Model) -> None:
         getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ModelError(
-            f"bentos/{of.name}/model.py: network={of.network!r} cannot be imported ({error}):"
+            f"{contract.shown(of.name)}/model.py: network={of.network!r} cannot be imported ({error}):"
             f' it must be like "bentos.{of.name}.network:Network"'
         ) from error
 

@@ -1,19 +1,24 @@
-"""Golden rows: a few held-out rows with the trained form's outputs, which every start runs where it will answer."""
+"""Golden rows: a few held-out rows with the trained form's outputs, which every start runs where it will answer.
+
+They are one engine call, of as many rows; or, of a model without a recipe, several calls of whatever shapes it takes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bentos.certificate import Difference, Golden, file_sha256
-from bentos.comparison import labels_differing, row_gaps
+from bentos.comparison import labels_differing, largest_gap
 from bentos.contract import Arrays
 
 NAME = "golden.npz"
 ROWS = 32
 MAX_BYTES = 256 * 1024
 SLACK = 2.0  # times the largest difference that held-out rows had, where a recipe sets no tolerance of difference
+Call = tuple[Arrays, Arrays]  # inputs and outputs of one engine call
 SMALLEST = 1e-6  # a tolerance below this would be one of rounding
 
 
@@ -39,29 +44,66 @@ def write(
     )
 
 
+def write_calls(folder: Path, calls: Sequence[Call], tolerance: float, relative: bool = False) -> Golden:
+    """Write whole calls, (inputs, outputs) each, to folder/golden.npz: as many of the first as fit 256 KiB."""
+    file, n_calls = folder / NAME, min(ROWS, len(calls))
+    while n_calls and _save(file, calls[:n_calls]) > MAX_BYTES:
+        n_calls -= 1
+    return Golden(NAME, file_sha256(file) if n_calls else "", n_calls, tolerance, relative)
+
+
 def _write(file: Path, inputs: Arrays, outputs: Arrays, n_rows: int) -> int:
     total = len(next(iter(inputs.values())))
     places = np.linspace(0, total - 1, n_rows).astype(int)
-    named = {f"input:{name}": array for name, array in inputs.items()}
-    named |= {f"output:{name}": array for name, array in outputs.items()}
-    np.savez_compressed(file, **{name: array[places] for name, array in named.items()})
+    sides = [{name: array[places] for name, array in arrays.items()} for arrays in (inputs, outputs)]
+    return _save(file, [(sides[0], sides[1])])
+
+
+def _save(file: Path, calls: Sequence[Call]) -> int:
+    named: Arrays = {}
+    for place, call in enumerate(calls):
+        for side, arrays in zip(("input", "output"), call, strict=True):
+            side += f"@{place}" if place else ""
+            named |= {f"{side}:{name}": _packed(array) for name, array in arrays.items()}
+    np.savez_compressed(file, **named)  # type: ignore[arg-type]
     return file.stat().st_size
 
 
-def read(file: Path) -> tuple[Arrays, Arrays]:
-    """Inputs and the trained form's outputs, by tensor name."""
+def _packed(array: np.ndarray) -> np.ndarray:
+    """Text as UTF-8, each with a byte more, as NumPy drops zeros at the end."""
+    if array.dtype != object:
+        return array
+    return np.array([str(value).encode() + b"." for value in array.reshape(-1)], np.bytes_).reshape(array.shape)
+
+
+def _unpacked(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind != "S":
+        return array
+    values = np.empty(array.size, object)
+    values[:] = [value[:-1].decode() for value in array.reshape(-1).tolist()]
+    return values.reshape(array.shape)
+
+
+def read(file: Path) -> Call:
+    """Inputs and the trained form's outputs of the first call, by tensor name."""
+    return read_calls(file)[0]
+
+
+def read_calls(file: Path) -> list[Call]:
+    """(inputs, outputs) of each call, by tensor name."""
     with np.load(file, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    sides: tuple[Arrays, Arrays] = {}, {}
-    for name, array in arrays.items():
-        side, _, tensor = name.partition(":")
-        sides[side == "output"][tensor] = array
-    return sides
+    calls: dict[str, Call] = {}
+    for key, array in arrays.items():
+        side, _, tensor = key.partition(":")
+        side, _, place = side.partition("@")
+        calls.setdefault(place, ({}, {}))[side == "output"][tensor] = _unpacked(array)
+    return list(calls.values())
 
 
 def mismatch(outputs: Arrays, expected: Arrays, golden: Golden) -> str:
     """What is above the tolerance, in words; empty if nothing is."""
-    gap = float(row_gaps(outputs, expected, golden.relative).max())
+    gap = largest_gap(outputs, expected, golden.relative)
     if not gap <= golden.tolerance:
         kind = "relative difference" if golden.relative else "difference"
         return f"max {kind} from what is certified is {gap:.3g}, the tolerance {golden.tolerance:.3g}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bentos import contract
 from bentos.contract import Arrays, Model, ModelError, Tensor
 
 Run = Callable[[Arrays], Arrays]
@@ -20,7 +21,7 @@ def rehearse(model: Model, run: Run, payloads: Sequence[Any]) -> None:
             _rehearse(model, run, payload)
         except Exception as error:
             kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
-            where = f"bentos/{model.name}/examples.json, payload {place}"
+            where = f"{contract.shown(model.name)}/examples.json, payload {place}"
             raise ModelError(f"{where} is not answered: {kind}{' '.join(str(error).split())}") from error
 
 

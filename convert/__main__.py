@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bentos import contract
 from bentos.contract import ModelError
-from convert import import_onnx
+from convert import imports
 from convert.artifacts import ConvertError, read
 from convert.forms import Outcome, convert, forms
 from convert.table import table
@@ -35,7 +35,7 @@ def parser(names: Sequence[str]) -> argparse.ArgumentParser:
         description="Make the forms of trained models, certify each against the trained one on held-out data, and\n"
         "save them to the BentoML store as <model>-<form>:<version>. A form above its tolerance is not saved; the\n"
         "table says why, and the others go on. Exit 1 if a model named here has no form left, or with --strict.",
-        epilog=f"models and their forms:\n{listed}\n\nan ONNX file of your own, without a recipe:\n"
+        epilog=f"models and their forms:\n{listed}\n\na file of your own, without a recipe:\n"
         "  python -m convert import my.onnx --name mine      (--help says more)\n\n"
         "next: bentoml models list, bentoml serve",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     quieten()
     if words[:1] == ["import"]:
-        return import_onnx.main(words[1:])
+        return imports.main(words[1:])
     names = contract.names()
     command = parser(names)
     options = command.parse_args(words)

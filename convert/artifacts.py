@@ -53,7 +53,8 @@ def read(name: str, folder: Path) -> Artifacts:
     except ValueError as error:
         raise ConvertError(f"{folder / NAME} cannot be read ({error}): {again}") from error
     if changed := record.meaning.differences(Meaning.of(model)):
-        raise ConvertError(f"bentos/{name}/model.py changed since it was trained: {'; '.join(changed)}: {again}")
+        where = f"{contract.shown(name)}/model.py"
+        raise ConvertError(f"{where} changed since it was trained: {'; '.join(changed)}: {again}")
     file = folder / trained.FILES[recipe.framework]
     if not file.is_file() or trained.version(file, model) != record.version:
         raise ConvertError(f"{file} or the signature of {name} changed since {NAME} was written: {again}")

@@ -14,31 +14,74 @@ from bentos.contract import DATATYPES, Arrays, Signature, Tensor
 from convert.artifacts import ConvertError
 
 MAX_ELEMENTS = 2**24  # of one row of one tensor
+NO_NUMPY = ("BYTES", "BF16")  # datatypes that NumPy has no type of its own for
 MAX_INNER = 2**28  # of a tensor within the graph whose shape does not depend on the batch
 
 
 def check(graph: onnx.ModelProto) -> None:
-    """ConvertError with the reason why this file could not be served anywhere."""
+    """ConvertError with all reasons why this file could not be served anywhere."""
+    if reasons := faults(graph):
+        raise ConvertError("; ".join(reasons))
+
+
+def faults(graph: onnx.ModelProto) -> list[str]:
+    """What keeps a file from being served, all of it that can be told without running it."""
+    reasons = []
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in tensors(graph)):
-        raise ConvertError("it keeps weights in another file (external data): save it as one file")
+        reasons.append("it keeps weights in another file (external data)")
     own = {(f.domain, f.name) for f in graph.functions}
     foreign = {(n.domain, n.op_type) for n in nodes(graph) if n.domain not in ONNX_DOMAINS} - own
     if foreign:
-        raise ConvertError(
-            f"it has operators that not every ONNX Runtime knows: {', '.join(map('.'.join, sorted(foreign)))}"
-        )
+        names = ", ".join(map(".".join, sorted(foreign)))
+        reasons.append(f"it has operators that not every ONNX Runtime knows: {names}")
+    reasons += type_faults(graph)
     try:
-        onnx.checker.check_model(graph, full_check=True)
+        onnx.checker.check_model(graph)
     except Exception as error:
-        raise ConvertError(f"it is not valid ONNX: {error}") from error
+        reasons.append(f"it is not valid ONNX: {' '.join(str(error).split())[:400]}")
+        return reasons
     for name, dims in inner_shapes(graph):
         if np.prod(dims, dtype=object) > MAX_INNER:
-            raise ConvertError(f"it makes a tensor {name!r} of shape {dims}: over {MAX_INNER:,} values")
+            reasons.append(f"it makes a tensor {name!r} of shape {dims}: over {MAX_INNER:,} values")
+    return reasons
+
+
+def type_faults(graph: onnx.ModelProto) -> list[str]:
+    """Inputs and outputs that no request can hold."""
+    stored = {t.name for t in graph.graph.initializer}
+    sides = (
+        ("input", [v for v in graph.graph.input if v.name not in stored]),
+        ("output", list(graph.graph.output)),
+    )
+    reasons = [f"it has no {side}" for side, values in sides if not values]
+    for side, values in sides:
+        for value in values:
+            where = f"{side} {value.name!r}"
+            if not value.type.HasField("tensor_type"):
+                reasons.append(f"{where} is no tensor but a {value.type.WhichOneof('value') or 'value without a type'}")
+                continue
+            try:
+                datatype(value)
+            except ConvertError as error:
+                reasons.append(f"{where} {error}")
+            dims = [d.dim_value for d in value.type.tensor_type.shape.dim if d.dim_value > 0]
+            if np.prod(dims, dtype=object) > MAX_ELEMENTS:
+                reasons.append(f"{where} has shape {shape_words(value)}: over {MAX_ELEMENTS:,} values a row")
+    return reasons
+
+
+def shape_words(value: onnx.ValueInfoProto) -> str:
+    """`[n, 3, -1]`"""
+    dims = value.type.tensor_type.shape.dim
+    return f"[{', '.join(str(d.dim_value) if d.HasField('dim_value') else d.dim_param or '-1' for d in dims)}]"
 
 
 def inner_shapes(graph: onnx.ModelProto) -> Iterator[tuple[str, list[int]]]:
     """The shapes within the graph, as far as they can be told without running it; an open dimension counts as 1."""
-    inferred = onnx.shape_inference.infer_shapes(graph, data_prop=True)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(graph, data_prop=True)
+    except Exception:  # what ONNX cannot infer, ONNX Runtime may still run
+        return
     for value in inferred.graph.value_info:
         yield value.name, [d.dim_value if d.HasField("dim_value") else 1 for d in value.type.tensor_type.shape.dim]
 
@@ -75,51 +118,36 @@ def tensors(graph: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             yield from inner.initializer
 
 
-def signature(graph: onnx.ModelProto) -> Signature:
-    """The tensors that the file takes and gives. ConvertError where a shape or a type cannot be served."""
-    stored = {t.name for t in graph.graph.initializer}
-    inputs = tuple(_tensor(v, "input") for v in graph.graph.input if v.name not in stored)
-    outputs = tuple(_tensor(v, "output") for v in graph.graph.output)
-    if not inputs or not outputs:
-        raise ConvertError("it has no input or no output")
-    return Signature(inputs, outputs)
-
-
-def _tensor(value: onnx.ValueInfoProto, kind: str) -> Tensor:
-    where = f"{kind} {value.name!r}"
-    if not value.type.HasField("tensor_type"):
-        kind = value.type.WhichOneof("value")
-        raise ConvertError(f"{where} is no tensor but a {kind} (of scikit-learn: export it with zipmap off)")
-    datatype = _datatype(value.type.tensor_type.elem_type, where)
-    if not value.type.tensor_type.HasField("shape"):
-        raise ConvertError(f"{where} has no shape: only the batch may be left open")
-    dims = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
-    if not dims:
-        raise ConvertError(f"{where} is a scalar: the first dimension must be the batch")
-    if dims[0] != -1:
-        raise ConvertError(f"{where} is for batches of {dims[0]} only: export it with a dynamic first dimension")
-    if any(d < 1 for d in dims[1:]):
-        raise ConvertError(f"{where} has shape {dims}: all dimensions but the first must be fixed, and at least 1")
-    if np.prod(dims[1:], dtype=object) > MAX_ELEMENTS:
-        raise ConvertError(f"{where} has shape {dims}: over {MAX_ELEMENTS:,} values a row")
-    return Tensor(value.name, datatype, tuple(dims))
-
-
-def _datatype(element: int, where: str) -> str:
-    if element == onnx.TensorProto.STRING:
-        raise ConvertError(f"{where} is of strings: only numbers and booleans are served")
-    try:
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element))
-        return next(name for name, known in DATATYPES.items() if known == dtype)
-    except (KeyError, StopIteration):
+def datatype(value: onnx.ValueInfoProto) -> str:
+    """The datatype of a tensor in V2's words. ConvertError where V2 has no word for it"""
+    element = value.type.tensor_type.elem_type
+    numbers = {name: dtype for name, dtype in DATATYPES.items() if name not in NO_NUMPY}
+    known: dict[int, str] = {onnx.helper.np_dtype_to_tensor_dtype(dtype): name for name, dtype in numbers.items()}
+    known |= {onnx.TensorProto.STRING: "BYTES", onnx.TensorProto.BFLOAT16: "BF16"}
+    if element not in known:
         name = onnx.TensorProto.DataType.Name(element)
-        raise ConvertError(f"{where} is of {name}: served are {', '.join(DATATYPES)}") from None
+        raise ConvertError(f"is of {name}: served are {', '.join(DATATYPES)}")
+    return known[element]
 
 
 def as_promised(graph: onnx.ModelProto, promised: Signature) -> None:
-    """ConvertError unless the file's tensors are those that the model's signature promises, in name, type and shape."""
-    if (actual := signature(graph)) != promised:
-        raise ConvertError(f"its tensors are {words(actual)}; the signature promises {words(promised)}")
+    """ConvertError unless the file's tensors are those that the model's signature promises.
+
+    Name, datatype and sizes must be equal; where the signature has a name or −1, the file must be open.
+    """
+    stored = {t.name for t in graph.graph.initializer}
+    inputs = [v for v in graph.graph.input if v.name not in stored]
+    pairs = ((inputs, promised.inputs), (graph.graph.output, promised.outputs))
+    if not all(len(values) == len(side) and all(map(_fits, values, side)) for values, side in pairs):
+        actual = " → ".join(
+            ", ".join(f"{v.name} {datatype(v)} {shape_words(v)}" for v in values) for values, _ in pairs
+        )
+        raise ConvertError(f"its tensors are {actual}; the signature promises {words(promised)}")
+
+
+def _fits(value: onnx.ValueInfoProto, tensor: Tensor) -> bool:
+    dims = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
+    return (value.name, datatype(value), tuple(dims)) == (tensor.name, tensor.datatype, tensor.sizes)
 
 
 def words(of: Signature) -> str:
@@ -160,7 +188,7 @@ def random_rows(of: Signature, count: int, seed: int = 0) -> Arrays:
     random = np.random.default_rng(seed)
     drawn: Arrays = {}
     for tensor in of.inputs:
-        shape = (count, *tensor.shape[1:])
+        shape = (count, *tensor.sizes[1:])
         whole = tensor.dtype.kind in "iub"
         drawn[tensor.name] = (random.integers(0, 2, shape) if whole else random.standard_normal(shape)).astype(
             tensor.dtype

@@ -43,9 +43,9 @@ def traffic(
 ) -> dict[str, str]:
     """Counters at `level` that grow phase by phase; with `restart`, each phase begins at 0 again."""
     served = {"job": job or slo.job, "model": objective.model or "any", "form": "onnx", "version": "v1"}
-    count = series("ekiben_request_seconds_count", **served, interface="v2")
+    count = series("ekiben_request_seconds_count", **served)
     failures = series("ekiben_failures_total", **served, reason="engine")
-    bucket = series("ekiben_request_seconds_bucket", **served, interface="v2", le=le(objective.within))
+    bucket = series("ekiben_request_seconds_bucket", **served, le=le(objective.within))
     bad_input = series("ekiben_failures_total", **served, reason="bad_input")  # the caller's, so it counts for nothing
     all_ = [phase.requests for phase in phases]
     bad = [round(phase.requests * phase.bad, 6) for phase in phases]

@@ -72,7 +72,7 @@ def refused(slo: Slo) -> Iterable[Case]:
 def saturation(slo: Slo) -> Iterable[Case]:
     """Load that is turned away, and load that waits: a share, and 2 % either side of what is allowed."""
     shed, waits = shedding(slo), queue(slo)
-    served = series("ekiben_request_seconds_count", job=slo.job, **SERVED, interface="v2")
+    served = series("ekiben_request_seconds_count", job=slo.job, **SERVED)
     turned_away, broken = (
         series("ekiben_failures_total", job=slo.job, **SERVED, reason=reason) for reason in ("shed", "engine")
     )

@@ -51,7 +51,7 @@ class Stream:
         if self.trained:
             rows[series("ekiben_drift_reference_rows", **self.labels, **where)] = f"{self.trained}+0x{length}"
         if self.requests:
-            served = {"model": "iris", "form": "onnx", "version": "v1", "interface": "v2"}
+            served = {"model": "iris", "form": "onnx", "version": "v1"}
             rows[series("ekiben_request_seconds_count", **where, **served)] = growing(self.requests, length)
         return rows
 

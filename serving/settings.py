@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,9 +27,14 @@ def _cores() -> int:
         return cores
 
 
-def setting(default: Any, doc: str, least: float | None = None, of: tuple[Any, ...] = ()) -> Any:
-    """A setting, what it means, and what it may be: a number of at `least` so much, or one `of` these."""
-    return field(default=default, metadata={"doc": doc, "least": least, "of": of})
+def setting(
+    default: Any, doc: str, least: float | None = None, of: tuple[Any, ...] = (), by_model: bool = False
+) -> Any:
+    """A setting, what it means, and what it may be: a number of at `least` so much, or one `of` these.
+
+    One `by_model` may also be given for some models: `32,segment=2`.
+    """
+    return field(default=default, metadata={"doc": doc, "least": least, "of": of, "by_model": by_model})
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,26 @@ class Settings:
     workers: int = setting(1, "worker processes, each with its own sessions and queues", least=1)
     engine_threads: int = setting(0, "threads of one engine call; 0 shares the cores among the workers", least=0)
     models: str = setting("", "models to serve, comma-separated; empty serves all in the store or the bento")
+    bentos: str = setting(
+        "",
+        "folders of models beside bentos/, as ../mine:../theirs; of the environment alone, also for train and convert",
+    )
     forms: str = setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
     versions: str = setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
-    max_batch_size: int = setting(64, "rows of one engine call at most", least=1)
+    max_batch_size: int = setting(
+        64,
+        "rows of one engine call at most; 32,segment=2 sets it for all models and one of them. What does not fit"
+        " 1 GiB is lowered",
+        least=1,
+        by_model=True,
+    )
     queue_delay_us: int = setting(0, "microseconds that an idle engine waits for a batch to fill; 0: never", least=0)
-    max_latency_ms: float = setting(1000.0, "a request that cannot be answered in this time is shed with 503", least=1)
+    max_latency_ms: float = setting(
+        1000.0,
+        "a request that cannot be answered in this time is shed with 503; by model as EKIBEN_MAX_BATCH_SIZE",
+        least=1,
+        by_model=True,
+    )
     max_queue_rows: int = setting(2048, "rows that wait for one form at most; more are answered 429", least=1)
     max_request_rows: int = setting(1024, "rows of one request at most", least=1)
     max_body_bytes: int = setting(16 * 2**20, "bytes of one request's body at most; more are answered 413", least=1)
@@ -60,6 +80,7 @@ class Settings:
     max_connections: int = setting(
         0, "open connections of one worker at most, 503 to others; 0: what its limit of open files leaves", least=0
     )
+    grpc_port: int = setting(3001, "port of the Open Inference Protocol over gRPC, for all workers; 0: none", least=0)
     api_keys_file: str = setting(
         "", "file of API keys, as `python -m serving.http.keys` makes them; empty: all may enter"
     )
@@ -79,12 +100,17 @@ class Settings:
     )
     hang_s: float = setting(30.0, "a worker whose loop or engine has stood still for so long is replaced", least=1)
 
+    limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # setting → model → number, of those by model
+
     def __post_init__(self) -> None:
-        for each in fields(self):
+        for each in variables(type(self)):
             value, least, of = getattr(self, each.name), each.metadata["least"], each.metadata["of"]
             said = f"EKIBEN_{each.name.upper()}={value} must be"
             if least is not None and not value >= least:
                 raise ValueError(f"{said} at least {least}")
+            for model, number in self.limits.get(each.name, {}).items():
+                if not number >= least:
+                    raise ValueError(f"EKIBEN_{each.name.upper()}={model}={number} must be at least {least}")
             if of and value not in of:
                 raise ValueError(f"{said} {' or '.join(map(str, of))}")
         self.pinned()
@@ -94,10 +120,28 @@ class Settings:
         """The settings of this process. ValueError names the variable, its value and what is allowed."""
         environment = {**_of_file(cls, environment.get("EKIBEN_SETTINGS")), **environment}
         values: dict[str, Any] = {}
-        for each in fields(cls):
-            if (text := environment.get(f"EKIBEN_{each.name.upper()}")) not in (None, ""):
-                values[each.name] = _converted(each.name, type(each.default), text)
-        return cls(**values)
+        limits: dict[str, dict[str, Any]] = {}
+        for each in variables(cls):
+            if (text := environment.get(f"EKIBEN_{each.name.upper()}")) in (None, ""):
+                continue
+            kind = type(each.default)
+            for part in text.split(",") if each.metadata["by_model"] else [text]:
+                model, equals, number = part.partition("=") if each.metadata["by_model"] else ("", "", part)
+                if equals:
+                    limits.setdefault(each.name, {})[model.strip()] = _converted(each.name, kind, number)
+                else:
+                    values[each.name] = _converted(each.name, kind, part)
+        return cls(**values, limits=limits)
+
+    def batch_size(self, model: str) -> int:
+        """Rows of one engine call of this model at most."""
+        rows: int = self.limits.get("max_batch_size", {}).get(model, self.max_batch_size)
+        return rows
+
+    def latency_ms(self, model: str) -> float:
+        """The time in which a request to this model must be answered, in milliseconds."""
+        limit: float = self.limits.get("max_latency_ms", {}).get(model, self.max_latency_ms)
+        return limit
 
     def connections(self) -> int:
         """Connections that one worker holds at most; 128 files are left for models, metrics and sockets."""
@@ -120,6 +164,11 @@ class Settings:
         return {model: version for model, _, version in pairs}
 
 
+def variables(settings: type[Settings]) -> list[Field[Any]]:
+    """The settings that are environment variables."""
+    return [each for each in fields(settings) if each.metadata]
+
+
 def _of_file(settings: type[Settings], named: str | None) -> dict[str, str]:
     """Variable → value of the settings file; ValueError names the file, the line and the key."""
     path = Path(FILE if named is None else named)
@@ -129,7 +178,7 @@ def _of_file(settings: type[Settings], named: str | None) -> dict[str, str]:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"EKIBEN_SETTINGS={path} cannot be read: {error}") from None
-    known = {f"EKIBEN_{each.name.upper()}" for each in fields(settings)}
+    known = {f"EKIBEN_{each.name.upper()}" for each in variables(settings)}
     values: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         key, equals, value = (part.strip() for part in line.partition("="))

@@ -1,6 +1,7 @@
 """A store with every model, and real servers over it."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -18,16 +19,27 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 os.environ["EKIBEN_SETTINGS"] = ""  # what a tuner left in this checkout is not tested
+os.environ["EKIBEN_GRPC_PORT"] = "0"  # a test that speaks gRPC takes a free one
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 
 @pytest.fixture(scope="session")
 def store() -> Path:
-    """A BENTOML_HOME with every model in every form, kept between runs: train and convert do nothing twice."""
+    """A BENTOML_HOME with every model in every form, kept between runs: train and convert do nothing twice.
+
+    Of several pytest-xdist workers the first looks after it; the others wait, and find it looked after in this run.
+    """
     home = ROOT / "build" / "test-home"
     home.mkdir(parents=True, exist_ok=True)
-    command([sys.executable, "-m", "train", "--if-changed", "--strict"], home)
-    command([sys.executable, "-m", "convert", "--strict"], home)
+    with (home.parent / "test-home.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+        if not run_id or lock.read() != run_id:
+            command([sys.executable, "-m", "train", "--if-changed", "--strict"], home)
+            command([sys.executable, "-m", "convert", "--strict"], home)
+            lock.truncate(0)
+            lock.write(run_id)
     return home
 
 

@@ -85,7 +85,7 @@ def train_or_say_why(name: str, of_recipes: Mapping[str, str], options: argparse
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         return False
     except Exception as error:  # the recipe's own
-        print(f"{name}: bentos/{name}/recipe.py: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        print(f"{name}: {contract.shown(name)}/recipe.py: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return False
     return True
 

@@ -29,9 +29,9 @@ def describe(data: Data) -> Dataset:
 
 
 def code(name: str) -> str:
-    """sha256 over the Python files of bentos/<name>/: the code that made the model."""
+    """sha256 over the Python files of a model's folder: the code that made the model."""
     digest = hashlib.sha256()
-    for path in sorted((contract.BENTOS / name).glob("*.py")):
+    for path in sorted(contract.folder(name).glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -35,7 +35,7 @@ def traffic() -> list[Any]:
         lines(
             "Requests answered",
             "Per second, by form and interface: native is the model's own route, v2 the Open Inference Protocol.",
-            [(total("ekiben_request_seconds_count", OF_A_MODEL, "form, interface"), "{{form}} {{interface}}")],
+            [(total("ekiben_requests_total", OF_A_MODEL, "form, interface"), "{{form}} {{interface}}")],
             "reqps",
             8,
             stacked=True,
@@ -76,7 +76,7 @@ def latency(slo: Slo) -> list[Any]:
         lines(
             "Latency quantiles",
             f"Of all forms chosen, and p95 of each. The line is the service's objective, {objective.within:g} s. "
-            f"Between two boundaries of the histogram a quantile is interpolated.",
+            f"From 0.1 ms to 1 s they are within 15 % of the true ones.",
             [
                 *quantiles("ekiben_request_seconds", OF_A_MODEL, 0.5, 0.95, 0.99),
                 (quantile(0.95, "ekiben_request_seconds", OF_A_MODEL, "form"), "p95 {{form}}"),

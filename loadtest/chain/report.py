@@ -1,4 +1,4 @@
-"""From records to the table, the plot, and what follows from them in words that the figures choose."""
+"""From records to the tables, the plot, and one line on what the cut costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ Record = dict[str, Any]
 Cell = tuple[str, int, int]  # way, replicas, connections
 STAGES = ("service", "postprocess", "preprocess", "model")
 COLOURS = {"service": plots.RED, "postprocess": plots.PALE, "preprocess": "#7d93a8", "model": plots.BLUE}
-SAME = 0.1  # less than this apart, two figures are called the same
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def markdown(results: Record) -> str:
         parts += [f"**{connections} connection{'s' * (connections > 1)}**", table(head, rows)]
     if busy := busy_warning(max(record["background_cores"] for record in results["records"])):
         parts.append(busy)
-    return "\n\n".join([*parts, "**What follows**", conclusion(cells, min(results["connections"]))])
+    return "\n\n".join([*parts, conclusion(cells)])
 
 
 def _row(cell: Cell, f: Figure) -> list[str]:
@@ -70,50 +69,14 @@ def _row(cell: Cell, f: Figure) -> list[str]:
     return [f"{cell[0]}, {cell[1]}", f"{f.rate:,.0f}", *milliseconds, f"{f.cpu_us:,.0f}", stages]
 
 
-def conclusion(cells: dict[Cell, Figure], quiet: int) -> str:
-    """A list of what holds for these figures: of the cut, of the transport, of the second replica."""
+def conclusion(cells: dict[Cell, Figure]) -> str:
+    """What the cut costs, by the most connections: rate and CPU a request of the chains beside those of one process."""
     busy = max(cell[2] for cell in cells)
-    whole, http, volume = (cells[way, 1, busy] for way in ("in process", "chain, HTTP", "chain, volume"))
-    still, hops, files = (cells[way, 1, quiet].p50_ms for way in ("in process", "chain, HTTP", "chain, volume"))
-    sentences = [
-        f"**The cut.** One service answers {whole.rate:,.0f} requests/s where the chain answers {http.rate:,.0f} "
-        f"({busy} connections). A request costs it {whole.cpu_us:,.0f} µs of CPU, the chain {http.cpu_us:,.0f}: "
-        f"{http.cpu_us / whole.cpu_us:.1f} times as much. With nobody else asking, the p50 is {still:.2f} ms in one "
-        f"process and {hops:.2f} ms over two hops.",
-        f"**The transport.** A file per request {_compared(volume.cpu_us, http.cpu_us)} than the same bytes in "
-        f"the HTTP message ({volume.cpu_us:,.0f} µs against {http.cpu_us:,.0f}); with nobody else asking its p50 is "
-        f"{files:.2f} ms against {hops:.2f}. The file's name has to travel by HTTP all the same.",
-        *(_second(cells, way, busy) for way in ("in process", "chain, HTTP") if (way, 2, busy) in cells),
-        f"**Where the CPU goes.** Of the chain's {http.cpu_us:,.0f} µs a request "
-        + ", ".join(f"{stage} takes {http.cpu[stage] / http.cpu_us:.0%}" for stage in http.cpu)
-        + f". {_advice(http)}",
-    ]
-    return "\n".join(f"- {sentence}" for sentence in sentences)
-
-
-def _second(cells: dict[Cell, Figure], way: str, busy: int) -> str:
-    one, two = cells[way, 1, busy].rate, cells[way, 2, busy].rate
-    what = "worker" if way == "in process" else "replica of the model"
-    gives = f"gives {abs(two / one - 1):.0%} {'more' if two > one else 'less'}"
-    gives = "changes little" if abs(two / one - 1) < SAME else gives
-    return f"**A second {what}** ({way}) {gives} on this machine's cores: {one:,.0f} → {two:,.0f} requests/s."
-
-
-def _compared(value: float, other: float) -> str:
-    change = value / other - 1
-    if abs(change) < SAME:
-        return "costs hardly more or less CPU"
-    return f"costs {abs(change):.0%} {'more' if change > 0 else 'less'} CPU"
-
-
-def _advice(chain: Figure) -> str:
-    costliest = max(chain.cpu, key=lambda stage: chain.cpu[stage])
-    if costliest == "model":
-        return "The model stage is where the work is: replicas of it raise what the chain can take."
-    return (
-        f"Replicas of the model alone raise little while {costliest} has the most to do. Cut a pipeline where its "
-        "stages need different machines or owners; for speed, give the one service more workers."
+    whole, *chains = (cells[way, 1, busy] for way in ("in process", "chain, HTTP", "chain, volume"))
+    http, volume = (
+        f"{chain.rate / whole.rate:.2f} of its rate at × {chain.cpu_us / whole.cpu_us:.1f} CPU" for chain in chains
     )
+    return f"**Beside one process with {busy} connections, the chain has** {http} by HTTP, {volume} by a shared volume."
 
 
 def draw(results: Record, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,19 @@ class WrongAnswer(Exception):
     """A 200 that is not what was asked for; the message says in what."""
 
 
+def places(bentos: Path = BENTOS) -> list[Path]:
+    """Where models' folders are: there, and in the folders that EKIBEN_BENTOS names."""
+    return [bentos, *(Path(p).resolve() for p in os.environ.get("EKIBEN_BENTOS", "").split(os.pathsep) if p)]
+
+
 def folders(bentos: Path = BENTOS) -> list[str]:
     """The models that have examples, in alphabetical order."""
-    return sorted(path.parent.name for path in bentos.glob("*/examples.json"))
+    return sorted(path.parent.name for place in places(bentos) for path in place.glob("*/examples.json"))
 
 
 def examples(model: str, bentos: Path = BENTOS) -> list[Any]:
     """The payloads of a model: objects, or the paths of files."""
+    bentos = next((place for place in places(bentos) if (place / model / "examples.json").is_file()), bentos)
     payloads = json.loads((bentos / model / "examples.json").read_text())
     return [bentos / model / payload if isinstance(payload, str) else payload for payload in payloads]
 

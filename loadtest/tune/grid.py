@@ -1,4 +1,4 @@
-"""A grid of two settings, as a file describes it, the figures in its cells, and what they teach, in words."""
+"""A grid of two settings, as a file describes it, the figures in its cells, and the cell that wins."""
 
 from __future__ import annotations
 
@@ -99,81 +99,17 @@ class Swept:
         return min(alike, key=lambda cell: (grid.rows.index(cell[0]), grid.columns.index(cell[1])))
 
 
-def lessons(swept: Swept) -> str:
-    """What a sweep of workers against queue delay taught, said from its own figures."""
-    return "\n\n".join([_of_winner(swept), _of_columns(swept), _of_rows(swept)])
-
-
-def _of_winner(swept: Swept) -> str:
-    grid, winner, best = swept.grid, swept.winner, swept.best
-    rate = f"{swept.rate(winner):,.0f} requests/s, p50 {swept.mean(winner, 'p50'):.2f} ms"
-    text = f"**Winner: {_cell(swept, winner)}**, {rate}."
+def summary(swept: Swept) -> str:
+    """The winner with its figures, what noise does not tell from it, and whether the machine was busy."""
+    winner, best = swept.winner, swept.best
+    text = f"**Winner: {_cell(swept, winner)}**, {swept.rate(winner):,.0f} requests/s, p50 "
+    text += f"{swept.mean(winner, 'p50'):.2f} ms."
     if best != winner:
         text += f" {_cell(swept, best)} measured {swept.rate(best):,.0f}, which the noise does not tell apart from it."
-    references = len(swept.runs[grid.reference])
+    references = len(swept.runs[swept.grid.reference])
     text += f" The first cell, measured {references} times, differed by {100 * swept.noise:.0f} % from itself."
     busy = max(run.background_cores for runs in swept.runs.values() for run in runs)
     return f"{text} {busy_warning(busy)}".rstrip()
-
-
-def _of_columns(swept: Swept) -> str:
-    """Along the delays, with the first number of workers."""
-    grid = swept.grid
-    none, longest = ((grid.rows[0], column) for column in (grid.columns[0], grid.columns[-1]))
-    top = max(((grid.rows[0], column) for column in grid.columns), key=swept.rate)
-    rows = {cell: swept.mean(cell, "batch_rows") for cell in (none, longest)}
-    engine = {cell: 1e3 * swept.mean(cell, "infer") / max(1.0, rows[cell]) for cell in (none, longest)}
-    verdict = "**Waiting does not help**"
-    if _helps(swept, top, none):
-        verdict = (
-            f"**Waiting helps up to {_cell(swept, top)}**: {swept.rate(top):,.0f} against {swept.rate(none):,.0f}, "
-            f"with {swept.mean(top, 'batch_rows'):.1f} rows a batch and {swept.mean(top, 'cpu_us'):.0f} instead of "
-            f"{swept.mean(none, 'cpu_us'):.0f} µs of CPU a request"
-        )
-    saved = engine[none] - engine[longest]
-    saving = f"saves {saved:.1f} µs of engine time a row" if saved > 0 else "saves no engine time"
-    waited = 1e3 * (swept.mean(longest, "queue") - swept.mean(none, "queue"))
-    little = 1e3 * grid.concurrency / swept.mean(longest, "mean")
-    return (
-        f"{verdict}: without a delay a batch already has {rows[none]:.1f} rows, of those who came while the process "
-        f"was busy, and a request spends {1e3 * swept.mean(none, 'queue'):.0f} µs in the queue. At "
-        f"{_cell(swept, longest)} a batch has {rows[longest]:.1f} rows, of the {grid.concurrency} that can come at all "
-        f"while everybody else waits for an answer. That {saving} ({engine[none]:.1f} → {engine[longest]:.1f} µs) and "
-        f"costs each request {waited:,.0f} µs of waiting: {grid.concurrency} in flight, "
-        f"{swept.mean(longest, 'mean'):.2f} ms each, are {little:,.0f} requests/s (Little's law); "
-        f"{swept.rate(longest):,.0f} were measured."
-    )
-
-
-def _of_rows(swept: Swept) -> str:
-    """Along the workers, without a delay."""
-    grid = swept.grid
-    one, most = ((row, grid.columns[0]) for row in (grid.rows[0], grid.rows[-1]))
-    top = max(((row, grid.columns[0]) for row in grid.rows), key=swept.rate)
-    used, cores = swept.mean(one, "cpu_cores"), f"{swept.cores} core{'s' if swept.cores > 1 else ''}"
-    if _helps(swept, top, one):
-        verdict = f"**More workers help up to {_cell(swept, top)}**, × {swept.rate(top) / swept.rate(one):.2f}"
-    else:
-        verdict = "**More workers do not help**"
-    if used >= 0.8 * swept.cores:
-        why = f"one worker uses {used:.2f} of the {cores} that the service has, and there is no more to give"
-    else:
-        why = (
-            f"one worker uses {used:.2f} of the {cores} that the service has; the rest of the time it waits to be asked"
-        )
-    fewer = swept.mean(most, "batch_rows") < swept.mean(one, "batch_rows") * (1 - swept.noise)
-    met = f"the {grid.concurrency} connections meet less often: " if fewer else ""
-    return (
-        f"{verdict}: {why}. Among {grid.rows[-1]} workers {met}batches go from "
-        f"{swept.mean(one, 'batch_rows'):.1f} to {swept.mean(most, 'batch_rows'):.1f} rows, CPU a "
-        f"request goes from {swept.mean(one, 'cpu_us'):.0f} to {swept.mean(most, 'cpu_us'):.0f} µs, memory from "
-        f"{swept.mean(one, 'memory_mb'):.0f} to {swept.mean(most, 'memory_mb'):.0f} MB, and the rate from "
-        f"{swept.rate(one):,.0f} to {swept.rate(most):,.0f}."
-    )
-
-
-def _helps(swept: Swept, cell: Cell, base: Cell) -> bool:
-    return swept.rate(cell) > swept.rate(base) * (1 + swept.noise)
 
 
 def _cell(swept: Swept, cell: Cell) -> str:

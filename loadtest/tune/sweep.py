@@ -1,4 +1,4 @@
-"""python -m loadtest.tune.sweep: every cell of a grid of two settings, and what it taught, into docs/tuning.md.
+"""python -m loadtest.tune.sweep: every cell of a grid of two settings, and which wins, into docs/tuning.md.
 
 Each cell is a fresh service that is asked in a closed loop. Cells are measured in shuffled order, and the first one
 three times: what it differs by from itself is the noise within which cells cannot be told apart. Interrupted, it goes
@@ -27,7 +27,7 @@ from loadtest.progress import Progress
 from loadtest.service import HOST, ServiceError
 from loadtest.tune import grid
 from loadtest.tune.__main__ import DOCUMENT
-from loadtest.tune.grid import Cell, Swept, lessons
+from loadtest.tune.grid import Cell, Swept, summary
 from loadtest.tune.trials import Journal
 from loadtest.workload import Workload
 
@@ -60,10 +60,9 @@ def main(words: Sequence[str] | None = None) -> None:
     caption = f"{describe()} · {cores}"
     picture = options.document.with_name(f"sweep-{options.grid.stem}.png")
     draw(swept, picture, caption)
-    replace_section(
-        options.document, "sweep", f"{caption}.\n\n{rows(swept)}\n\n![Heat map]({picture.name})\n\n{lessons(swept)}"
-    )
-    print(f"{rows(swept)}\n\n{lessons(swept)}")
+    text = f"{summary(swept)}\n\n{rows(swept)}"
+    replace_section(options.document, "sweep", f"{caption}. {text}\n\n![Heat map]({picture.name})")
+    print(text)
     print(f"written: {options.document}, {picture}, {journal.path}", file=sys.stderr)
 
 

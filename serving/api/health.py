@@ -61,7 +61,13 @@ def _figures(certificate: Certificate) -> dict[str, Any]:
 
 def _model(name: str, repository: Repository) -> dict[str, Any]:
     forms: dict[str, Any] = {
-        served.form: {"version": served.version, "ready": True, **_figures(served.stored.certificate)}
+        served.form: {
+            "version": served.version,
+            "ready": True,
+            "batched": served.signature.batched,
+            "max_batch_size": served.max_batch_size if served.signature.batched else 0,
+            **_figures(served.stored.certificate),
+        }
         for served in repository.forms(name)
     }
     for refused in repository.refused.values():

@@ -75,6 +75,8 @@ class Gateway:
             if message["type"] == "lifespan.startup.complete":
                 service = self.service()
                 self.start(service.routes(), service.lifecycle)
+                if (listen := getattr(service, "listen", None)) is not None:  # it speaks another protocol as well
+                    listen(self)
             await send(message)
 
         await self.bentoml(scope, receive, opening)
@@ -108,7 +110,7 @@ class Gateway:
         `methods` are those of its path, if they are known already; `host` is what its target names.
         """
         if self.allowed_hosts:
-            self._check_host(host or request.headers.get(b"host", b""))
+            self.check_host(host or request.headers.get(b"host", b""))
         path = request.path
         if self.keys is not None:
             key = self.keys.of(path, request.headers.get(b"authorization"))
@@ -126,7 +128,7 @@ class Gateway:
             raise MethodNotAllowed(request.method, path, ", ".join(allowed))
         return handler
 
-    def _check_host(self, host: bytes) -> None:
+    def check_host(self, host: bytes) -> None:
         name = host.decode("latin-1").lower()
         if not (name in self.allowed_hosts or name.rpartition(":")[0] in self.allowed_hosts):
             raise MisdirectedRequest("this host is not served here (EKIBEN_ALLOWED_HOSTS)")

@@ -35,6 +35,7 @@ class LoadedForm:
     runner: Runner
     recorder: Recorder
     flush: Callable[[], None]  # brings its metrics up to now
+    max_batch_size: int = 1  # rows of one engine call
 
     @property
     def form(self) -> str:
@@ -73,7 +74,7 @@ class PendingRequest:
     _tasks: ClassVar[set[asyncio.Task[None]]] = set()  # the loop itself would let them be collected
 
     def __init__(self, form: LoadedForm, responder: Responder, interface: str, route: str) -> None:
-        """`interface` is the metrics' label: v2, native; `route` is what faults are told apart by."""
+        """`interface` is the metrics' label: v2, native, grpc; `route` is what faults are told apart by."""
         self.form, self.responder, self.interface, self.route = form, responder, interface, route
         self._done = False
         self._received = self._queued = perf_counter()
@@ -116,6 +117,8 @@ class PendingRequest:
             REQUESTS.answered(self.responder.trace_id, who, self._timings(computed, ended))
 
     def set_exception(self, error: Exception, /) -> None:
+        if self._done:  # the client or its deadline has ended it
+            return
         self._done = True
         send_error(self.form, self.interface, self.responder, error)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class EngineTime:
-    """Seconds of an engine call as a·rows + b, learnt from the calls themselves.
+    """Seconds of an engine call as a·cost + b, learnt from the calls themselves.
+
+    A cost is a number of rows where these are alike, else of the elements of all inputs.
 
     Exponentially weighted least squares: recent calls count most, so that it follows the machine.
     """
@@ -14,26 +16,34 @@ class EngineTime:
     MOST = 3.0
 
     def __init__(self) -> None:
-        self._weight = self._rows = self._seconds = self._rows2 = self._product = 0.0
+        self._weight = self._cost = self._seconds = self._cost2 = self._product = 0.0
         self._slope = self._intercept = 0.0
 
-    def learn(self, rows: int, seconds: float) -> None:
+    def learn(self, cost: float, seconds: float) -> None:
         keep = self.DECAY
-        if expected := self.estimate(rows):
+        if expected := self.estimate(cost):
             seconds = min(seconds, self.MOST * expected)
         self._weight = weight = self._weight * keep + 1
-        self._rows = self._rows * keep + rows
+        self._cost = self._cost * keep + cost
         self._seconds = self._seconds * keep + seconds
-        self._rows2 = self._rows2 * keep + rows * rows
-        self._product = self._product * keep + rows * seconds
-        mean_rows, mean_seconds = self._rows / weight, self._seconds / weight
-        variance = self._rows2 / weight - mean_rows * mean_rows
-        if variance > 1e-9:
-            self._slope = max(0.0, (self._product / weight - mean_rows * mean_seconds) / variance)
-            self._intercept = mean_seconds - self._slope * mean_rows
-        else:  # one batch size so far: at worst every row costs as much
-            self._slope, self._intercept = mean_seconds / mean_rows, 0.0
+        self._cost2 = self._cost2 * keep + cost * cost
+        self._product = self._product * keep + cost * seconds
+        mean_cost, mean_seconds = self._cost / weight, self._seconds / weight
+        variance = self._cost2 / weight - mean_cost * mean_cost
+        if variance > 1e-9 * mean_cost * mean_cost:
+            self._slope = max(0.0, (self._product / weight - mean_cost * mean_seconds) / variance)
+            self._intercept = mean_seconds - self._slope * mean_cost
+        else:  # one size so far: at worst every part costs as much
+            self._slope, self._intercept = mean_seconds / max(mean_cost, 1.0), 0.0
 
-    def estimate(self, rows: int) -> float:
-        """Seconds for so many rows; 0 while nothing is known."""
-        return max(0.0, self._intercept + self._slope * rows)
+    def estimate(self, cost: float) -> float:
+        """Seconds for so much; 0 while nothing is known."""
+        return max(0.0, self._intercept + self._slope * cost)
+
+    def estimate_calls(self, cost: float, calls: int) -> float:
+        """Seconds for so much in so many calls."""
+        return max(0.0, self._intercept * calls + self._slope * cost)
+
+    def affordable(self, seconds: float) -> float:
+        """The cost of a call that takes so long; at least that of nothing."""
+        return max(0.0, (seconds - self._intercept) / self._slope) if self._slope > 0 else float("inf")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -66,15 +66,29 @@ class Run(NamedTuple):
 
 
 class Job:
-    """A request's share of a batch; `run` is there once it was computed."""
+    """A request's share of a batch; `run` is there once it was computed.
 
-    __slots__ = ("arrived", "client", "inputs", "rows", "run", "waiter")
+    `cost` is what EngineTime is told: rows where they are alike, else the elements of its inputs. Jobs of one `key` may
+    share a batch.
+    """
+
+    __slots__ = ("arrived", "client", "cost", "inputs", "key", "rows", "run", "waiter")
 
     run: Run
 
-    def __init__(self, inputs: Sequence[np.ndarray], rows: int, waiter: Waiter, client: Client | None) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[np.ndarray],
+        rows: int,
+        waiter: Waiter,
+        client: Client | None,
+        cost: int,
+        key: Hashable = None,
+    ) -> None:
         self.inputs = inputs
         self.rows = rows
+        self.cost = cost
+        self.key = key
         self.waiter = waiter
         self.client = client
         self.arrived = perf_counter()

@@ -13,11 +13,12 @@ from bentos.meaning import Meaning
 from serving.errors import NotFound, NotReady
 from serving.inference.dataplane import LoadedForm
 from serving.inference.faults import KINDS, Faults
-from serving.inference.golden import check_golden, check_payloads
+from serving.inference.golden import check_golden, check_payloads, golden_inputs
 from serving.inference.jobs import Runner
 from serving.inference.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE, BatchingRunner
-from serving.inference.sessions import Session, open_session, warm_up
+from serving.inference.sessions import Session, open_session
 from serving.inference.store import RefusedForm, StoredForm, stored_forms
+from serving.inference.warm_up import WarmUp, warm_up
 from serving.settings import Settings, chosen
 from serving.telemetry.drift import DriftMonitor
 from serving.telemetry.flusher import MetricsFlusher
@@ -53,6 +54,9 @@ class Repository:
                 self._refuse(stored.refused(f"{stored.tag}: {error}"))
         for model in {served.model.name for served in self.served.values()}:
             self.served[model] = next(self.served[name] for f in FORMS if (name := f"{model}-{f}") in self.served)
+        for setting, models in settings.limits.items():
+            if unknown := sorted(models.keys() - set(self.models)):
+                log.warning("EKIBEN_%s names %s, which is not served", setting.upper(), ", ".join(unknown))
         if not self.served:
             log.error(
                 "no model is served: the store has none that may be. `make models` trains, converts and stores them"
@@ -71,27 +75,34 @@ class Repository:
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
         binning = MetricsFlusher(recorder, DriftMonitor(model, stored.certificate, self.families))
         self.families.refused.labels(*recorder.labels).set(0)
-        return LoadedForm(
-            model, stored, self._runner(session, model.signature, recorder, binning), recorder, binning.flush
-        )
+        signature = model.signature
+        calls = golden_inputs(signature, stored.certificate, stored.folder)
+        warm = warm_up(session, signature, self.settings.batch_size(stored.model), calls)
+        runner = self._runner(stored.model, session, signature, recorder, binning, warm)
+        return LoadedForm(model, stored, runner, recorder, binning.flush, warm.max_batch_size)
 
-    def _runner(self, session: Session, signature: Signature, recorder: Recorder, binning: MetricsFlusher) -> Runner:
+    def _runner(
+        self,
+        name: str,
+        session: Session,
+        signature: Signature,
+        recorder: Recorder,
+        binning: MetricsFlusher,
+        warm: WarmUp,
+    ) -> Runner:
         settings = self.settings
-        limits: dict[str, Any] = {
-            "max_batch_size": settings.max_batch_size,
-            "max_latency": settings.max_latency_ms / 1e3,
-            "max_queue_rows": settings.max_queue_rows,
-            "observe": binning.observe,
-        }
-        timings = warm_up(session, signature, sorted({1, 2, 8, settings.max_batch_size}))
         return BatchingRunner(
             session,
             signature,
             recorder,
-            timings=timings,
+            max_batch_size=warm.max_batch_size,
+            max_latency=settings.latency_ms(name) / 1e3,
+            max_queue_rows=settings.max_queue_rows,
+            observe=binning.observe,
+            timings=warm.timings,
             queue_delay=settings.queue_delay_us / 1e6,
             inline_seconds=INLINE_SECONDS_ON_ONE_CORE if settings.one_core() else INLINE_SECONDS,
-            **limits,
+            answered=warm.answered,
         )
 
     @property
@@ -169,6 +180,7 @@ def described_model(stored: StoredForm) -> Model:
             payload=None,
             signature=certificate.signature,
             labels=certificate.meaning.labels,
+            finite=certificate.signature.finite,
         )
     model = contract.model(stored.model)
     differing = certificate.meaning.differences(Meaning.of(model))
@@ -176,7 +188,7 @@ def described_model(stored: StoredForm) -> Model:
         differing.insert(0, "the signature")
     if differing:
         raise NotReady(
-            f"it is not of bentos/{stored.model}/model.py as that is now: {'; '.join(differing)}."
+            f"it is not of {contract.shown(stored.model)}/model.py as that is now: {'; '.join(differing)}."
             " Train and convert again, or serve the folder that it was made with"
         )
     return model

@@ -13,6 +13,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import ceil
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
@@ -20,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from bentos.contract import Signature
-from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded, ServingError
+from serving.errors import BadInput, ClientGone, DeadlineExceeded, EngineError, Overloaded, ServingError
 from serving.inference.engine_time import EngineTime
 from serving.inference.jobs import Client, Job, Run, Waiter, settle
-from serving.inference.sessions import Batch, Session, check_outputs
+from serving.inference.sessions import Batch, Refused, Session, check_outputs
+from serving.inference.shapes import RowAxes, ShapeQueue
+from serving.inference.warm_up import cost_of
 from serving.telemetry.metrics import Recorder
 
 Observe = Callable[[Batch, list[np.ndarray]], None]
@@ -36,6 +39,11 @@ INLINE_SECONDS = 1e-3
 INLINE_SECONDS_ON_ONE_CORE = 1e-2
 # One in so many engine calls teaches EngineTime: enough to follow the machine, and a call of 5 µs is not held up by it.
 LEARN_EVERY = 8
+# Of rows that are not alike: a batch grows until its call would take this share of EKIBEN_MAX_LATENCY_MS, or hold so
+# many elements. What cannot be split is tried even so, if it comes fresh: an estimate alone refuses nobody for ever.
+BATCH_SHARE = 0.25
+FRESH_SHARE = 0.1
+MAX_BATCH_ELEMENTS = 2**27
 
 
 class BatchingRunner:
@@ -58,15 +66,23 @@ class BatchingRunner:
         timings: Sequence[tuple[int, float]] = (),
         queue_delay: float = 0.0,
         inline_seconds: float = INLINE_SECONDS,
+        answered: Batch | None = None,
     ) -> None:
+        """`answered` are inputs that the session is known to compute with: whether it still does tells a client's fault
+        from the engine's.
+        """
         self._session, self._signature, self._recorder, self._observe = session, signature, recorder, observe
         self._max_batch_size, self._max_latency, self._max_queue_rows = max_batch_size, max_latency, max_queue_rows
         self._queue_delay, self._inline_seconds = queue_delay, inline_seconds
         self._loop = asyncio.get_running_loop()
         # Callbacks run in a context of the runner's own: call_soon would copy the first request's.
         self._context = contextvars.Context()
+        # Where all rows are alike there is one queue, and cost is rows.
+        self._axes = None if signature.rows_alike else RowAxes(signature)
         self._queue: deque[Job] = deque()
-        self._queued = 0
+        self._shapes = ShapeQueue()
+        self._queued = self._queued_cost = 0
+        self._answered = answered
         self._scheduled = self._busy = False
         self._calls = 0
         self._in_flight: list[Job] = []
@@ -91,7 +107,12 @@ class BatchingRunner:
         self._admit(rows)
         if rows > self._max_batch_size:
             return settle(asyncio.ensure_future(self._split(inputs, rows, client)), waiter)
-        self._queue.append(Job(inputs, rows, waiter, client))
+        if self._axes is None:
+            self._queue.append(Job(inputs, rows, waiter, client, rows))
+        else:
+            job = Job(inputs, rows, waiter, client, cost_of(inputs), self._axes.key(inputs))
+            self._shapes.append(job)
+            self._queued_cost += job.cost
         self._queued += rows
         if not (self._scheduled or self._busy):
             self._schedule()
@@ -111,7 +132,7 @@ class BatchingRunner:
 
     @property
     def overload_error(self) -> Overloaded | None:
-        if self._queued < self._max_batch_size and self._queued < self._max_queue_rows:
+        if self._queued < self._max_batch_size and self._queued < self._max_queue_rows and self._axes is None:
             return None
         if self._queued >= self._max_queue_rows:
             return self._no_room
@@ -120,6 +141,10 @@ class BatchingRunner:
     def _wait(self) -> float:
         """Seconds of work that wait, where it is more than the next batch."""
         batch = self._max_batch_size
+        if self._axes is not None:
+            by_cost = self._queued_cost / max(1.0, self._most_cost())
+            calls = max(self._shapes.n_groups, ceil(self._queued / batch), ceil(by_cost))
+            return self._engine_time.estimate_calls(self._queued_cost, calls) if calls > 1 else 0.0
         return self._queued / batch * self._engine_time.estimate(batch) if self._queued >= batch else 0.0
 
     @property
@@ -133,8 +158,9 @@ class BatchingRunner:
     async def _split(self, inputs: Batch, rows: int, client: Client | None) -> list[np.ndarray]:
         """A request larger than a batch: as many jobs as it takes, and their outputs joined."""
         step = self._max_batch_size
+        axes = self._axes or RowAxes(self._signature)
         parts = [
-            self.submit([array[start : start + step] for array in inputs], min(step, rows - start), client)
+            self.submit(axes.part(inputs, start, start + step), min(step, rows - start), client)
             for start in range(0, rows, step)
         ]
         try:
@@ -142,7 +168,7 @@ class BatchingRunner:
         finally:
             for part in parts:  # one part failed: the others' answers are of no use
                 part.cancel()
-        return [np.concatenate(arrays) for arrays in zip(*outputs, strict=True)]
+        return axes.append(outputs)
 
     def _schedule(self) -> None:
         self._scheduled = True
@@ -165,18 +191,18 @@ class BatchingRunner:
         """Form one batch and see it to the engine."""
         self._scheduled = False
         self._recorder.depth.append(self._queued)
-        jobs, rows = self._take()
+        jobs, cost = self._take() if self._axes is None else self._take_alike()
         if not jobs:
             return
-        if self._engine_time.estimate(rows) <= self._inline_seconds:
+        if self._engine_time.estimate(cost) <= self._inline_seconds:
             self._deliver(self._compute(jobs))
-            if self._queue:
+            if self._queue or self._shapes:
                 self._schedule()
         else:
             self._hand_over(jobs)
 
     def _take(self) -> tuple[list[Job], int]:
-        """The oldest jobs that fit one batch, without those that nobody waits for or that come too late."""
+        """The oldest jobs that fit one batch, without those that nobody waits for or that come too late; their rows."""
         jobs: list[Job] = []
         rows = 0
         queue, recorder = self._queue, self._recorder.queue
@@ -186,17 +212,50 @@ class BatchingRunner:
         while queue and rows + queue[0].rows <= self._max_batch_size:
             job = queue.popleft()
             self._queued -= job.rows
-            if job.waiter.done():  # cancelled
-                continue
-            if job.client is not None and job.client.disconnected:
-                job.waiter.set_exception(ClientGone("the client hung up"))
-            elif job.arrived < latest:
-                job.waiter.set_exception(self._late(job, now))
-            else:
+            if self._awaited(job, now, latest):
                 recorder.append(now - job.arrived)
                 jobs.append(job)
                 rows += job.rows
         return jobs, rows
+
+    def _take_alike(self) -> tuple[list[Job], int]:
+        """The same of jobs whose shapes are those of the oldest; their cost."""
+        jobs: list[Job] = []
+        rows = cost = 0
+        now, most = perf_counter(), self._max_latency
+        most_cost = self._most_cost()
+        while self._shapes and not jobs:
+            key, queue = self._shapes.next_group()
+            while queue and rows + queue[0].rows <= self._max_batch_size:
+                if jobs and cost + queue[0].cost > most_cost:
+                    break
+                job = queue.popleft()
+                self._queued -= job.rows
+                self._queued_cost -= job.cost
+                needed = min(self._engine_time.estimate(job.cost), most * (1 - FRESH_SHARE))
+                if self._awaited(job, now, now - most + needed):
+                    self._recorder.queue.append(now - job.arrived)
+                    jobs.append(job)
+                    rows += job.rows
+                    cost += job.cost
+            self._shapes.put_back(key)
+        return jobs, cost
+
+    def _most_cost(self) -> float:
+        """Elements to which a batch of rows that are not alike may grow."""
+        return min(MAX_BATCH_ELEMENTS, self._engine_time.affordable(BATCH_SHARE * self._max_latency))
+
+    def _awaited(self, job: Job, now: float, latest: float) -> bool:
+        """Whether somebody waits for a job that came no earlier than `latest`; a waiter who waits in vain is told."""
+        if job.waiter.done():  # cancelled
+            return False
+        if job.client is not None and job.client.disconnected:
+            job.waiter.set_exception(ClientGone("the client hung up"))
+            return False
+        if job.arrived < latest:
+            job.waiter.set_exception(self._late(job, now))
+            return False
+        return True
 
     def _late(self, job: Job, now: float) -> DeadlineExceeded:
         waited = (now - job.arrived) * 1e3
@@ -205,12 +264,12 @@ class BatchingRunner:
     def _compute(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
         """(job, outputs or error) for each. If the batch fails, its halves are tried, so that bad rows fail alone."""
         try:
-            run, outputs = self._call(*_joined(jobs))
+            run, outputs = self._call(*self._joined(jobs))
         except Exception as error:
             if len(jobs) > 1:
                 half = len(jobs) // 2
                 return self._compute(jobs[:half]) + self._compute(jobs[half:])
-            return [(jobs[0], error if isinstance(error, ServingError) else EngineError(_first_line(error)))]
+            return [(jobs[0], self._judged(error))]
         if len(jobs) == 1:
             jobs[0].run = run
             return [(jobs[0], outputs)]
@@ -218,9 +277,32 @@ class BatchingRunner:
         for job in jobs:
             job.run = run
             stop = start + job.rows
-            done.append((job, [array[start:stop] for array in outputs]))
+            if self._axes is None:
+                done.append((job, [array[start:stop] for array in outputs]))
+            else:
+                done.append((job, self._axes.cut(outputs, start, stop)))
             start = stop
         return done
+
+    def _joined(self, jobs: list[Job]) -> tuple[Batch, int]:
+        if len(jobs) == 1:
+            return jobs[0].inputs, jobs[0].rows
+        if self._axes is not None:
+            return self._axes.join(jobs), sum(job.rows for job in jobs)
+        batch = [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
+        return batch, len(batch[0])
+
+    def _judged(self, error: Exception) -> ServingError:
+        """Whose fault it is that a request on its own was not computed: the client's, if the engine answers others."""
+        if isinstance(error, ServingError):
+            return error
+        if isinstance(error, Refused) and self._answered is not None:
+            try:
+                self._session.run(self._answered)
+            except Exception as broken:
+                return EngineError(_first_line(broken))
+            return BadInput(f"the model does not compute with these values: {error}")
+        return EngineError(_first_line(error))
 
     def _call(self, batch: Batch, rows: int) -> tuple[Run, list[np.ndarray]]:
         started = perf_counter()
@@ -229,7 +311,7 @@ class BatchingRunner:
         check_outputs(outputs, self._signature, rows)
         self._calls += 1
         if self._calls % LEARN_EVERY == 0:
-            self._engine_time.learn(rows, seconds)
+            self._engine_time.learn(rows if self._axes is None else cost_of(batch), seconds)
         self._recorder.infer.append(seconds)
         self._recorder.batch.append(rows)
         self._observe(batch, outputs)
@@ -268,7 +350,7 @@ class BatchingRunner:
     def _finished(self, done: list[tuple[Job, Any]]) -> None:
         self._busy, self._in_flight = False, []
         self._deliver(done)
-        if self._queue:
+        if self._queue or self._shapes:
             self._flush()
 
     def _sweep(self) -> None:
@@ -277,7 +359,7 @@ class BatchingRunner:
         if not self._busy:
             return
         now = perf_counter()
-        waiting = [job for job in (*self._in_flight, *self._queue) if not job.waiter.done()]
+        waiting = [job for job in (*self._in_flight, *self._queue, *self._shapes) if not job.waiter.done()]
         for job in waiting:
             if now - job.arrived >= self._max_latency:
                 job.waiter.set_exception(self._late(job, now))
@@ -289,13 +371,6 @@ class BatchingRunner:
         """End the engine's thread once it has done what it holds."""
         if self._thread is not None:
             self._handed.put(None)
-
-
-def _joined(jobs: list[Job]) -> tuple[Batch, int]:
-    if len(jobs) == 1:
-        return jobs[0].inputs, jobs[0].rows
-    batch = [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
-    return batch, len(batch[0])
 
 
 def _first_line(error: Exception) -> str:

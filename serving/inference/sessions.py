@@ -6,26 +6,34 @@ scikit-learn serves its ONNX forms.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 
 from bentos import trained
-from bentos.contract import Model, Signature
+from bentos.contract import Model, Signature, Tensor
 from serving.errors import EngineError
 from serving.inference.onnx_files import check_onnx
 
-Batch = Sequence[np.ndarray]  # one array per input of the signature, all with the same number of rows
-MOST_BATCH_BYTES = 2**30  # of one tensor
+Batch = Sequence[np.ndarray]  # one array per input of the signature
+BFLOAT16 = 16  # as ONNX numbers types
+
+
+class Refused(Exception):
+    """What an engine says of values that it does not compute with; the message is its own, and short."""
 
 
 class Session(Protocol):
-    """`run` takes one array per input and gives one per output; it may be called from any one thread at a time."""
+    """`run` takes one array per input and gives one per output; it may be called from any one thread at a time.
+
+    Refused, where the values are none that it computes with.
+    """
 
     def run(self, inputs: Batch) -> list[np.ndarray]: ...
 
@@ -36,6 +44,7 @@ class OnnxSession:
     def __init__(self, file: Path, signature: Signature, threads: int) -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it looks when it is first imported
         import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
 
         check_onnx(file)
         options = onnxruntime.SessionOptions()
@@ -43,14 +52,56 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         # A spinning pool would take the cores that parse the next requests.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what is wrong is raised; a client could fill the log with errors of its own
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self._inputs = [tensor.name for tensor in signature.inputs]
         self._outputs = [tensor.name for tensor in signature.outputs]
+        self._errors = states.InvalidArgument, states.Fail, states.RuntimeException
 
     def run(self, inputs: Batch) -> list[np.ndarray]:
-        outputs: list[np.ndarray] = self._session.run(self._outputs, dict(zip(self._inputs, inputs, strict=True)))
+        try:
+            outputs: list[np.ndarray] = self._session.run(self._outputs, dict(zip(self._inputs, inputs, strict=True)))
+        except self._errors as error:
+            raise Refused(_status(str(error))) from error
         return outputs
+
+
+def _status(message: str) -> str:
+    """What ONNX Runtime says of a node, without where in its source it says so."""
+    words = " ".join(message.rpartition("Status Message:")[2].split())
+    return re.sub(r"^(\[ONNXRuntimeError\] : \d+ : \w+ : )?(/\S+\.(cc|h):\d+ .*?\) )?", "", words)[:300]
+
+
+class Bfloat16Session(OnnxSession):
+    """ONNX Runtime with tensors of BF16, which go in and come out as their 16 bits."""
+
+    def __init__(self, file: Path, signature: Signature, threads: int) -> None:
+        super().__init__(file, signature, threads)
+        self._bfloat16 = {t.name for t in (*signature.inputs, *signature.outputs) if t.datatype == "BF16"}
+
+    def run(self, inputs: Batch) -> list[np.ndarray]:
+        named = {name: self._value(name, array) for name, array in zip(self._inputs, inputs, strict=True)}
+        try:
+            values = self._session.run_with_ort_values(self._outputs, named)
+        except self._errors as error:
+            raise Refused(_status(str(error))) from error
+        return [self._array(value) for value in values]
+
+    def _value(self, name: str, array: np.ndarray) -> Any:
+        from onnxruntime import OrtValue
+
+        array = np.ascontiguousarray(array)
+        if name in self._bfloat16:
+            return OrtValue.ortvalue_from_numpy_with_onnx_type(array, BFLOAT16)
+        return OrtValue.ortvalue_from_numpy(array)
+
+    @staticmethod
+    def _array(value: Any) -> np.ndarray:
+        if value.data_type() != "tensor(bfloat16)":
+            array: np.ndarray = value.numpy()
+            return array
+        bits = (ctypes.c_uint16 * math.prod(value.shape())).from_address(value.data_ptr())
+        return np.frombuffer(bits, np.uint16).reshape(value.shape()).copy()
 
 
 class TrainedSession:
@@ -74,44 +125,35 @@ def open_session(model: Model, form: str, file: Path, threads: int) -> Session:
     """The session for one stored form. ModuleNotFoundError where its engine is not installed."""
     if form in trained.FILES:  # the trained form bears its framework's name
         return TrainedSession(model, form, file, threads)
-    return OnnxSession(file, model.signature, threads)
-
-
-def warm_up(session: Session, signature: Signature, batch_sizes: Sequence[int]) -> list[tuple[int, float]]:
-    """Run zeros through, three times at each batch size: (rows, seconds) of each run but the first of a size.
-
-    EngineError names the tensor that is not what the signature says, or that no machine should be asked to hold.
-    """
-    check_sizes(signature, max(batch_sizes))
-    timings = []
-    for rows in batch_sizes:
-        batch = [np.zeros((rows, *t.shape[1:]), t.dtype) for t in signature.inputs]
-        check_outputs(session.run(batch), signature, rows)  # the first run allocates
-        for _ in range(2):
-            started = perf_counter()
-            session.run(batch)
-            timings.append((rows, perf_counter() - started))
-    return timings
-
-
-def check_sizes(signature: Signature, rows: int) -> None:
-    """EngineError for a tensor that would take over 1 GiB for so many rows."""
-    for tensor in (*signature.inputs, *signature.outputs):
-        size = math.prod(tensor.shape[1:]) * tensor.dtype.itemsize * rows
-        if size > MOST_BATCH_BYTES:
-            raise EngineError(
-                f"{tensor.name} of shape {list(tensor.shape)} takes {size / 2**30:,.1f} GiB for {rows} rows,"
-                " which EKIBEN_MAX_BATCH_SIZE sets; 1 GiB is the limit"
-            )
+    tensors = (*model.signature.inputs, *model.signature.outputs)
+    kind = Bfloat16Session if any(tensor.datatype == "BF16" for tensor in tensors) else OnnxSession
+    return kind(file, model.signature, threads)
 
 
 def check_outputs(outputs: Any, signature: Signature, rows: int) -> None:
     """EngineError where the engine's outputs are not what the signature says for so many rows."""
     if len(outputs) != len(signature.outputs):
         raise EngineError(f"the engine gave {len(outputs)} outputs, the signature says {len(signature.outputs)}")
+    if not signature.rows_alike:
+        return _check_shapes(outputs, signature, rows)
     for array, tensor in zip(outputs, signature.outputs, strict=True):
         if len(array) != rows or array.shape[1:] != tensor.shape[1:] or array.dtype != tensor.dtype:
-            raise EngineError(
-                f"the engine gave {tensor.name} as {array.dtype} {list(array.shape)}, "
-                f"the signature says {tensor.datatype} {[rows, *tensor.shape[1:]]}"
-            )
+            raise _other_output(array, tensor, [rows, *tensor.shape[1:]])
+
+
+def _check_shapes(outputs: Any, signature: Signature, rows: int) -> None:
+    for array, tensor, axis in zip(outputs, signature.outputs, signature.output_axes, strict=True):
+        expected = [rows if place == axis else size for place, size in enumerate(tensor.sizes)]
+        if (
+            array.dtype != tensor.dtype
+            or array.ndim != len(expected)
+            or any(size not in (-1, actual) for size, actual in zip(expected, array.shape, strict=True))
+        ):
+            raise _other_output(array, tensor, expected)
+
+
+def _other_output(array: np.ndarray, tensor: Tensor, expected: Sequence[int | str]) -> EngineError:
+    return EngineError(
+        f"the engine gave {tensor.name} as {array.dtype} {list(array.shape)}, "
+        f"the signature says {tensor.datatype} {list(expected)}"
+    )

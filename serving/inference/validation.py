@@ -9,16 +9,17 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isfinite, prod
 from reprlib import Repr
 from typing import Any
 
 import numpy as np
 
-from bentos.contract import Tensor
+from bentos.contract import BATCH, Tensor
 from serving.errors import BadInput
 
 MAX_DIMENSIONS = 16
+MAX_ELEMENTS = 2**27  # of one tensor of a request, a size of zero counting as one
 warnings.filterwarnings("ignore", "overflow encountered in dot", RuntimeWarning)  # of FP16, which check_finite expects
 _SHORT = Repr()  # stops at a few levels and items, where repr() of deep lists ends in a RecursionError
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
@@ -53,16 +54,56 @@ def check_shape(shape: Any, tensor: Tensor, max_rows: int) -> tuple[int, ...]:
     if _fits(sizes, tensor, max_rows):
         return sizes
     if _fits(sizes, tensor, sys.maxsize):
-        n_rows = max(size for size, dimension in zip(sizes, tensor.shape, strict=True) if dimension == -1)
+        n_rows = max(size for size, dimension in zip(sizes, tensor.sizes, strict=True) if dimension == -1)
         raise BadInput(f"input {tensor.name!r}: {n_rows} rows in one request, the limit is {max_rows}")
     words = ", ".join(brief(size) for size in sizes)
     raise BadInput(f"input {tensor.name!r}: shape is [{words}], expected {list(tensor.shape)}")
 
 
+def check_open_shape(shape: Any, tensor: Tensor, axis: int | None, max_rows: int) -> tuple[int, ...]:
+    """The shape as a tuple, of a tensor with open dimensions: `axis` takes 1 to `max_rows`, the others any size."""
+    sizes = _sizes(shape, tensor)
+    if len(sizes) != len(tensor.shape) or not all(
+        size == dimension if dimension != -1 else size >= 0 for size, dimension in zip(sizes, tensor.sizes, strict=True)
+    ):
+        words = ", ".join(brief(size) for size in sizes)
+        expected = ", ".join(str(dimension) for dimension in tensor.shape)
+        raise BadInput(f"input {tensor.name!r}: shape is [{words}], expected [{expected}]")
+    if axis is not None and not 0 < sizes[axis] <= max_rows:
+        raise BadInput(f"input {tensor.name!r}: {sizes[axis]} rows in one request, the limit is {max_rows}")
+    if prod(max(1, size) for size in sizes) > MAX_ELEMENTS:
+        raise BadInput(f"input {tensor.name!r}: shape is {list(sizes)}, over {MAX_ELEMENTS:,} values")
+    return sizes
+
+
+def check_dimensions(
+    shape: tuple[int, ...], tensor: Tensor, axis: int | None, known: dict[str, tuple[int, str]]
+) -> None:
+    """BadInput where a named dimension has another size than in the inputs before. `known`: name → size, input"""
+    for place, (size, dimension) in enumerate(zip(shape, tensor.shape, strict=True)):
+        name = BATCH if place == axis else dimension
+        if not isinstance(name, str):
+            continue
+        other, who = known.setdefault(name, (size, tensor.name))
+        if other != size:
+            raise BadInput(
+                f"dimension {name!r} is {other} in input {who!r} and {size} in input {tensor.name!r};"
+                " it must be the same in both"
+            )
+
+
+def complete(arrays: Mapping[int, np.ndarray], tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """Arrays by their place → the arrays in the signature's order, none of which may be missing."""
+    if len(arrays) != len(tensors):
+        missing = [tensor for place, tensor in enumerate(tensors) if place not in arrays]
+        raise BadInput(f"input {names(missing)} is missing")
+    return [arrays[place] for place in range(len(tensors))]
+
+
 def _fits(sizes: tuple[int, ...], tensor: Tensor, most: int) -> bool:
-    if len(sizes) != len(tensor.shape):
+    if len(sizes) != len(tensor.sizes):
         return False
-    for size, dimension in zip(sizes, tensor.shape):  # noqa: B905, an argument more is a third of its cost
+    for size, dimension in zip(sizes, tensor.sizes):  # noqa: B905, an argument more is a third of its cost
         if not 0 < size <= most if dimension == -1 else size != dimension:
             return False
     return True
@@ -82,13 +123,10 @@ def _sizes(shape: Any, tensor: Tensor) -> tuple[int, ...]:
 
 def in_order(arrays: Mapping[int, np.ndarray], tensors: Sequence[Tensor]) -> tuple[list[np.ndarray], int]:
     """Arrays by their place → the arrays in the signature's order, and their number of rows, which must be one."""
-    if len(arrays) != len(tensors):
-        missing = [tensor for place, tensor in enumerate(tensors) if place not in arrays]
-        raise BadInput(f"input {names(missing)} is missing")
-    n_rows = len(arrays[0])
-    if len(arrays) == 1:
-        return [arrays[0]], n_rows
-    ordered = [arrays[place] for place in range(len(tensors))]
+    ordered = complete(arrays, tensors)
+    n_rows = len(ordered[0])
+    if len(ordered) == 1:
+        return ordered, n_rows
     for array in ordered:
         if len(array) != n_rows:
             rows = ", ".join(f"{t.name} {len(a)}" for t, a in zip(tensors, ordered, strict=True))

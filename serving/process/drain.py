@@ -26,18 +26,18 @@ class Drain:
 
     def __init__(self, lifecycle: Lifecycle, seconds: float) -> None:
         self._lifecycle, self._seconds = lifecycle, seconds
-        self._server: Any = None
+        self.server: Any = None  # uvicorn's; None where somebody else runs this process
 
     def on_sigterm(self) -> None:
         """Wait for it. Only where uvicorn runs with its own handlers; elsewhere who embeds it does this."""
         handler = signal.getsignal(signal.SIGTERM)
-        self._server = getattr(handler, "__self__", None)
-        if hasattr(self._server, "server_state"):
+        self.server = getattr(handler, "__self__", None)
+        if hasattr(self.server, "server_state"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._begin)
 
     def _begin(self) -> None:
         if self._lifecycle.draining:  # asked twice: now
-            self._server.handle_exit(signal.SIGTERM, None)
+            self.server.handle_exit(signal.SIGTERM, None)
             return
         self._lifecycle.draining = True
         self._task = asyncio.get_running_loop().create_task(self._end())
@@ -45,10 +45,10 @@ class Drain:
     async def _end(self) -> None:
         log.info("draining: not ready any more, answering for %g s", self._seconds)
         await asyncio.sleep(self._seconds)
-        for server in self._server.servers:
+        for server in self.server.servers:
             server.close()
         loop = asyncio.get_running_loop()
         until = loop.time() + LINGER_SECONDS
-        while self._server.server_state.connections and loop.time() < until:
+        while self.server.server_state.connections and loop.time() < until:
             await asyncio.sleep(LOOK_SECONDS)
-        self._server.handle_exit(signal.SIGTERM, None)
+        self.server.handle_exit(signal.SIGTERM, None)

@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLException
 
 from serving.process.heartbeat import FAILED, FD, SICK, UP, HeartbeatReceiver
+from serving.process.inherited import GRPC_FD, listening_socket
 from serving.process.metrics_dir import NoSpace, choose
 
 log = logging.getLogger("bentoml.ekiben")
@@ -34,11 +36,11 @@ LONGEST_PAUSE = 30.0
 END_SECONDS = 20.0
 
 
-def supervise(hang_seconds: float, drain_seconds: float) -> None:
+def supervise(hang_seconds: float, drain_seconds: float, grpc_port: int = 0) -> None:
     """Have `bentoml serve` start its workers under a Supervisor; it asks for its arbiter by this name."""
 
     class Configured(Supervisor):
-        hang, end = hang_seconds, drain_seconds + END_SECONDS
+        hang, end, grpc = hang_seconds, drain_seconds + END_SECONDS, grpc_port
 
     circus.Arbiter = Configured  # type: ignore[misc]
 
@@ -62,6 +64,8 @@ class Supervisor(circus.Arbiter):
 
     hang: float
     end: float
+    grpc: int = 0  # the port of gRPC, which all workers share; 0: none
+    _grpc_socket: socket.socket | None = None
 
     def __init__(self, watchers: list[Any], *arguments: Any, **options: Any) -> None:
         super().__init__(watchers, *arguments, **options | OWN_WAY)
@@ -77,6 +81,8 @@ class Supervisor(circus.Arbiter):
             watcher.graceful_timeout = self.end  # BentoML's is a day
             # Waiting threads of OpenMP spin by default, and take the cores that the others need to finish.
             watcher.env = {"OMP_WAIT_POLICY": "passive", **watcher.env, FD: str(self._heartbeats.fd)}
+            if self.grpc:
+                watcher.env[GRPC_FD] = str(self._listen_for_grpc().fileno())
             watcher.hooks["after_reap"] = self._ended
 
     def _metrics_folder(self) -> str:
@@ -90,6 +96,18 @@ class Supervisor(circus.Arbiter):
             log.error("the disk of %s is full: metrics are kept in %s", chosen, folder)
             self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
         return str(folder)
+
+    def _listen_for_grpc(self) -> socket.socket:
+        """The socket that the workers inherit, at the address of the HTTP one."""
+        if self._grpc_socket is None:
+            host = next((s.host for s in self.sockets.values() if s.path is None), "127.0.0.1")
+            try:
+                self._grpc_socket = listening_socket(host, self.grpc)
+            except OSError as error:
+                where = f"{host}:{self.grpc} (EKIBEN_GRPC_PORT)"
+                raise BentoMLException(f"{where} cannot be listened on: {error.strerror}") from None
+            self._grpc_socket.set_inheritable(True)
+        return self._grpc_socket
 
     def initialize(self) -> None:
         try:
@@ -120,6 +138,8 @@ class Supervisor(circus.Arbiter):
     def stop(self) -> Any:
         """End. With our hold on the sockets gone, a client whom no worker takes is refused, and not left waiting."""
         self.sockets.close_all()
+        if self._grpc_socket is not None:
+            self._grpc_socket.close()
         self._exclusive_running_command = None  # whatever circus is at, this comes first
         return super().stop()
 

@@ -33,11 +33,11 @@ class HistogramBuffer:
 
     def flush(self) -> None:
         """Write what was added."""
-        if not self._counts.any():
+        places = self._counts.nonzero()[0].tolist()
+        if not places:
             return
-        for place, count in enumerate(self._counts.tolist()):
-            if count:
-                self._histogram._buckets[place].inc(count)
+        for place in places:
+            self._histogram._buckets[place].inc(int(self._counts[place]))
         self._histogram._sum.inc(self._sum)
         self._counts[:], self._sum = 0, 0.0
 

@@ -106,13 +106,14 @@ class DriftMonitor:
 
     def add(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None:
         """Hold one batch until it is binned."""
+        n_rows = self._model.signature.n_rows(inputs)
         if self._quantities and self._left > 0:
             self._held.append((inputs, outputs))
-            self._rows += len(inputs[0])
+            self._rows += n_rows
             self._elements += inputs[0].size
             self._left -= inputs[0].size
         else:
-            self._unwatched.inc(len(inputs[0]))
+            self._unwatched.inc(n_rows)
 
     @property
     def full(self) -> bool:

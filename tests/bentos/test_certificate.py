@@ -21,6 +21,7 @@ from bentos.certificate import (
     seal,
     verify,
 )  # fmt: skip
+from bentos.contract import BATCH, Signature, Tensor
 from tests.certificates import certificate
 
 
@@ -44,6 +45,26 @@ def test_it_comes_back_from_json_as_it_was(issued: Certificate, tmp_path: Path) 
     metadata = json.loads(json.dumps(issued.to_dict()))
     assert Certificate.from_dict(metadata) == issued == verify(metadata, tmp_path, "onnx")
     assert "tolerance" not in metadata["difference"], "the store's metadata holds no None"
+
+
+def test_a_signature_of_any_kind_comes_back(issued: Certificate) -> None:
+    tensors = (
+        Tensor("x", "FP32", (BATCH, "sequence", -1, 3)),
+        Tensor("state", "BF16", (2, BATCH, 128)),
+        Tensor("rate", "INT64", ()),
+        Tensor("words", "BYTES", ("sequence",)),
+    )
+    for signature in (Signature(tensors, tensors, finite=False), Signature(tensors, tensors, batched=False)):
+        back = Certificate.from_dict(json.loads(json.dumps(replace(issued, signature=signature).to_dict())))
+        assert back.signature == signature
+    assert signature.input_axes == (None,) * 4 and replace(signature, batched=True).input_axes == (0, 1, None, None)
+
+
+def test_a_certificate_of_before_is_of_rows_that_may_be_joined_and_are_finite(issued: Certificate) -> None:
+    metadata = json.loads(json.dumps(issued.to_dict()))
+    del metadata["signature"]["batched"], metadata["signature"]["finite"]
+    signature = Certificate.from_dict(metadata).signature
+    assert signature == issued.signature and signature.rows_alike and signature.batched and signature.finite
 
 
 def edited(metadata: dict[str, Any], *path: str, value: Any = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An ONNX file of one's own: boxed as it is, or refused with the reason."""
+"""An ONNX file of one's own: mended, tried, boxed; or refused with every reason at once."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from bentos import certificate as proof
+from bentos import golden
+from bentos.contract import Signature, Tensor
 from convert.__main__ import main
 
 Shape = Sequence[int | str | None]
@@ -53,10 +55,9 @@ def test_a_good_file_is_boxed_with_what_serving_must_know(store: Path, tmp_path:
     }
     certificate = proof.verify(stored.info.metadata["certificate"], Path(stored.path), "onnx")
     assert certificate.meaning.labels == ("no", "yes") and certificate.golden.rows == 3
-    assert certificate.signature.as_dict() == {
-        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
-        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
-    }
+    assert certificate.signature == Signature(
+        (Tensor("x", "FP32", ("batch", 3)),), (Tensor("y", "FP32", ("batch", 2)),), batched=True, finite=False
+    )
     assert Path(stored.path_of("model.onnx")).read_bytes() == file.read_bytes()
 
 
@@ -93,24 +94,9 @@ def nested(path: Path) -> Path:
     return written(path, nodes, domains=["acme"])
 
 
-def mean_of_batch(path: Path) -> Path:
-    """Rows that depend on the rows beside them."""
-    nodes = [
-        helper.make_node("ReduceMean", ["x", "axis"], ["m"], keepdims=1),
-        helper.make_node("Constant", [], ["axis"], value_ints=[0]),
-        helper.make_node("Sub", ["x", "m"], ["d"]),
-        helper.make_node("Gemm", ["d", "W", "b"], ["y"]),
-    ]
-    return written(path, [nodes[1], nodes[0], *nodes[2:]])
-
-
 def garbage(path: Path) -> Path:
     path.write_bytes(b"GIF89a, not a model")
     return path
-
-
-def strings(path: Path) -> Path:
-    return written(path, [helper.make_node("Identity", ["x"], ["y"])], given=("n", 3), element=TensorProto.STRING)
 
 
 def wide(path: Path) -> Path:
@@ -129,20 +115,24 @@ def swollen(path: Path) -> Path:
     return written(path, nodes)
 
 
+def complex_numbers(path: Path) -> Path:
+    return written(path, [helper.make_node("Identity", ["x"], ["y"])], element=TensorProto.COMPLEX64)
+
+
+def invalid(path: Path) -> Path:
+    return written(path, [helper.make_node("Gemm", ["x", "nowhere"], ["y"])])
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (external, "external data"),
         (custom, "acme.Mystery"),
         (nested, "acme.Mystery"),
-        (lambda p: written(p, taken=(1, 3), given=(1, 2)), "batches of 1 only"),
-        (lambda p: written(p, taken=("n", "k")), "must be fixed"),
-        (lambda p: written(p, taken=("n", None)), "must be fixed"),
-        (strings, "strings"),
         (wide, "values a row"),
         (swollen, "over 268,435,456 values"),
-        (lambda p: written(p, given=("n", 5)), "not valid ONNX"),
-        (mean_of_batch, "cannot be batched"),
+        (complex_numbers, "is of COMPLEX64"),
+        (invalid, "not valid ONNX"),
         (garbage, "no ONNX file"),
         (lambda p: p, "no such file"),
     ],
@@ -171,3 +161,29 @@ def test_names_and_labels_are_checked(
 ) -> None:
     assert main(["import", str(written(tmp_path / "my.onnx")), *arguments]) == 1
     assert reason in capsys.readouterr().err
+
+
+def test_all_that_is_in_the_way_is_said_at_once(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = complex_numbers(tmp_path / "my.onnx")
+    assert main(["import", str(file), "--name", "Mine!"]) == 1
+    words = capsys.readouterr().err
+    assert "lower-case" in words and "input 'x' is of COMPLEX64" in words and "output 'y' is of FLOAT" not in words
+
+
+def test_the_name_is_the_files_where_none_is_said(store: Path, tmp_path: Path) -> None:
+    assert main(["import", str(written(tmp_path / "My own-file.v2.onnx"))]) == 0
+    assert [model.tag.name for model in bentoml.models.list()] == ["my_own_file_v2-onnx"]
+
+
+def test_texts_are_golden_as_bytes(store: Path, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    graph = onnx.load(written(tmp_path / "texts.onnx", nodes, given=("n", 3), element=TensorProto.STRING))
+    graph.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
+    onnx.save(graph, tmp_path / "texts.onnx")
+    assert main(["import", str(tmp_path / "texts.onnx")]) == 0
+    stored = bentoml.models.get("texts-onnx:latest")
+    inputs, outputs = golden.read(Path(stored.path_of("golden.npz")))
+    assert inputs["x"].shape == (5, 3) and all(isinstance(text, bytes) for text in inputs["x"].reshape(-1))
+    assert (inputs["x"] == outputs["y"]).all()

@@ -11,8 +11,8 @@ from typing import Any
 
 SERVED = 'model="digits",form="onnx",version="v1"'
 WATCHED = 'model="iris",version="v1"'
-REQUESTS = f'ekiben_request_seconds_count{{{SERVED},interface="v2"}}'
-FAST = f'ekiben_request_seconds_bucket{{{SERVED},interface="v2",le="1.0"}}'
+REQUESTS = f"ekiben_request_seconds_count{{{SERVED}}}"
+FAST = f'ekiben_request_seconds_bucket{{{SERVED},le="1.0"}}'
 SHED = f'ekiben_failures_total{{{SERVED},reason="shed"}}'
 QUEUED = f"ekiben_queue_seconds_count{{{SERVED}}}"
 SOON = f'ekiben_queue_seconds_bucket{{{SERVED},le="0.25"}}'

@@ -93,7 +93,7 @@ def test_durations() -> None:
 
 def test_a_threshold_between_two_boundaries_is_refused(tmp_path: Path) -> None:
     promises = promised(tmp_path, latency={"target": 99, "within": "300ms"})
-    with pytest.raises(SloError, match=r"iris-latency: within = 0.3 s .* the nearest are 0.25 s and 0.5 s"):
+    with pytest.raises(SloError, match=r"iris-latency: within = 0.3 s .* the nearest are 0.28 s and 0.315 s"):
         boundaries.check(promises.objectives, boundaries.of_file(boundaries.REQUEST))
 
 

@@ -11,7 +11,7 @@ IRIS = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_wid
 
 @pytest.fixture(scope="module")
 def url(serve):
-    with serve(EKIBEN_FAULTS="1", EKIBEN_WORKERS="2", EKIBEN_MODELS="iris,wine") as server:
+    with serve(EKIBEN_FAULTS="1", EKIBEN_WORKERS="2", EKIBEN_MODELS="iris,wine", EKIBEN_FORMS="onnx") as server:
         yield server.url
 
 

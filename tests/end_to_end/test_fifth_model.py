@@ -73,7 +73,7 @@ def test_it_has_random_v2_swagger_page_health_and_metrics(fifth):
     assert page.status_code == 200
     assert "water in the kettle" in page.text
     assert fifth.get("/health").json()["models"]["kettle"]["ready"]
-    assert 'ekiben_request_seconds_count{form="onnx",interface="native",model="kettle"' in fifth.get("/metrics").text
+    assert 'ekiben_requests_total{form="onnx",interface="native",model="kettle"' in fifth.get("/metrics").text
 
 
 def test_a_file_without_a_recipe_is_served_over_v2(fifth):

@@ -1,5 +1,6 @@
 """What an operator does to the service, and what it does then."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from tests.conftest import ROOT, command, copied_home
 
 IRIS = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+WINE = json.loads((ROOT / "bentos" / "wine" / "examples.json").read_text())[0]
 
 
 def edit(home, form, old, new):
@@ -113,42 +115,57 @@ def test_the_onnx_forms_are_served_without_torch_and_scikit_learn(serve, store, 
         assert "its engine is not installed" in server.log
 
 
-def test_metrics_and_statistics_add_up_over_workers(serve):
-    with serve(EKIBEN_MODELS="iris", EKIBEN_WORKERS="2") as server:
+@pytest.fixture(scope="module")
+def two_workers(serve):
+    """Each of its two models is asked by one test."""
+    with serve(EKIBEN_MODELS="iris,wine", EKIBEN_FORMS="onnx", EKIBEN_WORKERS="2") as server:
+        yield server
 
-        def ask(_):
-            return httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["label"]
 
-        with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(ask, range(100))) == {"setosa"}
-        for _ in range(30):  # another worker's counts come within a second
-            if counted(server) == 100:
-                break
-            time.sleep(0.2)
-        assert counted(server) == 100
-        stats = httpx.get(f"{server.url}/v2/models/iris/stats").json()["model_stats"][0]
-        assert stats["inference_stats"]["success"]["count"] == 100
-        assert stats["inference_count"] == 100
-        assert (stats["pending_rows"], sum(stats["failures"].values())) == (0, 0)
+def test_metrics_and_statistics_add_up_over_workers(two_workers):
+    server = two_workers
+
+    def ask(_):
+        return httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["label"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(ask, range(100))) == {"setosa"}
+    for _ in range(30):  # another worker's counts come within a second
+        if counted(server) == 100:
+            break
+        time.sleep(0.2)
+    assert counted(server) == 100
+    stats = httpx.get(f"{server.url}/v2/models/iris/stats").json()["model_stats"][0]
+    assert stats["inference_stats"]["success"]["count"] == 100
+    assert stats["inference_count"] == 100
+    assert (stats["pending_rows"], sum(stats["failures"].values())) == (0, 0)
 
 
 def counted(server):
     text = urllib.request.urlopen(f"{server.url}/metrics").read().decode()  # noqa: S310
-    lines = [line for line in text.splitlines() if line.startswith("ekiben_request_seconds_count")]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if 'interface="native"' in line)
+    lines = [line for line in text.splitlines() if line.startswith("ekiben_requests_total")]
+    native = [line for line in lines if 'interface="native"' in line and 'model="iris"' in line]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in native)
 
 
-def test_what_was_asked_is_counted_for_drift_over_all_workers(serve):
-    with serve(EKIBEN_MODELS="iris", EKIBEN_WORKERS="2") as server, httpx.Client(base_url=server.url) as http:
+def test_what_was_asked_is_counted_for_drift_over_all_workers(two_workers):
+    with httpx.Client(base_url=two_workers.url) as http:
         assert "ekiben_workers 2.0" in http.get("/metrics").text
         for _ in range(20):
-            httpx.post(f"{server.url}/iris/classify", json=[IRIS] * 5)
-        time.sleep(1.5)  # the other worker's flush
-        text = http.get("/metrics").text
-        for quantity in ("input:sepal_length", "prediction:class", "prediction:confidence"):
-            found = re.findall(rf'ekiben_drift_observed_total{{.*quantity="{quantity}".*}} (\S+)', text)
-            assert sum(map(float, found)) == 100
-        assert re.search(r'ekiben_worker_heartbeats_total{worker="2"} [1-9]', text)
+            httpx.post(f"{two_workers.url}/wine/classify", json=[WINE] * 5).raise_for_status()
+        deadline = time.monotonic() + 6
+        while set(observed(http).values()) != {100} and time.monotonic() < deadline:
+            time.sleep(0.2)  # a worker counts once a second
+        assert observed(http) == {"input:alcohol": 100, "prediction:class": 100, "prediction:confidence": 100}
+        assert re.search(r'ekiben_worker_heartbeats_total{worker="2"} [1-9]', http.get("/metrics").text)
+
+
+def observed(http):
+    """quantity of wine → how many values the workers have counted."""
+    text = http.get("/metrics").text
+    pattern = r'ekiben_drift_observed_total{{.*model="wine",quantity="{}".*}} (\S+)'
+    quantities = ("input:alcohol", "prediction:class", "prediction:confidence")
+    return {quantity: sum(map(float, re.findall(pattern.format(quantity), text))) for quantity in quantities}
 
 
 def test_promtool_has_nothing_to_say_of_the_metrics(server):

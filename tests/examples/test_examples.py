@@ -56,7 +56,7 @@ def test_curl_is_answered_by_all_three(service_url):
 def test_a_key_opens_and_its_lack_is_told(serve, tmp_path):
     keys = tmp_path / "keys.txt"
     keys.write_text(f"shop predict {hashlib.sha256(b'open').hexdigest()}\n")
-    with serve(EKIBEN_API_KEYS_FILE=str(keys), EKIBEN_MODELS="iris") as server:
+    with serve(EKIBEN_API_KEYS_FILE=str(keys), EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx") as server:
         assert run("with_a_key.py", url=server.url, EKIBEN_KEY="open") == ["200 features"]
         refusal, trace = run("with_a_key.py", url=server.url, EKIBEN_KEY="wrong")
     assert refusal.startswith("401 ")

@@ -20,7 +20,7 @@ from bentos.contract import Signature, Tensor
 from convert import graph
 from serving.errors import EngineError
 from serving.inference.onnx_files import check_onnx
-from serving.inference.sessions import check_sizes
+from serving.inference.warm_up import most_rows
 from tests.conftest import ROOT, copied_home
 from tests.convert.test_import_onnx import custom, external, garbage, nested, written
 
@@ -109,8 +109,14 @@ def test_every_stored_onnx_file_passes_and_the_onnx_package_agrees(store):
 
 def test_shapes_that_no_machine_holds_are_refused():
     wide = Signature((Tensor("x", "FP32", (-1, 40_000, 40_000)),), (Tensor("y", "FP32", (-1, 2)),))
-    with pytest.raises(EngineError, match=r"x of shape .* GiB for 64 rows"):
-        check_sizes(wide, 64)
+    with pytest.raises(EngineError, match=r"x of shape .* takes 6.0 GiB for one row; 1 GiB is the limit"):
+        most_rows(wide)
+
+
+def test_a_batch_is_lowered_to_what_fits():
+    wide = Signature((Tensor("x", "FP32", (-1, 4, 1024, 1024)),), (Tensor("y", "FP32", (-1, 2)),))
+    assert most_rows(wide) == 64
+    assert most_rows(Signature(wide.inputs, (Tensor("y", "FP64", (-1, 4, 1024, 1024)),))) == 32
 
 
 def issued(home, model, make):

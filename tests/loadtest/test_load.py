@@ -242,7 +242,7 @@ def test_a_short_load_on_the_service_is_within_the_objectives(service_url, tmp_p
 
 
 def test_a_missed_threshold_is_named_and_fails(serve, tmp_path):
-    with serve(EKIBEN_FAULTS="1", EKIBEN_MODELS="iris") as server:
+    with serve(EKIBEN_FAULTS="1", EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx") as server:
         httpx.post(f"{server.url}/faults/errors", params={"share": 0.5}).raise_for_status()
         done = load(server.url, tmp_path, "--seconds", 2, "--clients", 2)
     assert done.returncode == 1, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""What is made of the runs: report, plots, the winner's files, the sweep's lessons, and sections of documents."""
+"""What is made of the runs: report, plots, the winner's files, the sweep's winner, and sections of documents."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from loadtest.measurement import Limit
 from loadtest.progress import Progress
 from loadtest.tune import __main__ as cli
 from loadtest.tune import grid, report, space, sweep
-from loadtest.tune.grid import Swept, lessons
+from loadtest.tune.grid import Swept, summary
 from loadtest.tune.report import Findings, bound_by, front
 from loadtest.tune.rounds import Bracket, Results
 from loadtest.tune.space import candidates
@@ -213,14 +213,16 @@ def test_the_simplest_of_what_noise_does_not_tell_apart_wins() -> None:
     assert swept({**FLAT, (4, 0): 1200.0}).winner == (4, 0)
 
 
-def test_the_lessons_follow_the_figures() -> None:
-    said = lessons(swept(FLAT, cpu_cores=0.95))
-    assert "**Waiting does not help**" in said and "**More workers do not help**" in said
-    assert "one worker uses 0.95 of the 1 core that the service has, and there is no more to give" in said
-    said = lessons(swept({**FLAT, (4, 0): 1900.0, (1, 1000): 1300.0}, cpu_cores=0.5))
-    assert "**Waiting helps up to workers=1 queue_delay_us=1000**" in said
-    assert "**More workers help up to workers=4 queue_delay_us=0**, × 1.90" in said and "no more to give" not in said
-    assert "quiet machine" in lessons(swept(FLAT, background_cores=0.5))
+def test_the_summary_follows_the_figures() -> None:
+    assert summary(swept(FLAT, p50=2.5)).startswith(
+        "**Winner: workers=1 queue_delay_us=0**, 1,000 requests/s, p50 2.50 ms. The first cell, measured 3 times, "
+        "differed by 0 % from itself."
+    )
+    assert "**Winner: workers=4 queue_delay_us=0**, 1,900" in summary(swept({**FLAT, (4, 0): 1900.0}))
+    noisy = swept({**FLAT, (4, 0): 1040.0})
+    noisy.runs[noisy.grid.reference] = [run(achieved=rate) for rate in (970.0, 1000.0, 1030.0)]
+    assert "workers=4 queue_delay_us=0 measured 1,040, which the noise does not tell apart" in summary(noisy)
+    assert "quiet machine" in summary(swept(FLAT, background_cores=0.5))
 
 
 def test_the_heat_map_and_the_tables_show_every_cell(tmp_path: Path) -> None:

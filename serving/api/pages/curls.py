@@ -30,8 +30,8 @@ def v2(name: str, inputs: tuple[Tensor, ...], base: str) -> str:
 
 
 def _header(tensor: Tensor) -> dict[str, Any]:
-    return {"name": tensor.name, "shape": [1, *tensor.shape[1:]], "datatype": tensor.datatype}
+    return {"name": tensor.name, "shape": [1, *tensor.sizes[1:]], "datatype": tensor.datatype}
 
 
 def _numbers(tensor: Tensor) -> int:
-    return prod(tensor.shape[1:])
+    return prod(tensor.sizes[1:])

@@ -125,7 +125,7 @@ class ImageTrial:
             f"{base}/seen": {"POST": Endpoint(self.seen, limit)},
         }
         for place, file in enumerate(self._page.examples):
-            table[f"{base}/examples/{place}"] = asset(contract.BENTOS / self._page.name / file)
+            table[f"{base}/examples/{place}"] = asset(contract.folder(self._page.name) / file)
         return table
 
     async def submitted(self, request: Request) -> Response:

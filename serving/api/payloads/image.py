@@ -38,7 +38,7 @@ class ImageAdapter:
 
     def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
         name = self._model.name
-        data = (contract.BENTOS / name / random.choice(contract.examples(name))).read_bytes()  # noqa: S311
+        data = (contract.folder(name) / random.choice(contract.examples(name))).read_bytes()  # noqa: S311
         return {FILE_FIELD: f"data:image/png;base64,{base64.b64encode(data).decode()}"}, data
 
     def curl(self, base: str, payload: Any) -> str:

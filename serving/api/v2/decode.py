@@ -72,16 +72,16 @@ class ShortDecoder:
         (self._tensor,) = signature.inputs
         self._wanted = _every(len(signature.outputs), False)
         self._finite, self._max_rows = finite, max_rows
-        self._row = self._tensor.shape[1:]
+        self._row = self._tensor.sizes[1:]
         self._row_size = math.prod(self._row)
         self._limit = float(np.finfo(self._tensor.dtype).max)
 
     @staticmethod
     def suits(signature: Signature) -> bool:
         """Whether a signature is such a one, of rows so short that a list is the quickest way to an array."""
-        if len(signature.inputs) != 1 or signature.inputs[0].shape[:1] != (-1,):
+        if len(signature.inputs) != 1 or not signature.rows_alike:
             return False
-        row = math.prod(signature.inputs[0].shape[1:])
+        row = math.prod(signature.inputs[0].sizes[1:])
         return signature.inputs[0].datatype in ("FP32", "FP64") and 0 < row <= numbers.SHORT
 
     def decode(self, body: bytes) -> tuple[np.ndarray, int, Wanted, str | None] | None:
@@ -164,14 +164,15 @@ class V2Request:
 
         `finite` refuses NaN and infinities. BadInput names the tensor, what was sent and what is wanted.
         """
-        inputs, n_rows = self._inputs(signature.inputs, finite, max_rows)
+        inputs, n_rows = self._inputs(signature, finite, max_rows)
         return inputs, n_rows, self._outputs(signature.outputs)
 
-    def _inputs(self, expected: Sequence[Tensor], finite: bool, max_rows: int) -> tuple[list[np.ndarray], int]:
+    def _inputs(self, signature: Signature, finite: bool, max_rows: int) -> tuple[list[np.ndarray], int]:
+        expected, alike = signature.inputs, signature.rows_alike
         items = self._document.inputs
         if not isinstance(items, list):
             raise BadInput(f"inputs must be a list of tensors: {validation.names(expected)}")
-        if len(items) == 1 and len(expected) == 1:
+        if alike and len(items) == 1 and len(expected) == 1:
             item, tensor = items[0], expected[0]
             if item.name == tensor.name and not item.parameters and not self._binary:  # the usual request
                 validation.check_datatype(item.datatype, tensor)
@@ -179,6 +180,7 @@ class V2Request:
                 array = tensors.from_json(bytes(item.data), tensor, shape, finite)
                 return [array], len(array)
         arrays: dict[int, np.ndarray] = {}
+        sizes: dict[str, tuple[int, str]] = {}
         offset = 0
         for item in items:
             place = validation.input_place(item.name, expected)
@@ -186,9 +188,16 @@ class V2Request:
             if place in arrays:
                 raise BadInput(f"input {tensor.name!r} is given twice")
             validation.check_datatype(item.datatype, tensor)
-            shape = validation.check_shape(item.shape, tensor, max_rows)
+            if alike:
+                shape = validation.check_shape(item.shape, tensor, max_rows)
+            else:
+                axis = signature.input_axes[place]
+                shape = validation.check_open_shape(item.shape, tensor, axis, max_rows)
+                validation.check_dimensions(shape, tensor, axis, sizes)
             size = _binary_size(item, tensor) if item.parameters else None
             if size is None:
+                if not alike:
+                    tensors.check_length(bytes(item.data), tensor, shape)
                 arrays[place] = tensors.from_json(bytes(item.data), tensor, shape, finite)
             else:
                 arrays[place] = tensors.from_bytes(self._binary[offset : offset + size], tensor, shape, finite)
@@ -198,7 +207,10 @@ class V2Request:
         if offset != len(self._binary):
             sent = len(self._binary)
             raise BadInput(f"the body has {sent} bytes of binary data, the inputs' binary_data_size add up to {offset}")
-        return validation.in_order(arrays, expected)
+        if alike:
+            return validation.in_order(arrays, expected)
+        inputs = validation.complete(arrays, expected)
+        return inputs, signature.n_rows(inputs)
 
     def _outputs(self, known: Sequence[Tensor]) -> Wanted:
         parameters = self._document.parameters

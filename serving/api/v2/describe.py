@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bentos.contract import Tensor
 from serving.inference.dataplane import LoadedForm
 from serving.inference.repository import Repository
 from serving.telemetry.metrics import REASONS
@@ -21,36 +22,42 @@ def metadata(name: str, served: LoadedForm) -> dict[str, Any]:
 
 
 def configuration(name: str, served: LoadedForm, repository: Repository) -> dict[str, Any]:
-    def tensors(described: Any) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": t.name,
-                "data_type": f"TYPE_{t.datatype}",
-                "dims": list(t.shape[1:]) or [1],
-                **({} if t.shape[1:] else {"reshape": {"shape": []}}),
-            }
-            for t in described
-        ]
-
-    settings = repository.settings
+    """As Triton has it. Of requests that are never joined, and of a batch that does not come first, max_batch_size is 0
+    and the shapes are whole; so Triton says it, and its clients then send whole shapes.
+    """
+    signature, settings = served.signature, repository.settings
+    batch_first = all(axis == 0 for axis in (*signature.input_axes, *signature.output_axes))
+    queue_policy = {
+        "timeout_action": "REJECT",
+        "default_timeout_microseconds": int(settings.latency_ms(served.model.name) * 1000),
+        "max_queue_size": settings.max_queue_rows,
+    }
+    batching = {
+        "max_queue_delay_microseconds": settings.queue_delay_us,
+        "default_queue_policy": queue_policy,
+    }
     return {
         "name": name,
         "platform": _PLATFORMS.get(served.form, "onnxruntime_onnx"),
         "backend": "onnxruntime" if served.form not in _PLATFORMS else served.form,
-        "max_batch_size": settings.max_batch_size,
-        "input": tensors(served.signature.inputs),
-        "output": tensors(served.signature.outputs),
-        "dynamic_batching": {
-            "max_queue_delay_microseconds": settings.queue_delay_us,
-            "default_queue_policy": {
-                "timeout_action": "REJECT",
-                "default_timeout_microseconds": int(settings.max_latency_ms * 1000),
-                "max_queue_size": settings.max_queue_rows,
-            },
-        },
+        "max_batch_size": served.max_batch_size if batch_first else 0,
+        "input": [_tensor(tensor, batch_first) for tensor in signature.inputs],
+        "output": [_tensor(tensor, batch_first) for tensor in signature.outputs],
+        **({"dynamic_batching": batching} if signature.batched else {}),
         "instance_group": [{"kind": "KIND_CPU", "count": settings.workers}],
-        "parameters": {"form": {"string_value": served.form}, "tag": {"string_value": served.stored.tag}},
+        "parameters": {
+            "form": {"string_value": served.form},
+            "tag": {"string_value": served.stored.tag},
+            "batched": {"string_value": str(signature.batched).lower()},
+        },
     }
+
+
+def _tensor(tensor: Tensor, batch_first: bool) -> dict[str, Any]:
+    dims = list(tensor.sizes[1:] if batch_first else tensor.sizes)
+    kind = "STRING" if tensor.datatype == "BYTES" else tensor.datatype
+    reshape: dict[str, Any] = {} if dims else {"reshape": {"shape": []}}
+    return {"name": tensor.name, "data_type": f"TYPE_{kind}", "dims": dims or [1], **reshape}
 
 
 def all_statistics(repository: Repository) -> list[dict[str, Any]]:
@@ -66,11 +73,8 @@ def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[st
     def total(sample: str, *further: str) -> float:
         return totals.get((sample, (*key, *further)), 0.0)
 
-    def duration(family: str, *further: str) -> dict[str, int]:
-        return {
-            "count": int(sum(total(f"{family}_count", *f) for f in _each(further))),
-            "ns": int(sum(total(f"{family}_sum", *f) for f in _each(further)) * 1e9),
-        }
+    def duration(family: str) -> dict[str, int]:
+        return {"count": int(total(f"{family}_count")), "ns": int(total(f"{family}_sum") * 1e9)}
 
     answered = duration("ekiben_postprocess_seconds")
     engine_calls = total("ekiben_infer_seconds_count")
@@ -84,7 +88,7 @@ def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[st
         "inference_count": int(total("ekiben_batch_rows_sum")),
         "execution_count": int(total("ekiben_batch_rows_count")),
         "inference_stats": {
-            "success": duration("ekiben_request_seconds", "v2", "native"),
+            "success": duration("ekiben_request_seconds"),
             "fail": {"count": sum(failures.values()), "ns": 0},
             "queue": duration("ekiben_queue_seconds"),
             "compute_input": duration("ekiben_preprocess_seconds"),
@@ -98,7 +102,3 @@ def statistics(name: str, served: LoadedForm, repository: Repository) -> dict[st
         "failures": failures,
         "pending_rows": served.runner.pending,
     }
-
-
-def _each(further: tuple[str, ...]) -> list[tuple[str, ...]]:
-    return [(label,) for label in further] or [()]

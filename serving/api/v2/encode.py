@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from bentos.contract import Tensor
+from bentos.contract import Tensor, bfloat16_to_float32
+from serving.api.v2 import texts
+
+SPECIAL = ("BYTES", "BF16")
 
 
 def encode(
@@ -29,6 +32,9 @@ def encode(
     raw: list[bytes] = []
     for place, binary in wanted:
         tensor, array = tensors[place], arrays[place]
+        if tensor.datatype in SPECIAL:
+            outputs.append(_special(tensor, array, binary, raw))
+            continue
         output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": array.shape}
         if binary:
             raw.append(array.tobytes())
@@ -42,4 +48,34 @@ def encode(
     if form is not None:
         response["parameters"] = {"form": form}
     # orjson writes an array without a Python number being made of any of its elements.
-    return orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY), b"".join(raw) if raw else None
+    text = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"null" in text and _note_nulls(outputs):
+        text = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
+    return text, b"".join(raw) if raw or any(binary for _, binary in wanted) else None
+
+
+def _special(tensor: Tensor, array: np.ndarray, binary: bool, raw: list[bytes]) -> dict[str, Any]:
+    """An output whose elements NumPy and orjson do not know."""
+    output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": array.shape}
+    if binary:
+        raw.append(texts.to_bytes(array) if tensor.datatype == "BYTES" else array.tobytes())
+        output["parameters"] = {"binary_data_size": len(raw[-1])}
+    elif tensor.datatype == "BYTES":
+        output["data"] = [str(value) for value in array.reshape(-1)]
+    else:
+        output["data"] = bfloat16_to_float32(array.reshape(-1))
+    return output
+
+
+def _note_nulls(outputs: list[dict[str, Any]]) -> bool:
+    """Say beside each output how many NaN and infinities it has, which are null in JSON; whether there are any."""
+    noted = False
+    for output in outputs:
+        data = output.get("data")
+        if not isinstance(data, np.ndarray) or data.dtype.kind != "f":
+            continue
+        counts = {"nan": int(np.isnan(data).sum()), "infinite": int(np.isinf(data).sum())}
+        if counts := {kind: count for kind, count in counts.items() if count}:
+            output["parameters"] = counts
+            noted = True
+    return noted

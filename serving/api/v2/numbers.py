@@ -34,6 +34,7 @@ _LISTS: dict[str, Callable[[bytes], list[Any]]] = {
     "u": msgspec.json.Decoder(list[int]).decode,
     "b": msgspec.json.Decoder(list[bool]).decode,
 }
+_nullable = msgspec.json.Decoder(list[float | None]).decode
 _PACKED_FLOAT = np.dtype([("type", "u1"), ("value", ">f8")])  # as MessagePack has it
 # A number too large for FP32 becomes infinite, which check_finite judges; NumPy need not warn, and an errstate around
 # every cast would cost more than the cast.
@@ -48,13 +49,16 @@ class OutOfRange(ValueError):
     """A whole number that the datatype cannot hold."""
 
 
-def read(text: bytes, dtype: np.dtype[Any], count: int) -> np.ndarray:
-    """A flat JSON list of `count` numbers (booleans for BOOL) → (count,) of the datatype.
+def read(text: bytes, dtype: np.dtype[Any], count: int, nulls: bool = False) -> np.ndarray:
+    """A flat JSON list of `count` numbers (booleans for BOOL) → (count,) of the datatype. With `nulls`, null is NaN.
 
     Miscounted, before more than a piece is read in vain; OutOfRange; ValueError for what is no such list.
     """
     if len(text) <= PIECE_BYTES:
-        values = _read_list(text, dtype) if count <= SHORT else _read_piece(text, dtype)
+        if nulls and b"null" in text:
+            values = _read_nulls(text, dtype)
+        else:
+            values = _read_list(text, dtype) if count <= SHORT else _read_piece(text, dtype)
         if len(values) != count:
             raise Miscounted(str(len(values)))
         return values
@@ -64,7 +68,8 @@ def read(text: bytes, dtype: np.dtype[Any], count: int) -> np.ndarray:
         end = text.find(b",", start + PIECE_BYTES)
         if end < 0 and not text[start : (end := len(text) - 1)].strip():
             raise ValueError("a comma at the end")
-        piece = _read_piece(b"[%b]" % text[start:end], dtype)
+        part = b"[%b]" % text[start:end]
+        piece = _read_nulls(part, dtype) if nulls and b"null" in part else _read_piece(part, dtype)
         if filled + len(piece) > count:
             raise Miscounted(f"over {count}")
         values[filled : filled + len(piece)] = piece
@@ -85,6 +90,14 @@ def _read_piece(text: bytes, dtype: np.dtype[Any]) -> np.ndarray:
         else:
             return _narrowed(values, dtype)
     return _read_list(text, dtype)
+
+
+def _read_nulls(text: bytes, dtype: np.dtype[Any]) -> np.ndarray:
+    """A list in which some floats are null."""
+    try:
+        return np.array(_nullable(text), dtype)  # None becomes NaN
+    except (msgspec.DecodeError, RecursionError):
+        raise ValueError("not numbers or null") from None
 
 
 def _narrowed(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:

@@ -57,12 +57,17 @@ def _bases(name: str, version: str) -> tuple[str, str]:
 
 
 def _index(repository: Repository) -> Endpoint:
-    def index(_: Request) -> Response:
-        rows = [_state(name, s.version, "READY", "") for name, s in repository.served.items()]
-        rows += [_state(name, s.version, "UNAVAILABLE", s.refusal) for name, s in repository.refused.items()]
-        return json_response(sorted(rows, key=lambda row: row["name"]))
+    def respond(_: Request) -> Response:
+        return json_response(index(repository))
 
-    return Endpoint(index, repository.settings.max_body_bytes)
+    return Endpoint(respond, repository.settings.max_body_bytes)
+
+
+def index(repository: Repository) -> list[dict[str, str]]:
+    """Every form by its names, and whether it answers."""
+    rows = [_state(name, s.version, "READY", "") for name, s in repository.served.items()]
+    rows += [_state(name, s.version, "UNAVAILABLE", s.refusal) for name, s in repository.refused.items()]
+    return sorted(rows, key=lambda row: row["name"])
 
 
 def _state(name: str, version: str, state: str, reason: str) -> dict[str, str]:

@@ -7,12 +7,13 @@ import math
 import msgspec
 import numpy as np
 
-from bentos.contract import Tensor
-from serving.api.v2 import numbers
+from bentos.contract import FLOATS, Tensor, bfloat16_to_float32, float32_to_bfloat16
+from serving.api.v2 import numbers, texts
 from serving.errors import BadInput
 from serving.inference.validation import brief, check_finite
 
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
+_JSON_FLOAT = np.dtype(np.float32)  # what JSON's numbers are read as, for BF16
 _NO_BRACKETS = bytes.maketrans(b"[]", b"  ")
 _ALL_BUT_NESTING = bytes(set(range(256)) - set(b"[],"))
 
@@ -20,13 +21,17 @@ _ALL_BUT_NESTING = bytes(set(range(256)) - set(b"[],"))
 def from_json(text: bytes, tensor: Tensor, shape: tuple[int, ...], finite: bool) -> np.ndarray:
     """A JSON list (flat, or nested as the shape says) → an array. `finite` refuses NaN and infinities.
 
-    No more values are read than the shape takes, and one piece of `numbers`.
+    No more values are read than the shape takes, and one piece of `numbers`. Where NaN is allowed, null is one.
     """
+    if tensor.datatype == "BYTES":
+        return texts.from_json(text, tensor, shape)
     if text[:1] != b"[":
         raise BadInput(f"input {tensor.name!r}: data must be a list of {tensor.datatype} values, not {_shown(text)}")
     values = text if text.find(b"[", 1) < 0 else _flat(text, tensor, shape)
     try:
-        flat = numbers.read(values, tensor.dtype, math.prod(shape))
+        is_float = tensor.datatype in FLOATS
+        dtype = _JSON_FLOAT if tensor.datatype == "BF16" else tensor.dtype
+        flat = numbers.read(values, dtype, math.prod(shape), nulls=is_float and not finite)
     except numbers.Miscounted as count:
         raise BadInput(f"input {tensor.name!r}: {count} values do not fill shape {list(shape)}") from None
     except numbers.OutOfRange:
@@ -35,11 +40,21 @@ def from_json(text: bytes, tensor: Tensor, shape: tuple[int, ...], finite: bool)
         raise _not_numbers(text, tensor) from None
     if finite:
         check_finite(flat, tensor)
+    if tensor.datatype == "BF16":
+        flat = float32_to_bfloat16(flat)
     return flat.reshape(shape)
+
+
+def check_length(text: bytes, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """BadInput where JSON is too short for so many values, before any room is made for them."""
+    if math.prod(max(1, size) for size in shape) > len(text) + 1:
+        raise BadInput(f"input {tensor.name!r}: {len(text)} bytes of data do not fill shape {list(shape)}")
 
 
 def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...], finite: bool) -> np.ndarray:
     """Little-endian bytes → an array that shares them. `finite` refuses NaN and infinities."""
+    if tensor.datatype == "BYTES":
+        return texts.from_bytes(raw, tensor, shape)
     expected = math.prod(shape) * tensor.dtype.itemsize
     if len(raw) != expected:
         raise BadInput(
@@ -48,9 +63,9 @@ def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...], finite: 
         )
     if tensor.datatype == "BOOL" and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
         raise BadInput(f"input {tensor.name!r}: a BOOL is a byte of 0 or 1, and some are not")
-    flat = np.frombuffer(raw, tensor.dtype.newbyteorder("<"))
+    flat = np.frombuffer(raw, tensor.dtype.newbyteorder("<")) if expected else np.empty(0, tensor.dtype)
     if finite:
-        check_finite(flat, tensor)
+        check_finite(bfloat16_to_float32(flat) if tensor.datatype == "BF16" else flat, tensor)
     return flat.reshape(shape)
 
 
@@ -87,14 +102,16 @@ def _not_numbers(text: bytes, tensor: Tensor) -> BadInput:
         _skip(text)
     except (msgspec.DecodeError, RecursionError) as error:
         return BadInput(f"the request is not JSON: data of input {tensor.name!r}: {error}")
-    kinds = {"b": "true or false", "f": "numbers"}.get(tensor.dtype.kind, "whole numbers")
+    kinds = (
+        "numbers" if tensor.datatype in FLOATS else "true or false" if tensor.datatype == "BOOL" else "whole numbers"
+    )
     return BadInput(
         f"input {tensor.name!r}: data must be {kinds} that fit {tensor.datatype}, flat or nested as its shape"
     )
 
 
 def _limits(tensor: Tensor) -> str:
-    if tensor.dtype.kind == "f":
+    if tensor.datatype in FLOATS:
         return ""
     limits = np.iinfo(tensor.dtype)
     return f", {limits.min} to {limits.max}"

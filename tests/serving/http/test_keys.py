@@ -123,7 +123,7 @@ def test_a_key_is_made_with_its_line(tmp_path):
 def test_a_real_service_lets_in_who_has_a_key(serve, file):
     file.write_text(file.read_text() + line("slow", "s-key", rate=3))
     with (
-        serve(EKIBEN_MODELS="iris", EKIBEN_API_KEYS_FILE=str(file)) as server,
+        serve(EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx", EKIBEN_API_KEYS_FILE=str(file)) as server,
         httpx.Client(base_url=server.url) as client,
     ):
 

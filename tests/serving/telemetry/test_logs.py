@@ -87,7 +87,7 @@ def asked(serve, **settings):
         ("/v2/models/iris/infer", {"inputs": []}, {}),
         ("/nowhere", {}, {}),
     ]
-    with serve(EKIBEN_MODELS="iris", **settings) as server:
+    with serve(EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx", **settings) as server:
         answers = [httpx.post(server.url + path, json=body, headers=headers) for path, body, headers in asks]
     return answers, server.log.splitlines()
 

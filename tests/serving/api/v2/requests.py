@@ -7,6 +7,7 @@ import numpy as np
 from bentos.contract import DATATYPES, Signature, Tensor
 from serving.api.v2.decode import decode
 
+NUMBERS = [name for name in DATATYPES if name not in ("BYTES", "BF16")]
 X = Tensor("x", "FP32", (-1, 3))
 Y = Tensor("y", "FP32", (-1, 3))
 RIGHT = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bentos.contract import DATATYPES, Tensor
+from bentos.contract import Signature, Tensor
 from serving.api.v2 import careful, numbers
 from serving.api.v2.decode import LARGE_BODY_BYTES, LONG_BODY_BYTES, decode, header_length, is_large
 from serving.errors import BadInput
-from tests.serving.api.v2.requests import RIGHT, X, Y, bound, dumped, example, in_binary, in_json
+from tests.serving.api.v2.requests import NUMBERS, RIGHT, X, Y, bound, dumped, example, in_binary, in_json
 
 quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -30,7 +30,7 @@ def reader(request, monkeypatch):
 
 
 @pytest.mark.parametrize("repeats", [1, 40, 20_000])  # a list, one piece, several
-@pytest.mark.parametrize("datatype", DATATYPES)
+@pytest.mark.parametrize("datatype", NUMBERS)
 def test_every_datatype_is_read_flat_nested_and_binary(datatype, repeats, reader):
     tensor, array = Tensor("x", datatype, (-1, 2)), np.tile(example(datatype), (repeats, 1))
     raw = dumped(in_binary(tensor, array))
@@ -331,7 +331,7 @@ def as_served(body):
     return array.tolist(), request.id
 
 
-SIGNATURE = type("Signature", (), {"inputs": (X,), "outputs": (Y,)})
+SIGNATURE = Signature((X,), (Y,))
 PADDING = {"id": "x" * LONG_BODY_BYTES}  # so that it goes the way of long ones
 
 

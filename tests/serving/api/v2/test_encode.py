@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from bentos.contract import DATATYPES, Tensor
+from bentos.contract import Tensor
 from serving.api.v2.encode import encode
-from tests.serving.api.v2.requests import bound, example
+from tests.serving.api.v2.requests import NUMBERS, bound, example
 
 
-@pytest.mark.parametrize("datatype", DATATYPES)
+@pytest.mark.parametrize("datatype", NUMBERS)
 def test_every_datatype_is_written_as_json_and_binary(datatype):
     tensor, array = Tensor("y", datatype, (-1, 2)), example(datatype)
     text, raw = encode("m", "v", [tensor], [array], [(0, False)], id="7")

@@ -1,0 +1,57 @@
+"""`python -m deploy.context DIR`: what a bento is built from, with the models of EKIBEN_BENTOS among our own.
+
+`bentoml build` packs what is below one folder. A model that lies elsewhere is copied to where the bento looks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PARTS = ("service.py", "serving", "bentos", "pyproject.toml", "requirements.lock", "deploy/image")
+IGNORED = shutil.ignore_patterns("__pycache__")
+
+
+def lay_out(target: Path, places: list[Path]) -> list[str]:
+    """Copy the service and all models into an empty folder; the names of the models from elsewhere, in order.
+
+    ValueError where two models have one name.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for part in (*PARTS, *(file.name for file in CHECKOUT.glob("bentofile*.yaml"))):
+        _copy(CHECKOUT / part, target / part)
+    names = []
+    for model in sorted(file.parent for place in places for file in place.glob("*/model.py")):
+        if (target / "bentos" / model.name).exists():
+            raise ValueError(f"there are two models {model.name!r}, one of them {model}: rename one of them")
+        _copy(model, target / "bentos" / model.name)
+        names.append(model.name)
+    return names
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=IGNORED)
+    else:
+        shutil.copy(source, target)
+
+
+def main() -> int:
+    """Lay out the folder that is named; 1 and the reason if that cannot be."""
+    places = [Path(place) for place in os.environ.get("EKIBEN_BENTOS", "").split(os.pathsep) if place]
+    try:
+        names = lay_out(Path(sys.argv[1]), places)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{sys.argv[1]}: {', '.join(names) or 'no models from elsewhere'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

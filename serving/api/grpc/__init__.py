@@ -1,0 +1,1 @@
+"""The Open Inference Protocol (V2) over gRPC: a codec over the same data plane as REST, health and reflection."""

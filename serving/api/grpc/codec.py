@@ -1,0 +1,99 @@
+"""ModelInferRequest → arrays, and outputs → ModelInferResponse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from bentos.contract import Signature, Tensor
+from serving.api.grpc.tensors import FIELDS, from_contents, set_contents
+from serving.api.v2.decode import UNSERVED
+from serving.api.v2.tensors import from_bytes
+from serving.errors import BadInput
+from serving.inference import validation
+from serving.inference.dataplane import LoadedForm
+
+Wanted = tuple[int, ...]  # outputs by their place in the signature
+
+
+def form_of(request: Any) -> str | None:
+    """The form that a request picks by its parameter `form`. BadInput"""
+    if "form" not in request.parameters:
+        return None
+    choice = request.parameters["form"]
+    if choice.WhichOneof("parameter_choice") != "string_param":
+        raise BadInput("parameters.form must be a string")
+    form: str = choice.string_param
+    return form
+
+
+def bind(request: Any, signature: Signature, finite: bool, max_rows: int) -> tuple[list[np.ndarray], int, Wanted]:
+    """One array per input of the signature in its order, their number of rows, and the outputs wanted.
+
+    Raw tensors share the request's bytes. `finite` refuses NaN and infinities. BadInput names the tensor, what was sent
+    and what is wanted.
+    """
+    raw, expected = request.raw_input_contents, signature.inputs
+    if raw and len(raw) != len(request.inputs):
+        raise BadInput(f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs")
+    arrays: dict[int, np.ndarray] = {}
+    for index, item in enumerate(request.inputs):
+        place = validation.input_place(item.name, expected)
+        if place in arrays:
+            raise BadInput(f"input {item.name!r} is given twice")
+        arrays[place] = _array(item, raw[index] if raw else None, expected[place], finite, max_rows)
+    inputs, n_rows = validation.in_order(arrays, expected)
+    return inputs, n_rows, _wanted(request.outputs, signature.outputs)
+
+
+def _array(item: Any, raw: bytes | None, tensor: Tensor, finite: bool, max_rows: int) -> np.ndarray:
+    validation.check_datatype(item.datatype, tensor)
+    shape = validation.check_shape(tuple(item.shape), tensor, max_rows)
+    if item.parameters and "shared_memory_region" in item.parameters:
+        raise BadInput(f"input {tensor.name!r}: shared memory is not served")
+    if raw is None:
+        return from_contents(item.contents, tensor, shape, finite)
+    if item.HasField("contents"):
+        raise BadInput(f"input {tensor.name!r}: data is given twice, in contents and in raw_input_contents")
+    return from_bytes(memoryview(raw), tensor, shape, finite)
+
+
+def _wanted(outputs: Any, known: Sequence[Tensor]) -> Wanted:
+    if not outputs:
+        return _every(len(known))
+    if len(outputs) > len(known):
+        raise BadInput(
+            f"{len(outputs)} outputs are asked for; the outputs are {validation.names(known)}, each at most once"
+        )
+    for output in outputs:
+        for key, words in UNSERVED.items():
+            if key in output.parameters:
+                raise BadInput(f"output {output.name!r}: {words}")
+    wanted = tuple(validation.output_place(output.name, known) for output in outputs)
+    if len(set(wanted)) < len(wanted):
+        raise BadInput(f"an output is asked for twice; the outputs are {validation.names(known)}, each at most once")
+    return wanted
+
+
+@cache
+def _every(count: int) -> Wanted:
+    return tuple(range(count))
+
+
+def fill_response(
+    response: Any, name: str, form: LoadedForm, outputs: Sequence[np.ndarray], wanted: Wanted, typed: bool
+) -> None:
+    """Write outputs into a ModelInferResponse: in `typed` contents where the request had its inputs so, else raw."""
+    response.model_name, response.model_version = name, form.version
+    tensors = form.signature.outputs
+    typed = typed and all(tensors[place].datatype in FIELDS for place in wanted)
+    for place in wanted:
+        tensor, array = tensors[place], outputs[place]
+        output = response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=array.shape)
+        if typed:
+            set_contents(output.contents, tensor, array)
+        else:
+            response.raw_output_contents.append(array.tobytes())

@@ -1,0 +1,178 @@
+"""ModelInfer: the codec of V2 over gRPC over the data plane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from serving.api.content import INFLATE_INLINE_BYTES, inflate
+from serving.api.grpc.codec import Wanted, bind, fill_response, form_of
+from serving.api.grpc.schema import Schema
+from serving.api.v2.decode import LARGE_BODY_BYTES
+from serving.errors import BadInput, NotFound, NotReady, ServingError
+from serving.grpc.call import Call
+from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest
+from serving.inference.repository import Repository
+
+INTERFACE = "grpc"
+INFER_PATH = "/v2/models"
+Begin = Callable[[Any], "GrpcResponder"]
+
+
+def served(repository: Repository, name: str, version: str) -> LoadedForm:
+    """The served form of a name and, where one is asked for, of this version. NotFound, NotReady"""
+    form = repository.get(name[:100])
+    if version and version != form.version:
+        raise NotFound(f"model {name!r} has no version {version[:60]!r}: there is {form.version}")
+    return form
+
+
+class GrpcResponder:
+    """Answers one ModelInfer call."""
+
+    __slots__ = ("_new_response", "call", "id", "name", "names_form", "typed", "wanted")
+
+    wanted: Wanted
+
+    def __init__(self, call: Call, request: Any, new_response: Callable[[], Any]) -> None:
+        self.call, self._new_response = call, new_response
+        self.name, self.id = request.model_name, request.id
+        self.names_form = False  # whether the request picked a form, which the response then names
+        self.typed = not request.raw_input_contents
+
+    @property
+    def trace_id(self) -> bytes:
+        return self.call.trace_id
+
+    @property
+    def disconnected(self) -> bool:
+        return self.call.disconnected
+
+    def attach(self, pending: PendingRequest) -> None:
+        """What is told where the client or its deadline ends the call."""
+        self.call.on_end = pending.set_exception
+
+    def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        response = self._new_response()
+        self.fill(response, form, outputs)
+        self.call.respond(response.SerializeToString())
+
+    def fill(self, response: Any, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        fill_response(response, self.name, form, outputs, self.wanted, self.typed)
+        if self.id:
+            response.id = self.id
+        if self.names_form:
+            response.parameters["form"].string_param = form.form
+
+    def send_error(self, error: ServingError) -> None:
+        self.call.fail(error)
+
+
+class Inference:
+    """What ModelInfer and ModelStreamInfer share: message → request → arrays → data plane."""
+
+    def __init__(self, repository: Repository, plane: DataPlane, schema: Schema) -> None:
+        self._repository, self._plane = repository, plane
+        self.parse_message = schema["inference.ModelInferRequest"].FromString
+        self.new_response = schema["inference.ModelInferResponse"]
+        settings = repository.settings
+        self._max_bytes, self._max_rows = settings.max_body_bytes, settings.max_request_rows
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself would let them be collected
+
+    def parse(self, message: bytes, coding: bytes | None) -> Any:
+        """The ModelInferRequest of a message, which may be compressed. BadInput, TooLarge"""
+        if coding is not None:
+            message = inflate(message, coding, self._max_bytes)
+        try:
+            return self.parse_message(message)
+        except DecodeError:
+            raise BadInput("the message is not a ModelInferRequest") from None
+
+    def infer(
+        self, call: Call, message: bytes, compressed: bool, begin: Begin, fail: Callable[[Exception], None]
+    ) -> None:
+        """Submit the request of a message; in a thread where decoding it may take a while.
+
+        `begin` makes the responder of a request; `fail` is told what is wrong where no model is known.
+        """
+        coding = call.coding if compressed else None
+        if len(message) > (LARGE_BODY_BYTES if coding is None else INFLATE_INLINE_BYTES):
+            task = asyncio.get_running_loop().create_task(self._infer_in_thread(message, coding, begin, fail))
+            self._tasks.add(task)
+            return task.add_done_callback(self._tasks.discard)
+        try:
+            request = self.parse(message, coding)
+            self.submit(request, begin(request))
+        except Exception as error:
+            fail(error)
+
+    async def _infer_in_thread(
+        self, message: bytes, coding: bytes | None, begin: Begin, fail: Callable[[Exception], None]
+    ) -> None:
+        try:
+            request = await asyncio.to_thread(self.parse, message, coding)
+            self.submit(request, begin(request), in_thread=True)
+        except Exception as error:
+            fail(error)
+
+    def form(self, request: Any) -> LoadedForm:
+        """The form that a request names. NotFound, NotReady (counted: the form is refused)"""
+        repository, name, version = self._repository, request.model_name, request.model_version
+        form = repository.served.get(name)
+        if form is not None and (not version or version == form.version):
+            return form
+        if form is None and (refused := repository.refused.get(name)) is not None:
+            labels = (refused.model, refused.form, refused.version, NotReady.reason)
+            repository.families.failures.labels(*labels).inc()
+            raise NotReady(refused.refusal)
+        return served(repository, name, version)
+
+    def submit(self, request: Any, responder: GrpcResponder, in_thread: bool = False) -> None:
+        """Queue a request's arrays. NotFound, NotReady"""
+        pending = PendingRequest(self.form(request), responder, INTERFACE, f"{INFER_PATH}/{responder.name}/infer")
+        responder.attach(pending)
+        try:
+            self._plane.check_admission(pending.form)
+            if in_thread:
+                return pending.later(self._bind_in_thread(pending, request, responder))
+            inputs, n_rows = self._bind(pending, request, responder)
+            self._plane.submit(pending, inputs, n_rows)
+        except Exception as error:
+            pending.set_exception(error.with_traceback(None) if isinstance(error, ServingError) else error)
+
+    async def _bind_in_thread(self, pending: PendingRequest, request: Any, responder: GrpcResponder) -> None:
+        inputs, n_rows = await asyncio.to_thread(self._bind, pending, request, responder)
+        self._plane.submit(pending, inputs, n_rows)
+
+    def _bind(self, pending: PendingRequest, request: Any, responder: GrpcResponder) -> tuple[list[np.ndarray], int]:
+        if request.parameters and (choice := form_of(request)) is not None:
+            responder.names_form = True
+            pending.form = self._repository.get(request.model_name, choice)
+        form = pending.form
+        inputs, n_rows, responder.wanted = bind(request, form.signature, form.model.finite, self._max_rows)
+        return inputs, n_rows
+
+
+class ModelInfer:
+    """One request, one response."""
+
+    path, streams = INFER_PATH, False
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    def handle(self, call: Call, message: bytes, compressed: bool) -> None:
+        inference = self._inference
+        inference.infer(
+            call, message, compressed, lambda request: GrpcResponder(call, request, inference.new_response), call.reject
+        )
+
+    def end(self, call: Call) -> None:
+        """Never called: the call is no stream."""
+
+    def leave(self, call: Call) -> None:
+        """What has begun is answered."""

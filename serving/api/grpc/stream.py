@@ -1,0 +1,133 @@
+"""ModelStreamInfer: requests on one stream, answered in their order. An error is in its answer, and ends nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from serving.api.grpc.infer import INFER_PATH, GrpcResponder, Inference
+from serving.api.grpc.schema import Schema
+from serving.errors import NotReady, Overloaded, ServingError
+from serving.grpc.call import Call
+from serving.inference.dataplane import LoadedForm, PendingRequest
+
+MAX_WAITING = 1024  # requests of one stream that are not answered yet
+# What Triton's clients send to be told which response of a request is the last; here each request has one.
+ASKS_FOR_FINAL, IS_FINAL = "triton_enable_empty_final_response", "triton_final_response"
+
+
+class Turn:
+    """One request's place among the answers of its stream."""
+
+    __slots__ = ("answer", "pending")
+
+    def __init__(self) -> None:
+        self.answer: bytes | None = None
+        self.pending: PendingRequest | None = None
+
+
+class OpenStream:
+    """The requests of one stream that are not answered yet, in their order."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.turns: deque[Turn] = deque()
+        self.ended = self.leaving = False
+
+    def answered(self) -> None:
+        """Send what is next, as far as it is there."""
+        turns, call = self.turns, self._call
+        while turns and (answer := turns[0].answer) is not None:
+            turns.popleft()
+            call.send(answer)
+        if not turns and self.ended:
+            call.finish()
+        elif not turns and self.leaving:
+            call.fail(NotReady("this process ends; what it has accepted is answered"))
+
+    def cancelled(self, error: ServingError) -> None:
+        """Nobody waits for any of them."""
+        for turn in tuple(self.turns):
+            if turn.pending is not None:
+                turn.pending.set_exception(error)
+
+
+class StreamResponder(GrpcResponder):
+    """Answers one request of a stream."""
+
+    __slots__ = ("_asks_for_final", "_new_answer", "_stream", "_turn")
+
+    def __init__(
+        self, call: Call, request: Any, new_response: Callable[[], Any], new_answer: Any, stream: OpenStream, turn: Turn
+    ) -> None:
+        super().__init__(call, request, new_response)
+        self._new_answer, self._stream, self._turn = new_answer, stream, turn
+        self._asks_for_final = ASKS_FOR_FINAL in request.parameters and request.parameters[ASKS_FOR_FINAL].bool_param
+
+    def attach(self, pending: PendingRequest) -> None:
+        self._turn.pending = pending
+
+    def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        answer = self._new_answer()
+        self.fill(answer.infer_response, form, outputs)
+        if self._asks_for_final:
+            answer.infer_response.parameters[IS_FINAL].bool_param = True
+        self._turn.answer = answer.SerializeToString()
+        self._stream.answered()
+
+    def send_error(self, error: ServingError) -> None:
+        answer = self._new_answer(error_message=str(error))
+        answer.infer_response.model_name, answer.infer_response.id = self.name, self.id
+        self._turn.answer = answer.SerializeToString()
+        self._stream.answered()
+
+
+class ModelStreamInfer:
+    """Any number of requests, to any models."""
+
+    path, streams = INFER_PATH, True
+
+    def __init__(self, inference: Inference, schema: Schema) -> None:
+        self._inference, self._new_answer = inference, schema["inference.ModelStreamInferResponse"]
+
+    def handle(self, call: Call, message: bytes, compressed: bool) -> None:
+        stream = self._stream(call)
+        if len(stream.turns) >= MAX_WAITING:
+            raise Overloaded(f"{MAX_WAITING} requests of this stream wait for their answers")
+        turn, inference, new_answer = Turn(), self._inference, self._new_answer
+        stream.turns.append(turn)
+
+        request_id = ""
+
+        def fail(error: Exception) -> None:
+            answer = new_answer(error_message=str(call.log(error)))
+            answer.infer_response.id = request_id
+            turn.answer = answer.SerializeToString()
+            stream.answered()
+
+        def begin(request: Any) -> StreamResponder:
+            nonlocal request_id
+            request_id = request.id
+            return StreamResponder(call, request, inference.new_response, new_answer, stream, turn)
+
+        inference.infer(call, message, compressed, begin, fail)
+
+    def end(self, call: Call) -> None:
+        stream = self._stream(call)
+        stream.ended = True
+        stream.answered()
+
+    def leave(self, call: Call) -> None:
+        stream = self._stream(call)
+        stream.leaving = True
+        stream.answered()
+
+    def _stream(self, call: Call) -> OpenStream:
+        if call.state is None:
+            call.state = OpenStream(call)
+            call.on_end = call.state.cancelled
+        state: OpenStream = call.state
+        return state

@@ -1,0 +1,157 @@
+"""One gRPC client's connection: the asyncio protocol around an Http2Connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import cast
+
+from serving.errors import TooSlow
+from serving.grpc.call import Call
+from serving.grpc.service import GrpcService
+from serving.http2 import frames
+from serving.http2.connection import HELLO, Headers, Http2Connection
+from serving.http2.frames import ProtocolError
+from serving.http2.stream import Stream
+
+log = logging.getLogger("bentoml.ekiben")
+MAX_UNREAD_BYTES = 64 * 2**20  # of answers that a client has asked for and opens no window for
+LINGER_SECONDS = 2.0  # after the last answer, for the client to close the connection itself
+
+
+class GrpcConnection(asyncio.Protocol):
+    """Reads and writes; each stream's `call` is a Call."""
+
+    transport: asyncio.Transport
+    write: Callable[[bytes], None]  # the transport's
+    lost = False
+
+    def __init__(self, service: GrpcService) -> None:
+        self._service = service
+        self.http2 = Http2Connection(self)
+        self.max_message_bytes = service.max_message_bytes
+        self.max_buffered_bytes = 2 * service.max_message_bytes + 2**20
+        self.buffered = 0  # bytes of messages that have come in part
+        self._write_paused = False
+        self._since = self._checked = asyncio.get_running_loop().time()
+        self._stuck: dict[int, tuple[int, float]] = {}  # by stream: bytes that wait for its window, and since when
+
+    # The transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.write = self.transport.write
+        self.write(HELLO)
+        connections = self._service.connections
+        connections.add(self)
+        self._service.watch(connections)
+        if len(connections) > self._service.limits.connections:
+            log.warning("a gRPC connection is turned away: as many are open as EKIBEN_MAX_CONNECTIONS allows")
+            self.http2.fail(ProtocolError(frames.Code.ENHANCE_YOUR_CALM, "too many connections are open"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.http2.closed = True
+        self._service.connections.discard(self)
+        self._cancel_all()
+
+    def data_received(self, data: bytes) -> None:
+        self._since = 0.0
+        self.http2.feed(data)
+        if self._service.draining:
+            self._go_away()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._since = asyncio.get_running_loop().time()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # The state machine's calls
+
+    def request_received(self, stream: Stream, headers: Headers) -> None:
+        call = stream.call = Call(self, stream, headers)
+        try:
+            call.begin(self._service.resolve(headers))
+        except Exception as error:
+            return call.reject(error)
+        if stream.remote_closed:
+            call.data_received(b"", True)
+
+    def data_of_stream(self, stream: Stream, data: bytes, ended: bool) -> None:
+        stream.call.data_received(data, ended)
+
+    def stream_reset(self, stream: Stream) -> None:
+        if stream.call is not None:
+            stream.call.cancelled()
+
+    def connection_failed(self, error: ProtocolError) -> None:
+        log.debug("a gRPC connection ends: %s (%s)", error, error.code.name)
+        self.transport.close()
+        self._cancel_all()
+
+    def _cancel_all(self) -> None:
+        for stream in tuple(self.http2.streams.values()):
+            self.stream_reset(stream)
+        self.http2.streams.clear()
+
+    # Time
+
+    def check_time(self, now: float) -> None:
+        """Called about once a second: end what does not arrive, is not read, or is kept for nothing."""
+        limits, http2 = self._service.limits, self.http2
+        http2.refill(now - self._checked)
+        self._checked = now
+        if self._service.draining:
+            self._go_away()
+        self._since = self._since or now
+        waited = now - self._since
+        if self._write_paused or self.transport.is_closing():
+            if waited > limits.body_seconds:
+                self.transport.abort()
+        elif http2.blocked_bytes > MAX_UNREAD_BYTES:
+            http2.fail(ProtocolError(frames.Code.ENHANCE_YOUR_CALM, "too many answers are not read"))
+        elif http2.streams:
+            self._check_streams(now, limits.body_seconds)
+        elif http2.going_away:
+            if waited > LINGER_SECONDS:
+                self.transport.close()
+        elif waited > (limits.keep_alive_seconds if http2.configured and not http2.receiving else limits.body_seconds):
+            self._go_away()
+
+    def _check_streams(self, now: float, seconds: float) -> None:
+        stuck: dict[int, tuple[int, float]] = {}
+        for stream in tuple(self.http2.streams.values()):
+            call = stream.call
+            if call.receiving and perf_counter() - call.since > seconds:
+                call.reject(TooSlow(f"the request did not arrive within {seconds:g} s (EKIBEN_BODY_TIMEOUT_S)"))
+            elif stream.blocked:
+                n_bytes, since = self._stuck.get(stream.id, (0, now))
+                since = since if n_bytes == len(stream.blocked) else now
+                stuck[stream.id] = len(stream.blocked), since
+                if now - since > seconds:
+                    self.http2.reset(stream.id, frames.Code.CANCEL)
+        self._stuck = stuck
+
+    def _go_away(self) -> None:
+        self.http2.go_away()
+        self._since = self._since or asyncio.get_running_loop().time()
+
+    def shutdown(self) -> None:
+        """The server ends: what has begun is answered first."""
+        self._go_away()
+        for stream in tuple(self.http2.streams.values()):
+            call = stream.call
+            if call.method is not None and not call.done:
+                call.method.leave(call)
+        if not self.http2.streams:
+            self.transport.close()

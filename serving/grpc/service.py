@@ -1,0 +1,82 @@
+"""What all gRPC connections of a worker share: methods, keys, hosts, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from serving.errors import NotImplementedMethod, UnsupportedMedia
+from serving.grpc.call import Method
+from serving.grpc.status import Unimplemented
+from serving.http2.connection import Headers
+
+
+class Limits(Protocol):
+    """What one worker puts up with."""
+
+    @property
+    def connections(self) -> int: ...
+
+    @property
+    def body_seconds(self) -> float: ...
+
+    @property
+    def keep_alive_seconds(self) -> float: ...
+
+
+class Gateway(Protocol):
+    """What a worker's HTTP connections share, and its gRPC connections with them."""
+
+    limits: Any
+    keys: Any
+    allowed_hosts: frozenset[str]
+
+    @property
+    def draining(self) -> bool: ...
+
+    def watch(self, connections: set[Any]) -> None: ...
+
+    def check_host(self, host: bytes) -> None: ...
+
+
+@dataclass
+class GrpcService:
+    """The methods that are served, and what a call must bring."""
+
+    methods: dict[bytes, Method]  # by path: /package.Service/Method
+    gateway: Gateway
+    max_message_bytes: int
+    connections: set[Any] = field(default_factory=set)  # the server's, which HTTP connections are in as well
+
+    @property
+    def limits(self) -> Limits:
+        limits: Limits = self.gateway.limits
+        return limits
+
+    @property
+    def draining(self) -> bool:
+        return self.gateway.draining
+
+    @property
+    def watch(self) -> Callable[[set[Any]], None]:
+        return self.gateway.watch
+
+    def resolve(self, headers: Headers) -> Method:
+        """The method that a call's headers name, which may pass. Any ServingError of 4xx and 501"""
+        gateway = self.gateway
+        if gateway.allowed_hosts:
+            gateway.check_host(headers.get(b":authority") or headers.get(b"host", b""))
+        if headers[b":method"] != b"POST":
+            raise NotImplementedMethod("a gRPC call is a POST")
+        if not headers.get(b"content-type", b"").startswith(b"application/grpc"):
+            raise UnsupportedMedia("a gRPC call has the content type application/grpc")
+        method = self.methods.get(headers[b":path"])
+        if gateway.keys is not None:
+            key = gateway.keys.of("/v2" if method is None else method.path, headers.get(b"authorization"))
+            if key is not None:
+                key.spend()
+        if method is None:
+            name = headers[b":path"][:100].decode("latin-1")
+            raise Unimplemented(f"there is no method {name}; server reflection lists them")
+        return method

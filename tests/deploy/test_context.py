@@ -1,0 +1,30 @@
+"""What a bento is built from, where models lie outside of the checkout."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.context import lay_out
+from tests.conftest import ROOT
+
+
+def model(place: Path, name: str) -> Path:
+    (place / name / "__pycache__").mkdir(parents=True)
+    (place / name / "model.py").write_text("MODEL = None")
+    (place / name / "__pycache__" / "model.pyc").touch()
+    return place
+
+
+def test_models_from_elsewhere_are_where_the_bento_looks(tmp_path: Path) -> None:
+    names = lay_out(tmp_path / "context", [model(tmp_path / "mine", "kettle"), model(tmp_path / "theirs", "pot")])
+    assert names == ["kettle", "pot"]
+    context = tmp_path / "context"
+    assert (context / "bentos/kettle/model.py").is_file() and (context / "bentos/contract.py").is_file()
+    assert (context / "service.py").is_file() and (context / "deploy/image/Dockerfile.j2").is_file()
+    assert {p.name for p in context.glob("bentofile*")} == {p.name for p in ROOT.glob("bentofile*")}
+    assert not list(context.rglob("__pycache__"))
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="two models 'iris'"):
+        lay_out(tmp_path / "context", [model(tmp_path / "mine", "iris")])
