@@ -49,7 +49,7 @@ CHAIN := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/chain.y
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
 	@printf '\nVariables:\n'
-	@printf '  %-16s %s\n' 'PYTHON' 'the Python that makes .venv (python3); 3.11 to 3.13' \
+	@printf '  %-16s %s\n' 'PYTHON' 'the Python that makes .venv (python3); 3.11 to 3.14' \
 	  'PORT, HOST' 'where make serve listens (3000, 127.0.0.1)' \
 	  'TORCH_INDEX' 'index URL of the PyTorch CPU wheels: on Linux PyPI sends the CUDA build of several GB' \
 	  'IMAGE, BOX' 'name of the container images, and which of them make image builds (ekiben; slim full)' \
@@ -181,7 +181,7 @@ clean: ## remove environments, trained artifacts and build output; the BentoML s
 	rm -rf .venv .venvs artifacts build .pytest_cache .mypy_cache .ruff_cache
 
 .venv/bin/pip:
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v.major}.{v.minor}; say make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 15) else f"Python 3.11 to 3.14 is needed, $(PYTHON) is {v.major}.{v.minor}; say make PYTHON=python3.12")'
 	@echo 'making .venv …'
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'

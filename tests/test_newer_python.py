@@ -1,0 +1,43 @@
+"""The newest Python that is promised: all requirements from the lock, models made, and the service asked."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.long
+TESTS = (
+    "tests/serving/http/test_connection.py",
+    "tests/serving/api/v2/test_decode.py",
+    "tests/serving/api/v2/test_numbers.py",
+    "tests/end_to_end/test_native.py",
+)
+MADE_HERE = (".git", ".venv", ".venvs", "build", "artifacts", "__pycache__", ".*_cache", ".hypothesis")
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> str:
+    """python3.14 of this machine, else the one of Debian's testing."""
+    if (path := shutil.which("python3.14")) is not None:
+        return path
+    if not os.environ.get("CI"):
+        pytest.skip("there is no python3.14")
+    return command([str(ROOT / ".ci" / "python-3.14"), str(tmp_path / "python")], ROOT).strip()
+
+
+def test_what_the_lock_names_serves_under_python_3_14(python: str, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*MADE_HERE))
+    command(["make", ".venv/testing", f"PYTHON={python}"], checkout)
+    answer = command([".venv/bin/python", "-m", "pytest", "-q", *TESTS], checkout)
+    assert " passed" in answer.splitlines()[-1], answer
+
+
+def command(words: list[str], folder: Path) -> str:
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(words)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
