@@ -105,7 +105,7 @@ def test_importing_does_no_io_and_creates_no_metric():
 
 # Within serving, who may import whom. The four services (service.py and the chain's three) stand on top and put it all
 # together; what lies loose in serving/ is known to all, but for the service class, which is a composition as well.
-LOOSE_FILES = ("cgroup", "errors", "lifecycle", "loop_clock", "memory", "settings", "token_bucket")
+LOOSE_FILES = ("cgroup", "errors", "lifecycle", "memory", "settings", "token_bucket")
 LOOSE = {"serving", *(f"serving.{name}" for name in LOOSE_FILES)}
 LAYERS = {
     "telemetry": {"telemetry"},

@@ -10,7 +10,7 @@ from serving.errors import NotImplementedMethod, UnsupportedMedia
 from serving.grpc.call import Method
 from serving.grpc.status import Unimplemented
 from serving.http2.connection import Headers
-from serving.loop_clock import LoopClock
+from serving.lifecycle import LoopClock
 
 
 class Limits(Protocol):

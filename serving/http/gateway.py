@@ -18,7 +18,7 @@ from serving.http.encoder import HeadEncoder
 from serving.http.endpoint import Endpoint, shorten
 from serving.http.keys import Keys
 from serving.http.messages import Handler, Header, Request, Response
-from serving.loop_clock import LoopClock
+from serving.lifecycle import LoopClock
 from serving.memory import MemoryBudget, WorkerMemory
 
 Scope = MutableMapping[str, Any]

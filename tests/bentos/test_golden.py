@@ -67,12 +67,16 @@ def test_nan_where_nan_is_certified_is_no_difference() -> None:
     assert golden.mismatch(outputs, outputs, TERMS) == ""
 
 
+def floats(values: object) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
 def test_calls_of_any_shape_come_back_strings_and_scalars_among_them(tmp_path: Path) -> None:
     words = np.array([["a\0", "é"], ["", "long"]], object)
     calls = [
-        ({"x:0": np.float32([[1, 2]]), "rate": np.array(16000)}, {"y": np.float32(3)}),
-        ({"x:0": np.float32([[1, 2, 3]]), "rate": np.array(8000)}, {"y": np.float32(6)}),
-        ({"words": words}, {"y": np.float32(0)}),
+        ({"x:0": floats([[1, 2]]), "rate": np.array(16000)}, {"y": floats(3)}),
+        ({"x:0": floats([[1, 2, 3]]), "rate": np.array(8000)}, {"y": floats(6)}),
+        ({"words": words}, {"y": floats(0)}),
     ]
     written = golden.write_calls(tmp_path, calls, tolerance=0.01)
     assert written.rows == 3 and written.tolerance == 0.01
@@ -80,4 +84,4 @@ def test_calls_of_any_shape_come_back_strings_and_scalars_among_them(tmp_path: P
     assert [list(inputs) for inputs, _ in back] == [["x:0", "rate"], ["x:0", "rate"], ["words"]]
     assert back[1][0]["x:0"].tolist() == [[1, 2, 3]] and back[1][0]["rate"].shape == ()
     assert back[2][0]["words"].tolist() == words.tolist() and back[2][0]["words"].dtype == object
-    assert golden.mismatch({"y": np.float32(3.02)}, back[0][1], written).startswith("max difference")
+    assert golden.mismatch({"y": floats(3.02)}, back[0][1], written).startswith("max difference")

@@ -1,6 +1,7 @@
 """Boosters' own files as ONNX: what LightGBM 4.7 and XGBoost 3.2 answered, for rows with values missing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -70,7 +71,7 @@ def test_a_pipeline_of_scikit_learn_is_boxed_with_its_labels(store: Path, tmp_pa
     assert main(["import", str(tmp_path / "my.skops"), "--sample", str(tmp_path / "rows.csv")]) == 0
     import bentoml
 
-    certificate = bentoml.models.get("my-onnx:latest").info.metadata["certificate"]
+    certificate: Any = bentoml.models.get("my-onnx:latest").info.metadata["certificate"]
     assert certificate["meaning"]["labels"] == ["down", "up"]
     assert [t["datatype"] for t in certificate["signature"]["outputs"]] == ["BYTES", "FP32"]
 

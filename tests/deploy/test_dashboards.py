@@ -210,7 +210,7 @@ def load(started: list[ServiceProcess]) -> None:
     random = np.random.default_rng(0)
     for name in contract.names():
         (tensor,) = contract.model(name).signature.inputs
-        rows = random.random((ROWS, *tensor.shape[1:]))
+        rows = random.random((ROWS, *tensor.sizes[1:]))
         described = {"name": tensor.name, "shape": list(rows.shape), "datatype": tensor.datatype}
         body = json.dumps({"inputs": [{**described, "data": rows.reshape(-1).tolist()}]}).encode()
         assert post(f"{whole}/v2/models/{name}/infer", body) == 200

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from serving.errors import SettingsError
 from serving.inference.repository import COUNT_SECONDS, COUNTS_A_FLUSH, Repository
-from serving.settings import Settings, SettingsError
+from serving.settings import Settings
 from serving.telemetry.drift import DriftMonitor
 from serving.telemetry.flusher import MetricsFlusher
 from serving.telemetry.metrics import INTERFACES, REASONS, Metrics, Recorder

@@ -114,7 +114,7 @@ async def test_what_the_engine_refuses_is_bad_input_and_its_neighbours_are_answe
     answers = await asyncio.gather(*(served.submit(sentence(3, v), 1) for v in values), return_exceptions=True)
     bad = answers.pop(9)
     assert isinstance(bad, BadInput) and "the model does not compute with these values: NaN it is" in str(bad)
-    assert [y.tolist() for (y,) in answers if not isinstance(y, Exception)] == [[3.0]] * 18
+    assert [answer[0].tolist() for answer in answers if isinstance(answer, list)] == [[3.0]] * 18
 
 
 @pytest.mark.parametrize("answered", [None, sentence(2)])
@@ -233,7 +233,7 @@ async def test_rows_of_one_request_may_differ_in_shape(bad: bool) -> None:
     )
     kept = Kept()
     form: Any = SimpleNamespace(runner=served, recorder=recorder, signature=SENTENCES)
-    pending = PendingRequest(form, kept, "native", "/m/embed")
+    pending = PendingRequest(form, kept, "native", "/m/embed", 0.0)
     DataPlane().submit_each(pending, [sentence(3), sentence(5, np.nan if bad else 1.0), sentence(3)])
     while not pending.done():
         await asyncio.sleep(0)

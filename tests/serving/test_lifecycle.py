@@ -9,8 +9,7 @@ from math import inf
 import pytest
 
 from serving.http.messages import Response
-from serving.lifecycle import Lifecycle
-from serving.loop_clock import LATE_SECONDS, TICK_SECONDS, LoopClock, seconds_since_data
+from serving.lifecycle import LATE_SECONDS, TICK_SECONDS, Lifecycle, LoopClock, seconds_since_data
 from tests.serving.http.uvicorn_server import gateway, post, read_responses, serving
 
 STALL_SECONDS = 0.2
