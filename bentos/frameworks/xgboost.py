@@ -1,0 +1,39 @@
+"""XGBoost: a Booster, or one of its scikit-learn classes, as XGBoost's UBJSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bentos.contract import Arrays, Model, Signature
+from bentos.frameworks import booster
+
+FILE = "model.ubj"
+LIBRARIES = ("xgboost",)
+
+
+def save(fitted: Any, path: Path) -> None:
+    """The trees as data. Of a training that was stopped early, those up to the best."""
+    grown = _booster(fitted)
+    if (best := grown.attributes().get("best_iteration")) is not None:
+        grown = grown[: int(best) + 1]
+    grown.save_model(path)
+
+
+def load(model: Model, path: Path) -> Any:
+    """A Booster."""
+    from xgboost import Booster
+
+    return Booster(model_file=str(path))
+
+
+def run(signature: Signature, fitted: Any, inputs: Arrays) -> Arrays:
+    """A value, or label and probabilities; NaN is a value that is missing."""
+    from xgboost import DMatrix
+
+    (rows,) = inputs.values()
+    return booster.outputs(signature, _booster(fitted).predict(DMatrix(rows)))
+
+
+def _booster(fitted: Any) -> Any:
+    return fitted.get_booster() if hasattr(fitted, "get_booster") else fitted
