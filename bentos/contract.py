@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +42,8 @@ DATATYPES: dict[str, np.dtype[Any]] = {
 FLOATS = ("FP16", "FP32", "FP64", "BF16")
 BATCH = "batch"
 # Best first: the order in which the plain name of a model picks among its certified forms.
-FORMS = ("optimized", "onnx", "pytorch", "sklearn", "int8")
-FRAMEWORKS = ("pytorch", "sklearn")
+FORMS = ("optimized", "onnx", "pytorch", "sklearn", "xgboost", "lightgbm", "int8")
+FRAMEWORKS = ("pytorch", "sklearn", "xgboost", "lightgbm")  # each a file in bentos/frameworks/
 # Kinds of picture files, as Pillow calls those that it decodes in C.
 PICTURE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
@@ -263,7 +263,8 @@ class Model:
     unit: str = ""  # of a regressor's value
     synthetic: str = ""  # said wherever the model shows, if its data is made up
     finite: bool = True  # whether V2 refuses NaN and infinities in its inputs
-    network: str = ""  # "module:Class" of a torch.nn.Module without arguments, for the pytorch form
+    network: str = ""  # "module:make" of a torch.nn.Module, a class or a function, for the pytorch form
+    network_arguments: Mapping[str, Any] = field(default_factory=dict)  # what it is called with
     preprocess: Callable[[Any], tuple[np.ndarray, ...]] | None = None
     postprocess: Callable[[Arrays], list[dict[str, Any]]] | None = None
     quantities: Callable[[Arrays], Arrays] | None = None  # what drift watches, by name: inputs → (n,) each
@@ -352,11 +353,11 @@ class Tolerance:
 class Recipe:
     """How a model is made: `load(options)` → `fit(data, seed, progress)` → the trained object.
 
-    The framework says how it is saved (pytorch: safetensors, sklearn: skops) and exported to ONNX. `tolerances` has an
-    entry per form beside the trained one, in the order in which convert makes them.
+    The framework says how it is saved (pytorch: safetensors, sklearn: skops, …) and exported to ONNX. `tolerances` has
+    an entry per form beside the trained one, in the order in which convert makes them.
     """
 
-    framework: Literal["pytorch", "sklearn"]
+    framework: str  # one of FRAMEWORKS
     load: Callable[[Mapping[str, str]], Data]
     fit: Callable[[Data, int, Callable[[Iterator[Any], str], Iterator[Any]]], Any]
     tolerances: Mapping[str, Tolerance]

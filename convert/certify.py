@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bentos import certificate as proof
-from bentos import golden, statistics
+from bentos import golden, statistics, trained
 from bentos.certificate import Certificate, Comparison, Difference, FormFile, Onnx
 from bentos.comparison import classes, labels_differing, row_gaps
 from bentos.contract import Arrays, Tolerance
@@ -139,5 +139,5 @@ def first_rows(rows: Arrays) -> Arrays:
 
 def libraries(form: str) -> dict[str, str]:
     """What made and judged a form."""
-    by_form = {"pytorch": ("torch", "safetensors"), "sklearn": ("scikit-learn", "skops")}
-    return {name: library(name) for name in ("numpy", *by_form.get(form, ("onnx", "onnxruntime")))}
+    own = trained.libraries(form) if form in trained.FILES else ("onnx", "onnxruntime")
+    return {name: library(name) for name in ("numpy", *own)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
 
+from bentos import trained
 from bentos.contract import Model
 from convert import graph
 
@@ -16,7 +19,7 @@ OPSET_ML = 3
 
 def export(model: Model, framework: str, fitted: Any, path: Path) -> None:
     """Write the ONNX file. ConvertError if what came out is not as the signature promises."""
-    exported = {"pytorch": from_pytorch, "sklearn": from_sklearn}[framework](model, fitted)
+    exported = EXPORTERS[framework](model, fitted)
     graph.write(graph.tidy(name_batch(exported)), path)
 
 
@@ -74,3 +77,42 @@ def name_batch(exported: onnx.ModelProto) -> onnx.ModelProto:
     for value in (*exported.graph.input, *exported.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return exported
+
+
+def from_lightgbm(model: Model, fitted: Any) -> onnx.ModelProto:
+    """The trees that LightGBM's text holds."""
+    from convert import lightgbm_text
+
+    return from_forest(model, "lightgbm", fitted, lightgbm_text.read)
+
+
+def from_xgboost(model: Model, fitted: Any) -> onnx.ModelProto:
+    """The trees that XGBoost's UBJSON holds."""
+    from convert import xgboost_json
+
+    return from_forest(model, "xgboost", fitted, xgboost_json.read)
+
+
+def from_forest(model: Model, framework: str, fitted: Any, read: Callable[[Path], Any]) -> onnx.ModelProto:
+    """A booster's trees with the names of the signature, and those of its outputs that the signature has."""
+    from convert.forest import to_onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / trained.FILES[framework]
+        trained.save(framework, fitted, file)
+        exported: onnx.ModelProto = to_onnx(read(file))
+    (taken,) = model.signature.inputs
+    names = {t.name for t in model.signature.outputs}
+    renamed = {"features": taken.name} | ({} if names & {"label", "probabilities"} else {"value": min(names)})
+    for node in exported.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    for value in (*exported.graph.input, *exported.graph.output):
+        value.name = renamed.get(value.name, value.name)
+    kept = [value for value in exported.graph.output if value.name in names]
+    del exported.graph.output[:]
+    exported.graph.output.extend(kept)
+    return exported
+
+
+EXPORTERS = {"pytorch": from_pytorch, "sklearn": from_sklearn, "lightgbm": from_lightgbm, "xgboost": from_xgboost}

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from bentos import trained
 from bentos.contract import Arrays
+from bentos.frameworks import UnreadableError
+from bentos.frameworks.sklearn import load_skops
 from convert import forest, formats, lightgbm_text, xgboost_json
 from convert.artifacts import ConvertError
 from convert.export import OPSET, OPSET_ML
@@ -115,8 +116,8 @@ def of_skops(path: Path) -> Mended:
     from convert import trees
 
     try:
-        fitted = trained.load_skops(path)
-    except trained.UnreadableError as error:
+        fitted = load_skops(path)
+    except UnreadableError as error:
         raise ConvertError(str(error)) from error
     trees.register()
     classifier = hasattr(fitted, "predict_proba") and hasattr(fitted, "classes_")

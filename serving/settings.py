@@ -48,7 +48,7 @@ class Settings:
         "",
         "folders of models beside bentos/, as ../mine:../theirs; of the environment alone, also for train and convert",
     )
-    forms: str = setting("", "forms to serve (pytorch, sklearn, onnx, optimized, int8), comma-separated; empty: all")
+    forms: str = setting("", "forms to serve (pytorch, onnx, optimized, int8, …), comma-separated; empty: all")
     versions: str = setting("", "versions to pin, as digits=1a2b3c,iris=4d5e6f; models left out serve their latest")
     max_batch_size: int = setting(
         64,

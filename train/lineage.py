@@ -16,8 +16,6 @@ from bentos.certificate import Dataset
 from bentos.contract import Data, ModelError
 from bentos.record import TrainingRecord
 
-LIBRARIES = {"pytorch": ("numpy", "torch", "safetensors"), "sklearn": ("numpy", "scikit-learn", "skops")}
-
 
 def describe(data: Data) -> Dataset:
     """Where the data came from, and a digest that says whether it is the same data."""
@@ -61,4 +59,6 @@ def unchanged(name: str, seed: int, options: Mapping[str, str], out: Path) -> Tr
 
 def libraries(framework: str) -> dict[str, str]:
     """The versions of what trains with a framework."""
-    return {"python": platform.python_version()} | {name: library(name) for name in LIBRARIES[framework]}
+    return {"python": platform.python_version()} | {
+        name: library(name) for name in ("numpy", *trained.libraries(framework))
+    }

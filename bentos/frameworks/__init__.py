@@ -1,7 +1,8 @@
-"""What a recipe's `fit` may give, a file for each framework: how it is saved, loaded and run. A new one is a new file here.
+"""What a recipe's `fit` may give, a file for each framework: how it is saved, loaded and run.
 
-Each has FILE (what it is called in artifacts and store), LIBRARIES (whose versions decide what comes out), and the three
-functions of `Framework`. How it becomes ONNX is in convert/export.py. Libraries are imported when a function needs one.
+Each has FILE (what it is called in artifacts and store), LIBRARIES (whose versions decide what comes out), and the
+three functions of `Framework`; a new one is a new file here, and a function in convert/export.py that makes ONNX of it.
+Libraries are imported when a function needs one.
 """
 
 from __future__ import annotations

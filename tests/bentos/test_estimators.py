@@ -30,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from bentos import trained
+from bentos.frameworks import sklearn
 
 TWO = [("a", GaussianNB()), ("b", LogisticRegression())]
 ESTIMATORS: list[Any] = [
@@ -66,8 +66,8 @@ def test_an_estimator_comes_back_as_it_was(estimator: Any, tmp_path: Path) -> No
     random = np.random.default_rng(0)
     rows = random.standard_normal((60, 4))
     fitted = estimator.fit(rows, (rows.sum(1) > 0).astype(int))
-    trained.save("sklearn", fitted, tmp_path / "model.skops")
-    loaded = trained.load_skops(tmp_path / "model.skops")
+    sklearn.save(fitted, tmp_path / "model.skops")
+    loaded = sklearn.load_skops(tmp_path / "model.skops")
     np.testing.assert_array_equal(loaded.predict(rows), fitted.predict(rows))
 
 
@@ -87,4 +87,4 @@ def test_an_estimator_comes_back_as_it_was(estimator: Any, tmp_path: Path) -> No
     ],
 )
 def test_only_classes_of_its_own_are_trusted(name: str, trusted: bool) -> None:
-    assert trained.of_sklearn(name) is trusted
+    assert sklearn.of_sklearn(name) is trusted

@@ -17,6 +17,7 @@ import yaml
 from bentos import contract, golden, trained
 from bentos.certificate import file_sha256, seal
 from bentos.contract import Signature, Tensor
+from bentos.frameworks import sklearn
 from convert import graph
 from serving.errors import EngineError
 from serving.inference.onnx_files import check_onnx
@@ -50,7 +51,7 @@ def test_a_skops_file_holds_json_and_arrays_of_numbers(store):
                     json.loads(packed.read(name))
                 else:  # allow_pickle is off, so that an array of objects would raise
                     assert not np.load(io.BytesIO(packed.read(name)), allow_pickle=False).dtype.hasobject
-        assert all(map(trained.of_sklearn, skops.io.get_untrusted_types(file=file)))
+        assert all(map(sklearn.of_sklearn, skops.io.get_untrusted_types(file=file)))
 
 
 def test_golden_rows_are_arrays_of_numbers(store):
