@@ -41,9 +41,15 @@ def _named(who: str, tensors: Sequence[Tensor], arrays: Sequence[np.ndarray]) ->
     if len(arrays) != len(tensors):
         raise ModelError(f"{who} gives {len(arrays)} tensors, the signature says {len(tensors)}")
     for tensor, array in zip(tensors, arrays, strict=True):
-        if array.dtype != tensor.dtype or list(array.shape) != [1, *tensor.shape[1:]]:
+        if array.dtype != tensor.dtype or not _fits(array.shape, tensor):
             raise ModelError(
                 f"{who} gives {tensor.name} as {array.dtype} {list(array.shape[1:])} a row,"
                 f" the signature says {tensor.datatype} {list(tensor.shape[1:])}"
             )
     return {tensor.name: array for tensor, array in zip(tensors, arrays, strict=True)}
+
+
+def _fits(shape: tuple[int, ...], tensor: Tensor) -> bool:
+    """Whether it is the shape of one row, the batch first; an open dimension has any size."""
+    sizes = (1, *tensor.sizes[1:])
+    return len(shape) == len(sizes) and all(b in (-1, a) for a, b in zip(shape, sizes, strict=True))

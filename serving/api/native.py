@@ -14,7 +14,7 @@ from bentos import contract
 from bentos.contract import Model, ModelError
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
 from serving.api.payloads import PayloadAdapter, adapter
-from serving.api.payloads.rows import answers, preprocess_batch
+from serving.api.payloads.rows import answers, preprocess_batch, preprocess_each
 from serving.api.refusals import Unavailable
 from serving.errors import BadInput, DeadlineExceeded, ServingError
 from serving.http.endpoint import Endpoint
@@ -122,6 +122,8 @@ class PredictHandler:
             raise BadInput(f"{len(payloads)} rows in one request, the limit is {self._max_rows}")
         if self._payloads.needs_thread(payloads, len(body)):
             pending.later(self._preprocess_in_thread(pending, payloads))
+        elif len(payloads) > 1 and not pending.form.signature.rows_alike:
+            self._plane.submit_each(pending, preprocess_each(pending.form.model, payloads))
         else:
             self._plane.submit(pending, preprocess_batch(pending.form.model, payloads), len(payloads))
 

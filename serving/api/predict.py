@@ -8,18 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 import orjson
 
+from bentos import contract
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
 from serving.api.native import INTERFACE, NativeResponder, requested_form
-from serving.api.payloads.tensors import TensorExamples, TensorReader, answer
+from serving.api.payloads.tensors import VERB, TensorExamples, TensorReader, answer, predict
+from serving.api.refusals import Unavailable
 from serving.errors import ServingError
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
 from serving.http.messages import Request, Response
 from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest, send_error
-from serving.inference.golden import golden_inputs
 from serving.inference.repository import Repository
 
-VERB = "predict"
 LARGE_BODY_BYTES = 256 * 1024  # are read in a thread
 
 
@@ -31,18 +31,10 @@ def routes(repository: Repository, plane: DataPlane) -> Routes:
         if forms and forms[0].model.payload is None:
             table[f"/{name}/{VERB}"] = {"POST": TensorHandler(name, repository, plane)}
             table[f"/{name}/random"] = {"GET": _random(name, repository, plane)}
+        elif not forms and name not in contract.names():
+            refused = next(stored for stored in repository.refused.values() if stored.model == name)
+            table[f"/{name}/{VERB}"] = {"POST": Unavailable(refused, repository.families)}
     return table
-
-
-def examples(form: LoadedForm) -> TensorExamples:
-    """What may be sent to a form, taken from its golden rows."""
-    stored = form.stored
-    return TensorExamples(form.model, golden_inputs(form.signature, stored.certificate, stored.folder))
-
-
-def reader(form: LoadedForm, repository: Repository) -> TensorReader:
-    settings = repository.settings
-    return TensorReader(form.signature, form.model.finite, settings.max_request_rows, settings.max_json_depth)
 
 
 class TensorResponder(NativeResponder):
@@ -101,24 +93,20 @@ class TensorHandler:
         """(inputs in the signature's order, their rows). BadInput, TooLarge, UnsupportedMedia"""
         body = request.body if coding is None else inflate(request.body, coding, self.max_body_bytes)
         content_type = request.headers.get(b"content-type", b"application/json")
-        inputs, n_rows, responder.single = reader(form, self._repository).read(body, media_type(content_type))
+        inputs, n_rows, responder.single = TensorReader.of(form, self._repository.settings).read(
+            body, media_type(content_type)
+        )
         return inputs, n_rows
 
 
 def _random(name: str, repository: Repository, plane: DataPlane) -> Endpoint:
-    drawn_from = examples(repository.get(name))
+    examples = TensorExamples.of(repository.get(name))
 
     async def random(request: Request) -> Response:
         """A payload that the model is known to compute with, and its prediction."""
         form = requested_form(name, request, repository)
-        payload = orjson.dumps(drawn_from.draw())
-        prediction = await predict(form, payload, repository, plane)
+        payload = orjson.dumps(examples.draw())
+        prediction = await predict(form, payload, repository.settings, plane)
         return Response(b'{"payload":%b,"prediction":%b}' % (payload, prediction))
 
     return Endpoint(random)
-
-
-async def predict(form: LoadedForm, payload: bytes, repository: Repository, plane: DataPlane) -> bytes:
-    """What the route answers to a payload, for who can wait. Raises what runners raise, and BadInput"""
-    inputs, n_rows, single = reader(form, repository).read(payload, b"application/json")
-    return answer(form, await plane.infer(form, inputs, n_rows), single)

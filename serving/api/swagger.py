@@ -6,7 +6,6 @@ from typing import Any
 
 from bentos.contract import Model
 from serving import VERSION
-from serving.api import predict
 from serving.api.operations import ERROR, POST_ERRORS, answer_schema, get_operation, operation
 from serving.api.pages.assets import SECURITY
 from serving.api.payloads import adapter, tensors
@@ -141,7 +140,7 @@ def _native(model: Model, forms: list[str], content: dict[str, Any]) -> dict[str
 
 def _tensors(forms: list[LoadedForm]) -> dict[str, Any]:
     """The native routes of a model that is spoken to in tensors only."""
-    model, example = forms[0].model, predict.examples(forms[0]).first()
+    model, example = forms[0].model, tensors.TensorExamples.of(forms[0]).first()
     answer = tensors.answer_schema(model)
     joined = "Rows of several requests share an engine call; one may be sent without its batch dimension."
     post = operation(
@@ -155,7 +154,7 @@ def _tensors(forms: list[LoadedForm]) -> dict[str, Any]:
     )
     drawn = {"schema": {"type": "object", "properties": {"payload": {"type": "object"}, "prediction": answer}}}
     return {
-        f"/{model.name}/{predict.VERB}": {"post": post},
+        f"/{model.name}/{tensors.VERB}": {"post": post},
         f"/{model.name}/random": get_operation(
             model.title,
             "A random payload with its prediction",

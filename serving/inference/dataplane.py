@@ -98,6 +98,12 @@ class PendingRequest:
         self.form.recorder.preprocess.append(self._queued - self._received)
         self.form.runner.enqueue(inputs, n_rows, self, self.responder)
 
+    def enqueue_each(self, batches: Sequence[Sequence[np.ndarray]]) -> None:
+        """The same of rows that differ in shape, each queued on its own; their outputs are joined."""
+        self._queued = perf_counter()
+        self.form.recorder.preprocess.append(self._queued - self._received)
+        self.form.runner.enqueue_each(batches, self, self.responder)
+
     def done(self) -> bool:
         return self._done
 
@@ -154,6 +160,18 @@ class DataPlane:
         self, faults: Faults, pending: PendingRequest, inputs: Sequence[np.ndarray], n_rows: int
     ) -> None:
         pending.enqueue(await faults.inject(pending.route, inputs), n_rows)
+
+    def submit_each(self, pending: PendingRequest, batches: Sequence[Sequence[np.ndarray]]) -> None:
+        """Queue the rows of one request that may differ in shape: (1, …) arrays, one per input, of each."""
+        if self._faults is not None and self._faults.any_active():
+            pending.later(self._submit_each_after_faults(self._faults, pending, batches))
+        else:
+            pending.enqueue_each(batches)
+
+    async def _submit_each_after_faults(
+        self, faults: Faults, pending: PendingRequest, batches: Sequence[Sequence[np.ndarray]]
+    ) -> None:
+        pending.enqueue_each([await faults.inject(pending.route, batch) for batch in batches])
 
     async def infer(self, form: LoadedForm, inputs: Sequence[np.ndarray], n_rows: int, client: Any = None) -> Any:
         """The outputs, for who can wait: pages, random payloads. Raises what runners raise."""

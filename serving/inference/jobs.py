@@ -38,6 +38,11 @@ class Runner(Protocol):
         self, inputs: Sequence[np.ndarray], rows: int, waiter: Waiter, client: Client | None = None
     ) -> None: ...
 
+    def enqueue_each(
+        self, batches: Sequence[Sequence[np.ndarray]], waiter: Waiter, client: Client | None = None
+    ) -> None:
+        """The rows of one request, which may differ in shape, each on its own; the outputs are joined."""
+
     @property
     def held(self) -> float:
         """Seconds since the oldest request came that the engine's thread holds; 0 while it is idle."""

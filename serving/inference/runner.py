@@ -25,8 +25,7 @@ from serving.errors import BadInput, ClientGone, DeadlineExceeded, EngineError, 
 from serving.inference.engine_time import EngineTime
 from serving.inference.jobs import Client, Job, Run, Waiter, settle
 from serving.inference.sessions import Batch, Refused, Session, check_outputs
-from serving.inference.shapes import RowAxes, ShapeQueue
-from serving.inference.warm_up import cost_of
+from serving.inference.shapes import RowAxes, ShapeQueue, cost_of
 from serving.telemetry.metrics import Recorder
 
 Observe = Callable[[Batch, list[np.ndarray]], None]
@@ -117,6 +116,9 @@ class BatchingRunner:
         if not (self._scheduled or self._busy):
             self._schedule()
 
+    def enqueue_each(self, batches: Sequence[Batch], waiter: Waiter, client: Client | None = None) -> None:
+        settle(asyncio.ensure_future(self._submit_each(batches, client)), waiter)
+
     def _admit(self, rows: int) -> None:
         """Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
         if self._queued + rows > self._max_queue_rows:
@@ -159,10 +161,17 @@ class BatchingRunner:
         """A request larger than a batch: as many jobs as it takes, and their outputs joined."""
         step = self._max_batch_size
         axes = self._axes or RowAxes(self._signature)
-        parts = [
-            self.submit(axes.part(inputs, start, start + step), min(step, rows - start), client)
-            for start in range(0, rows, step)
-        ]
+        starts = range(0, rows, step)
+        return await self._joined_parts(
+            [self.submit(axes.part(inputs, start, start + step), min(step, rows - start), client) for start in starts]
+        )
+
+    async def _submit_each(self, batches: Sequence[Batch], client: Client | None) -> list[np.ndarray]:
+        return await self._joined_parts([self.submit(batch, 1, client) for batch in batches])
+
+    async def _joined_parts(self, parts: list[asyncio.Future[Any]]) -> list[np.ndarray]:
+        """The outputs of the parts of one request, joined."""
+        axes = self._axes or RowAxes(self._signature)
         try:
             outputs = await asyncio.gather(*parts)
         finally:

@@ -117,7 +117,10 @@ class TrainedSession:
         self._outputs = [tensor.name for tensor in model.signature.outputs]
 
     def run(self, inputs: Batch) -> list[np.ndarray]:
-        outputs = self._predict(dict(zip(self._inputs, inputs, strict=True)))
+        try:
+            outputs = self._predict(dict(zip(self._inputs, inputs, strict=True)))
+        except (IndexError, RuntimeError, ValueError) as error:  # as PyTorch and scikit-learn refuse values
+            raise Refused(" ".join(str(error).split())[:300]) from error
         return [outputs[name] for name in self._outputs]
 
 

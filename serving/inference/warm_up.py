@@ -12,6 +12,7 @@ import numpy as np
 from bentos.contract import Signature, Tensor
 from serving.errors import EngineError
 from serving.inference.sessions import Batch, Refused, Session, check_outputs
+from serving.inference.shapes import cost_of
 
 MAX_BATCH_BYTES = 2**30  # of one tensor
 TEXT_BYTES = 64  # what an element of BYTES is taken for
@@ -29,7 +30,8 @@ class WarmUp:
 
 
 def warm_up(session: Session, signature: Signature, max_batch_size: int, calls: Sequence[Batch] = ()) -> WarmUp:
-    """Run zeros through or, where rows are not alike, `calls` that are certified: three times at each batch size.
+    """Run zeros through, three times at each batch size; certified `calls`, where zeros are refused or rows are not
+    alike.
 
     The batch is lowered to rows that fit 1 GiB. EngineError names the tensor that is not what the signature says, or
     that no machine should be asked to hold.
@@ -37,11 +39,18 @@ def warm_up(session: Session, signature: Signature, max_batch_size: int, calls: 
     if not signature.rows_alike:
         return _warm_up_shapes(session, signature, max_batch_size, calls or _calls_of_zeros(signature))
     most = min(max_batch_size, most_rows(signature))
+    one_row: Batch = [_zeros((1, *t.sizes[1:]), t) for t in signature.inputs]
+    try:
+        session.run(one_row)
+    except Refused:  # zeros are not what every model computes with
+        if not calls:
+            raise
+        one_row = _rows(signature, calls[0], 1)
     timings = []
     for rows in sorted({min(rows, most) for rows in (1, 2, 8, most)}):
-        batch = [_zeros((rows, *t.sizes[1:]), t) for t in signature.inputs]
+        batch = [np.repeat(array, rows, 0) for array in one_row]
         timings += [(rows, seconds) for seconds in _run(session, signature, batch, rows)]
-    return WarmUp(tuple(timings), [array[:1] for array in batch], most)
+    return WarmUp(tuple(timings), one_row, most)
 
 
 def most_rows(signature: Signature) -> int:
@@ -82,11 +91,6 @@ def _warm_up_shapes(session: Session, signature: Signature, max_batch_size: int,
         except Refused:  # of zeros, or of sizes that it does not take: what it does take, clients know
             continue
     return WarmUp(tuple(timings), answered, most if signature.batched else 1)
-
-
-def cost_of(inputs: Batch) -> int:
-    """What EngineTime is told of a call whose rows are not like all others: the elements of its inputs."""
-    return sum(array.size for array in inputs)
 
 
 def _most_rows(outputs: Sequence[np.ndarray], inputs: Batch, signature: Signature) -> int:

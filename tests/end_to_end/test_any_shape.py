@@ -1,5 +1,6 @@
 """Models whose tensors are of every kind, asked by eight clients at once in mixed shapes, in JSON and in binary."""
 
+import json
 import os
 import subprocess
 import sys
@@ -161,3 +162,33 @@ def test_clients_are_told_what_may_be_joined(served: Server, client: triton.Infe
     forms = {name: model["forms"]["onnx"] for name, model in httpx.get(f"{served.url}/health").json()["models"].items()}
     assert {name for name, form in forms.items() if not form["batched"]} == {"centre"}
     assert (forms["half"]["max_batch_size"], forms["step"]["max_batch_size"]) == (4, 32)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_person_asks_by_route_page_and_by_chance(name: str, served: Server) -> None:
+    with httpx.Client(base_url=served.url) as http:
+        drawn = http.get(f"/{name}/random").json()
+        answer = http.post(f"/{name}/predict", json=drawn["payload"])
+        assert answer.status_code == 200 and answer.json() == drawn["prediction"]
+        outputs = {tensor.name for tensor in MODELS[name].signature.outputs}
+        assert set(drawn["prediction"]) >= outputs | {"model", "form", "version"}
+        assert http.get("/ui").text.count(f'href="./ui/{name}"') >= 1
+        page = http.get(f"/ui/{name}")
+        assert page.status_code == 200 and "Named nested lists" in page.text
+        page = http.post(f"/ui/{name}", data={"payload": json.dumps(drawn["payload"])})
+        assert page.status_code == 200 and "Answer of onnx" in page.text
+        page = http.post(f"/ui/{name}", data={"payload": "[]"})
+        assert page.status_code == 400 and "the body must be a JSON object" in page.text
+        described = http.get("/docs.json").json()["paths"][f"/{name}/predict"]["post"]
+        example = described["requestBody"]["content"]["application/json"]["example"]
+        assert http.post(f"/{name}/predict", json=example).status_code == 200
+
+
+def test_a_row_without_its_batch_is_answered_without_one_and_with_its_label(served: Server) -> None:
+    url = f"{served.url}/embed/predict"
+    row = httpx.post(url, json={"ids": [0, 1, 2], "mask": [1, 1, 1]}).json()
+    assert row["scores"] == {"ash": 9, "beech": 12, "cedar": 15} and row["label"] == "cedar"
+    rows = httpx.post(url, json={"ids": [[0, 1], [3, 4]], "mask": [[1, 1], [1, 0]]}).json()
+    assert rows["scores"] == [[3, 5, 7], [9, 10, 11]] and rows["label"] == ["cedar", "cedar"]
+    refused = httpx.post(url, json={"ids": [99], "mask": [1]})
+    assert refused.status_code == 400 and "idx=99 must be within" in refused.json()["error"]

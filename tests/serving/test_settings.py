@@ -23,12 +23,25 @@ def test_workers_times_threads_stay_within_the_cores():
         ("WORKERS", "0", "EKIBEN_WORKERS=0 must be at least 1"),
         ("MAX_LATENCY_MS", "-1", "EKIBEN_MAX_LATENCY_MS=-1.0 must be at least 1"),
         ("ENGINE_THREADS", "-2", "EKIBEN_ENGINE_THREADS=-2 must be at least 0"),
+        ("MAX_BATCH_SIZE", "digits=0", "EKIBEN_MAX_BATCH_SIZE=digits=0 must be at least 1"),
+        ("MAX_BATCH_SIZE", "digits=many", "EKIBEN_MAX_BATCH_SIZE=many must be a whole number"),
+        ("MAX_LATENCY_MS", "5,digits=0.5", "EKIBEN_MAX_LATENCY_MS=digits=0.5 must be at least 1"),
+        ("WORKERS", "digits=2", "EKIBEN_WORKERS=digits=2 must be a whole number"),
         ("VERSIONS", "iris", "EKIBEN_VERSIONS=iris must be model=version"),
     ],
 )
 def test_a_wrong_setting_names_the_variable_its_value_and_what_is_allowed(name, value, words):
     with pytest.raises(ValueError, match=words):
         Settings.read({f"EKIBEN_{name}": value})
+
+
+def test_a_batch_and_a_latency_may_be_set_by_model():
+    settings = Settings.read(
+        {"EKIBEN_MAX_BATCH_SIZE": "digits=16, segment=2", "EKIBEN_MAX_LATENCY_MS": "250,digits=50.5"}
+    )
+    assert [settings.batch_size(name) for name in ("digits", "segment", "iris")] == [16, 2, 64]
+    assert [settings.latency_ms(name) for name in ("digits", "iris")] == [50.5, 250]
+    assert Settings.read({"EKIBEN_MAX_BATCH_SIZE": "8"}).batch_size("iris") == 8
 
 
 def test_versions_are_pinned_by_model():

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qsl
 
-from serving.api import predict
 from serving.api.pages.assets import SECURITY
+from serving.api.payloads.tensors import VERB, TensorExamples, curl, predict
 from serving.errors import BadInput, ClientGone, ServingError
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
@@ -29,7 +28,7 @@ class TensorsTrial:
         self, forms: list[LoadedForm], repository: Repository, plane: DataPlane, render: Callable[..., bytes]
     ) -> None:
         self._forms, self._repository, self._plane, self._render = forms, repository, plane, render
-        self._examples = predict.examples(forms[0])
+        self._examples = TensorExamples.of(forms[0])
         self._name = forms[0].model.name
 
     def routes(self) -> Routes:
@@ -47,7 +46,7 @@ class TensorsTrial:
         answers: list[dict[str, Any]] = []
         try:
             if not request.headers.get(b"content-type", FORM).startswith(FORM):
-                raise BadInput(f"this page takes a form; JSON goes to /{self._name}/{predict.VERB}")
+                raise BadInput(f"this page takes a form; JSON goes to /{self._name}/{VERB}")
             try:
                 fields = dict(parse_qsl(request.body.decode(), keep_blank_values=True, max_num_fields=10))
             except ValueError as wrong:
@@ -55,7 +54,7 @@ class TensorsTrial:
             text = fields.get("payload", "")
             for form in self._forms:
                 started = perf_counter()
-                answer = json.loads(await predict.predict(form, text.encode(), self._repository, self._plane))
+                answer = json.loads(await predict(form, text.encode(), self._repository.settings, self._plane))
                 took = (perf_counter() - started) * 1e3
                 shown = {key: value for key, value in answer.items() if key not in ("model", "form", "version")}
                 answers.append({"form": form.form, "milliseconds": took, "text": json.dumps(shown, ensure_ascii=False)})
@@ -74,8 +73,7 @@ class TensorsTrial:
         error: str = "",
     ) -> Response:
         host = request.headers.get(b"host", b"localhost:3000").decode("latin-1")
-        url = shlex.quote(f"{request.scheme}://{host}/{self._name}/{predict.VERB}")
-        curl = f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(text)}"
-        page = {"model": self._forms[0].model, "forms": self._forms, "payload": text, "curl": curl}
+        command = curl(f"{request.scheme}://{host}", self._name, text)
+        page = {"model": self._forms[0].model, "forms": self._forms, "payload": text, "curl": command}
         body = self._render("tensors.html", request, answers=answers or [], error=error, **page)
         return Response(body, HTML, status, (NO_STORE, *SECURITY))

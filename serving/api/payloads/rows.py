@@ -26,6 +26,17 @@ def preprocess_batch(model: Model, payloads: list[Any], latest: float = math.inf
     return [np.stack(arrays) for arrays in zip(*rows, strict=True)]
 
 
+def preprocess_each(model: Model, payloads: list[Any]) -> list[list[np.ndarray]]:
+    """The same where rows may differ in shape: one (1, …) array per input tensor, of each payload."""
+    batches = []
+    for place, payload in enumerate(payloads):
+        try:
+            batches.append(preprocess_batch(model, [payload]))
+        except BadInput as error:
+            raise BadInput(f"[{place}] {error}") from None
+    return batches
+
+
 def answers(form: LoadedForm, outputs: list[np.ndarray]) -> list[dict[str, Any]]:
     """One answer per row, each saying which model, form and version gave it."""
     named = {t.name: array for t, array in zip(form.signature.outputs, outputs, strict=True)}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import random
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -22,9 +23,13 @@ from serving.api.payloads.fields import MEDIA_TYPES
 from serving.api.v2 import tensors, texts
 from serving.errors import BadInput, UnsupportedMedia
 from serving.inference import validation
-from serving.inference.dataplane import LoadedForm
+from serving.inference.dataplane import DataPlane, LoadedForm
+from serving.inference.golden import golden_inputs
 from serving.inference.validation import MAX_DIMENSIONS, brief
+from serving.settings import Settings
 
+Calls = Sequence[Sequence[np.ndarray]]
+VERB = "predict"
 MAX_SHOWN = 4096  # elements of an example
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _ALL_BUT_NESTING = bytes(set(range(256)) - set(b"[],"))
@@ -32,6 +37,10 @@ _ALL_BUT_NESTING = bytes(set(range(256)) - set(b"[],"))
 
 class TensorReader:
     """Reads requests to one signature."""
+
+    @classmethod
+    def of(cls, form: LoadedForm, settings: Settings) -> TensorReader:
+        return cls(form.signature, form.model.finite, settings.max_request_rows, settings.max_json_depth)
 
     def __init__(self, signature: Signature, finite: bool, max_rows: int, max_json_depth: int) -> None:
         self._signature, self._finite = signature, finite
@@ -171,11 +180,20 @@ def _scores(form: LoadedForm, named: dict[str, np.ndarray]) -> str | None:
 class TensorExamples:
     """Payloads that the model is certified to compute with, or zeros where none travels with it."""
 
-    def __init__(self, model: Model, calls: Sequence[Sequence[np.ndarray]]) -> None:
-        self._signature, self._name = model.signature, model.name
-        zeros = [_zeros(tensor.shape_of({}, 1, 4), tensor) for tensor in model.signature.inputs]
+    def __init__(self, signature: Signature, read_calls: Callable[[], Calls]) -> None:
+        self._signature, self._read_calls = signature, read_calls
+
+    @classmethod
+    def of(cls, form: LoadedForm) -> TensorExamples:
+        """Those of a form, which are in its golden rows."""
+        stored, signature = form.stored, form.signature
+        return cls(signature, lambda: golden_inputs(signature, stored.certificate, stored.folder))
+
+    @cached_property
+    def _calls(self) -> Calls:
+        calls = self._read_calls()
         small = [call for call in calls if sum(array.size for array in call) <= MAX_SHOWN * max(1, self._rows(call))]
-        self._calls: Sequence[Sequence[np.ndarray]] = small or [zeros]
+        return small or [[_zeros(tensor.shape_of({}, 1, 4), tensor) for tensor in self._signature.inputs]]
 
     def _rows(self, call: Sequence[np.ndarray]) -> int:
         return self._signature.n_rows(call)
@@ -197,10 +215,17 @@ class TensorExamples:
             payload[tensor.name] = row.tolist() if row.dtype.kind != "f" else _rounded(row)
         return payload
 
-    def curl(self, base: str) -> str:
-        """The command that sends one of them."""
-        url, body = shlex.quote(f"{base}/{self._name}/predict"), shlex.quote(json.dumps(self.first()))
-        return f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {body}"
+
+async def predict(form: LoadedForm, payload: bytes, settings: Settings, plane: DataPlane) -> bytes:
+    """What the route answers to a payload, for who can wait. Raises what runners raise, and BadInput"""
+    inputs, n_rows, single = TensorReader.of(form, settings).read(payload, b"application/json")
+    return answer(form, await plane.infer(form, inputs, n_rows), single)
+
+
+def curl(base: str, name: str, payload: str) -> str:
+    """The command that sends a payload to the native route at this base URL."""
+    url = shlex.quote(f"{base}/{name}/{VERB}")
+    return f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(payload)}"
 
 
 def _rounded(row: np.ndarray) -> Any:

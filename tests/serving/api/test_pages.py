@@ -173,7 +173,7 @@ async def test_the_index_shows_forms_figures_certificates_and_what_is_refused():
     ):  # fmt: skip
         assert words in shown, words
     assert 'href="./ui/flat"' in html
-    assert 'href="./ui/own"' not in html
+    assert 'href="./ui/own"' in html
 
 
 async def test_an_empty_box_says_how_to_fill_it():

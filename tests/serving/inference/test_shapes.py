@@ -1,6 +1,7 @@
 """Requests of rows that are not all alike: what is joined, in which order, and that each is answered as if alone."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 
 from bentos.contract import BATCH, Signature, Tensor
 from serving.errors import BadInput, EngineError, Overloaded
+from serving.inference.dataplane import DataPlane, PendingRequest
 from serving.inference.engine_time import EngineTime
 from serving.inference.jobs import Job
 from serving.inference.runner import BatchingRunner
 from serving.inference.sessions import Refused
-from serving.inference.shapes import RowAxes, ShapeQueue
-from serving.inference.warm_up import cost_of, warm_up
+from serving.inference.shapes import RowAxes, ShapeQueue, cost_of
+from serving.inference.warm_up import warm_up
 from serving.telemetry.metrics import Metrics, Recorder
 
 SENTENCES = Signature((Tensor("x", "FP32", (BATCH, "length")),), (Tensor("y", "FP32", (BATCH,)),))
@@ -190,3 +192,52 @@ def test_a_warm_up_without_certified_rows_is_content_with_what_is_refused() -> N
     assert warm.answered is not None and warm.answered[0].shape == (1, 8)
     assert warm_up(Sums(broken=True), SENTENCES, 64).answered is None
     assert warm_up(Sums(axis=None), ALONE, 64, [[np.ones(3, np.float32)]]).max_batch_size == 1
+
+
+def test_a_warm_up_takes_certified_rows_where_zeros_are_refused() -> None:
+    class Positive:
+        def run(self, inputs: Any) -> list[np.ndarray]:
+            if (inputs[0] <= 0).any():
+                raise Refused("positive it must be")
+            return [inputs[0]]
+
+    alike = Signature((Tensor("x", "FP32", (-1, 2)),), (Tensor("y", "FP32", (-1, 2)),))
+    with pytest.raises(Refused):
+        warm_up(Positive(), alike, 64)
+    warm = warm_up(Positive(), alike, 64, [[np.ones((3, 2), np.float32)]])
+    assert warm.answered is not None and warm.answered[0].tolist() == [[1, 1]]
+    assert {rows for rows, _ in warm.timings} == {1, 2, 8, 64}
+
+
+class Kept:
+    """A responder that keeps what it is given."""
+
+    trace_id, disconnected = b"", False
+
+    def __init__(self) -> None:
+        self.outputs: list[np.ndarray] = []
+        self.error: Exception | None = None
+
+    def send_outputs(self, form: Any, outputs: list[np.ndarray]) -> None:
+        self.outputs = outputs
+
+    def send_error(self, error: Exception) -> None:
+        self.error = error
+
+
+@pytest.mark.parametrize("bad", [False, True])
+async def test_rows_of_one_request_may_differ_in_shape(bad: bool) -> None:
+    recorder = Recorder(Metrics(), ("m", "onnx", "v"))
+    served = BatchingRunner(
+        Sums(), SENTENCES, recorder, max_batch_size=8, max_latency=5.0, max_queue_rows=100, answered=sentence(2)
+    )
+    kept = Kept()
+    form: Any = SimpleNamespace(runner=served, recorder=recorder, signature=SENTENCES)
+    pending = PendingRequest(form, kept, "native", "/m/embed")
+    DataPlane().submit_each(pending, [sentence(3), sentence(5, np.nan if bad else 1.0), sentence(3)])
+    while not pending.done():
+        await asyncio.sleep(0)
+    if bad:
+        assert isinstance(kept.error, BadInput)
+    else:
+        assert [array.tolist() for array in kept.outputs] == [[3, 5, 3]]
