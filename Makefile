@@ -191,5 +191,5 @@ clean: ## remove environments, trained artifacts and build output; the BentoML s
 
 .venv/testing: pyproject.toml requirements.lock | .venv/serving
 	@echo 'installing what tests and load tests need …'
-	@$(PIP) '.[train,convert,loadtest,dev]'
+	@$(PIP) '.[train,convert,boosters,loadtest,dev]'
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -75,6 +76,7 @@ def _ending(code: int | None) -> str:
 
 
 def _child(pipe: Connection, file: Path, given: Path | None, sample: Arrays | None) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # if it ends by a fault, it ends at once
     try:
         pipe.send(investigate(file, given, sample))
     except ConvertError as error:
