@@ -22,6 +22,7 @@ def split(text: bytes, most: int = MAX_KEYS) -> tuple[list[bytes], list[bytes]]:
     gaps: list[bytes] = []
     lists: list[bytes] = []
     begin = at = 0
+    few: bool | None = None  # whether there are few quotes, counted once
     for _ in range(most):
         if (key := text.find(b'"data"', at)) < 0:
             break
@@ -33,7 +34,8 @@ def split(text: bytes, most: int = MAX_KEYS) -> tuple[list[bytes], list[bytes]]:
         brace = text.find(b"}", start, len(text) if quote < 0 else quote)
         end = text.rfind(b"]", start, brace if brace >= 0 else len(text) if quote < 0 else quote) + 1
         if end <= 0 and quote >= 0:
-            end = _end_of_texts(text, start)
+            few = text.count(b'"') <= MAX_QUOTES if few is None else few
+            end = _end_of_texts(text, start) if few else 0
         if end > 0:
             gaps.append(text[begin:start])
             lists.append(text[start:end])
@@ -43,8 +45,11 @@ def split(text: bytes, most: int = MAX_KEYS) -> tuple[list[bytes], list[bytes]]:
 
 
 def _end_of_texts(text: bytes, start: int) -> int:
-    """Where the list of strings ends that begins here; 0 where it holds anything else, or there are too many."""
-    if text.count(b'"', start) > MAX_QUOTES or (texts := _TEXTS.match(text, start)) is None:
+    """Where the list of strings ends that begins here; 0 where it holds anything else.
+
+    It looks no further than the next key, so that all lists of a text cost no more than reading it once.
+    """
+    if (texts := _TEXTS.match(text, start)) is None:
         return 0
     # Behind it comes the end of its object, or the key of its next member.
     if text[texts.end() : texts.end() + 1] not in (b"}", b'"'):
