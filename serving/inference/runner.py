@@ -81,6 +81,7 @@ class BatchingRunner:
         self._axes = None if signature.rows_alike else RowAxes(signature)
         self._queue: deque[Job] = deque()
         self._shapes = ShapeQueue()
+        self._waiting: deque[Job] | ShapeQueue = self._queue if self._axes is None else self._shapes
         self._queued = self._queued_cost = 0
         self._answered = answered
         self._scheduled = self._busy = False
@@ -206,7 +207,7 @@ class BatchingRunner:
             return
         if self._engine_time.estimate(cost) <= self._inline_seconds:
             self._deliver(self._compute(jobs))
-            if self._queue or self._shapes:
+            if self._waiting:
                 self._schedule()
         else:
             self._hand_over(jobs)
@@ -360,7 +361,7 @@ class BatchingRunner:
     def _finished(self, done: list[tuple[Job, Any]]) -> None:
         self._busy, self._in_flight = False, []
         self._deliver(done)
-        if self._queue or self._shapes:
+        if self._waiting:
             self._flush()
 
     def _sweep(self) -> None:
@@ -369,7 +370,7 @@ class BatchingRunner:
         if not self._busy:
             return
         now = perf_counter()
-        waiting = [job for job in (*self._in_flight, *self._queue, *self._shapes) if not job.waiter.done()]
+        waiting = [job for job in (*self._in_flight, *self._waiting) if not job.waiter.done()]
         for job in waiting:
             if now - job.arrived >= self._max_latency:
                 job.waiter.set_exception(self._late(job, now))
