@@ -14,12 +14,13 @@ from _bentoml_sdk.models import BentoModel
 from _bentoml_sdk.service import Service
 from bentoml.exceptions import BentoMLException
 
+from serving.errors import SettingsError
 from serving.http.gateway import Gateway, Limits, install_http_protocol
 from serving.http.keys import Keys
 from serving.http.listener import install_event_loop
 from serving.inference.store import stored_forms
 from serving.process.heartbeat import FAILED, HOPELESS, HeartbeatSender
-from serving.settings import Settings, SettingsError, chosen
+from serving.settings import Settings, chosen
 
 # What BentoML's own application answers where we have no such route: probes, and the files of the Swagger page.
 BENTOML_PATHS = (

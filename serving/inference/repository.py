@@ -10,7 +10,7 @@ from typing import Any
 from bentos import contract
 from bentos.contract import FORMS, Model, Signature
 from bentos.meaning import Meaning
-from serving.errors import NotFound, NotReady
+from serving.errors import NotFound, NotReady, SettingsError
 from serving.inference.dataplane import LoadedForm
 from serving.inference.faults import KINDS, Faults
 from serving.inference.golden import check_golden, check_payloads
@@ -19,7 +19,7 @@ from serving.inference.runner import INLINE_SECONDS, INLINE_SECONDS_ON_ONE_CORE,
 from serving.inference.sessions import Session, open_session, warm_up
 from serving.inference.store import RefusedForm, StoredForm, stored_forms
 from serving.memory import WorkerMemory
-from serving.settings import Settings, SettingsError, chosen
+from serving.settings import Settings, chosen
 from serving.telemetry.drift import DriftMonitor
 from serving.telemetry.flusher import MetricsFlusher
 from serving.telemetry.metrics import Metrics, Recorder

@@ -11,7 +11,7 @@ import bentoml
 
 from bentos.certificate import Certificate, CertificateError, verify
 from bentos.contract import FORMS
-from serving.settings import SettingsError
+from serving.errors import SettingsError
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import re
 import pytest
 
 from serving.chain.settings import ChainSettings
-from serving.settings import Settings, SettingsError, _cores
+from serving.errors import SettingsError
+from serving.settings import Settings, _cores
 from tests.conftest import ROOT
 
 

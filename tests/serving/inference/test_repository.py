@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from serving.errors import SettingsError
 from serving.inference.repository import Repository
-from serving.settings import Settings, SettingsError
+from serving.settings import Settings
 from serving.telemetry.metrics import Metrics
 
 
