@@ -11,6 +11,10 @@ import orjson
 log = logging.getLogger("bentoml.ekiben")
 
 
+class SettingsError(ValueError):
+    """What is set cannot be served, and no other try will change that; the message says what may be."""
+
+
 class ServingError(Exception):
     """An answer that is an error. `reason` is a metric label, so it is one of few words."""
 
