@@ -150,7 +150,3 @@ def as_serving_error(error: Exception, trace: bytes) -> ServingError:
         return error
     log.error("request %s failed", trace.decode(), exc_info=error)
     return ServingError("internal error; the server's log has the details")
-
-
-class SettingsError(ValueError):
-    """What is set cannot be served, and no other try will change that: the end of the start, whose words say why."""
