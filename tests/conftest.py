@@ -140,7 +140,7 @@ def running(home: Path, ready: int, settings: dict[str, str], cwd: Path = ROOT) 
         end(process)
 
 
-def wait_for(server: Server, status: int, seconds: float = 60) -> None:
+def wait_for(server: Server, status: int, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     seen: object = None
     while time.monotonic() < deadline and server.process.poll() is None:
