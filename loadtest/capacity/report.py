@@ -101,11 +101,17 @@ def _worst(points: Sequence[Point], cost: Cost, name: str) -> float:
 
 def held_table(study: Study) -> str:
     """The points that the fit has not seen: cores, the rate that those cores stand for, and the latency."""
-    cost, fitted = study.cost, max(point.rate for point in study.measured.fitted)
+    cost, rates = study.cost, [point.rate for point in study.measured.fitted]
     rows = []
     for point in study.measured.held_out:
         name = f"{point.rate:,.0f}/s" + ("" if point.kept_up else f" of {point.offered:,.0f}/s offered")
-        name += " (beyond all fitted)" if point.rate > fitted else ""
+        name += (
+            " (beyond all fitted)"
+            if point.rate > max(rates)
+            else " (below all fitted)"
+            if point.rate < min(rates)
+            else ""
+        )
         cores, latency = cost.cores(point.rate), cost.latency(point.rate)
         used = [f"{point.cores:.3f}", f"{cores:.3f}", _error(cores, point.cores)]
         stands = _error(cost.rate_at(point.cores), point.rate)

@@ -101,8 +101,9 @@ def test_a_negative_time_around_the_queue_is_found_too() -> None:
 def test_what_was_not_fitted_is_told_with_its_errors() -> None:
     off = Cost(TRUE.idle, SetupQueue(60e-6, 150e-6, 3.0), TRUE.around + 0.1 * TRUE.latency(0.6 * TOP))
     rows = report.held_table(study(off)).splitlines()[2:]
-    assert rows[0].startswith("| 10,000/s |") and rows[1].startswith("| 14,167/s (beyond all fitted) |")
-    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    assert rows[0].startswith("| 833/s (below all fitted) |") and rows[1].startswith("| 10,000/s |")
+    assert rows[2].startswith("| 14,167/s (beyond all fitted) |")
+    cells = [cell.strip() for cell in rows[1].strip("|").split("|")]
     assert cells[3].endswith("0 %") and cells[7] == "+10 %"
 
 
@@ -125,8 +126,8 @@ def test_no_answer_is_beyond_what_was_measured(a: float) -> None:
         assert all(answer.rate * answer.replicas == pytest.approx(target) for answer in answers)
 
 
-def test_rates_held_out_lie_between_and_beyond_the_fitted_and_below_saturation() -> None:
-    assert min(FITTED) < min(HELD_OUT) < max(FITTED) < max(HELD_OUT) < 1
+def test_rates_held_out_lie_below_between_and_beyond_the_fitted_and_below_saturation() -> None:
+    assert HELD_OUT[0] < min(FITTED) < HELD_OUT[1] < max(FITTED) < HELD_OUT[2] < 1
     assert max(FITTED) > report.CHOSEN and max(HELD_OUT) > max(report.LOADS)
 
 
@@ -139,9 +140,9 @@ def test_a_worker_that_cannot_keep_up_is_still_reported(tmp_path: Path) -> None:
 
 def test_a_rate_that_was_not_kept_up_with_is_named_and_no_answer() -> None:
     found = study()
-    beyond = replace(found.measured.held_out[1], offered=15_500.0)
+    beyond = replace(found.measured.held_out[-1], offered=15_500.0)
     assert not beyond.kept_up
-    fell = replace(found, measured=replace(found.measured, held_out=[found.measured.held_out[0], beyond]))
+    fell = replace(found, measured=replace(found.measured, held_out=[*found.measured.held_out[:-1], beyond]))
     assert "14,167/s of 15,500/s offered" in report.held_table(fell)
     assert fell.measured.highest == max(FITTED) * TOP
 
