@@ -85,7 +85,7 @@ class GrpcConnection(asyncio.Protocol):
     def request_received(self, stream: Stream, headers: Headers) -> None:
         call = stream.call = Call(self, stream, headers)
         try:
-            call.begin(self._service.resolve(headers))
+            call.begin(self._service.method_of(headers))
         except Exception as error:
             return call.reject(error)
         if stream.remote_closed:

@@ -64,7 +64,7 @@ class GrpcService:
     def watch(self) -> Callable[[set[Any]], None]:
         return self.gateway.watch
 
-    def resolve(self, headers: Headers) -> Method:
+    def method_of(self, headers: Headers) -> Method:
         """The method that a call's headers name, which may pass. Any ServingError of 4xx and 501"""
         gateway = self.gateway
         if gateway.allowed_hosts:

@@ -128,12 +128,14 @@ def test_selectors_find_the_pods(folder: str) -> None:
 
 def test_ports_lead_to_the_port_of_the_image() -> None:
     resources = built("overlays/production")
-    (port,) = pod("overlays/production")["containers"][0]["ports"]
-    assert f"EXPOSE {port['containerPort']}\n" in IMAGE
-    (service,) = resources["Service"]["spec"]["ports"]
+    port, grpc = pod("overlays/production")["containers"][0]["ports"]
+    assert f"EXPOSE {port['containerPort']} {grpc['containerPort']}\n" in IMAGE
+    service, grpc_service = resources["Service"]["spec"]["ports"]
+    assert grpc_service["targetPort"] == grpc["name"] and grpc_service["appProtocol"] == "kubernetes.io/h2c"
     (ingress,) = resources["NetworkPolicy"]["spec"]["ingress"]
     (endpoint,) = resources["ServiceMonitor"]["spec"]["endpoints"]
     assert {service["targetPort"], ingress["ports"][0]["port"], endpoint["port"]} == {port["name"]} == {service["name"]}
+    assert ingress["ports"][1]["port"] == grpc["name"]
 
 
 def test_prometheus_finds_the_service_and_calls_the_job_as_the_alerts_do() -> None:
@@ -218,7 +220,7 @@ def test_the_image_is_named_to_the_byte_and_its_registry_may_ask_for_a_password(
 
 def test_both_ways_in_lead_to_the_service() -> None:
     resources = built("overlays/registry")
-    (port,) = resources["Service"]["spec"]["ports"]
+    port, _grpc = resources["Service"]["spec"]["ports"]
     (rule,) = resources["HTTPRoute"]["spec"]["rules"]
     (backend,) = rule["backendRefs"]
     assert backend == {"name": resources["Service"]["metadata"]["name"], "port": port["port"]}
