@@ -64,7 +64,7 @@ def of_lightgbm(path: Path) -> Mended:
     except (ModuleNotFoundError, OSError):
         return _of_forest(grown, "LightGBM", None)
     booster = Booster(model_file=str(path))
-    return _of_forest(grown, "LightGBM", lambda inputs: [booster.predict(inputs["features"])])
+    return _of_forest(grown, "LightGBM", lambda inputs: [np.asarray(booster.predict(inputs["features"]))])
 
 
 def of_xgboost(path: Path) -> Mended:
@@ -75,7 +75,7 @@ def of_xgboost(path: Path) -> Mended:
     except (ModuleNotFoundError, OSError):
         return _of_forest(grown, "XGBoost", None)
     booster = Booster(model_file=str(path))
-    n_rounds = 0 if not grown.notes else int(booster.attributes()["best_iteration"]) + 1
+    n_rounds = 0 if not grown.notes else int(booster.attributes()["best_iteration"] or 0) + 1
     several = grown.link == "softmax"
     margin = {"output_margin": several, "iteration_range": (0, n_rounds)}
 
