@@ -61,6 +61,7 @@ class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untype
             Limits(settings.connections(), settings.body_timeout_s, settings.keep_alive_s),
             Keys(Path(settings.api_keys_file), settings.workers) if settings.api_keys_file else None,
             frozenset(host.lower() for host in chosen(settings.allowed_hosts)),
+            bool(settings.synthetic),
         )
 
     @property
