@@ -44,7 +44,7 @@ CHAIN := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/chain.y
 
 .DEFAULT_GOAL := help
 .PHONY: help serve models test lint format lock clean bench load perf-analyzer image image-slim image-full image-in-docker up down \
-        test-containers sbom audit chain-up chain-down chain-bench test-long fleet tune tune-report dashboards dashboards-drawn
+        test-containers sbom audit platforms chain-up chain-down chain-bench test-long fleet tune tune-report dashboards dashboards-drawn
 
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
@@ -162,6 +162,9 @@ sbom: .venv/testing ## list what is in the images, as CycloneDX: build/sbom-slim
 
 audit: .venv/testing ## look the locked dependencies up among known vulnerabilities; asks the package index
 	$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
+
+platforms: .venv/serving ## ask pip which Pythons and platforms the lock has wheels for, into README.md; some minutes
+	$(BIN)/python -m deploy.platforms --write
 
 perf-analyzer: .venv/testing ## fetch NVIDIA's perf_analyzer, which a test drives; x86-64 Linux, Debian's libb64-0d
 	@test -x build/perf_analyzer/run || { rm -rf build/perf_analyzer && mkdir -p build/perf_analyzer && cd build/perf_analyzer && \

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterable
+from typing import Any
 
 import bentoml
 
-from serving.api import interface
+from serving.api import bentoml_clients, interface
 from serving.http.gateway import Gateway, Routes
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
@@ -52,6 +54,11 @@ class Ekiben:
         gc.freeze()
         gc.enable()
         gc.set_threshold(20_000, 20, 50)
+
+    @staticmethod
+    def describe(models: Iterable[str]) -> list[dict[str, Any]]:
+        """The native routes of these models, in BentoML's words."""
+        return bentoml_clients.of_folders(models, SETTINGS)
 
     def routes(self) -> Routes:
         return interface.routes(self.repository, self.lifecycle)

@@ -18,7 +18,7 @@ from serving.errors import SettingsError
 from serving.http.gateway import Gateway, Limits, install_http_protocol
 from serving.http.keys import Keys
 from serving.http.listener import install_event_loop
-from serving.inference.store import stored_forms
+from serving.inference.store import RefusedForm, StoredForm, stored_forms
 from serving.process.heartbeat import FAILED, HOPELESS, HeartbeatSender
 from serving.settings import Settings, chosen
 
@@ -29,6 +29,15 @@ BENTOML_PATHS = (
     "/healthz",
     *(f"/static_content/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-light-32x32.png")),
 )
+
+
+def _stored() -> list[StoredForm | RefusedForm]:
+    """The forms that the settings choose. BentoMLException, which bentoml's commands print as one line"""
+    settings = Settings.read()
+    try:
+        return stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned())
+    except SettingsError as error:
+        raise BentoMLException(str(error)) from None
 
 
 class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untyped
@@ -61,19 +70,23 @@ class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untype
             Limits(settings.connections(), settings.body_timeout_s, settings.keep_alive_s),
             Keys(Path(settings.api_keys_file), settings.workers) if settings.api_keys_file else None,
             frozenset(host.lower() for host in chosen(settings.allowed_hosts)),
+            bool(settings.synthetic),
         )
+
+    def schema(self) -> dict[str, Any]:
+        """With the routes that BentoML does not know of: a bento is built with this, and `bentoml get` shows it."""
+        schema: dict[str, Any] = super().schema()
+        describe = getattr(self.inner, "describe", None)
+        if describe is not None and self.bento is None:
+            schema["routes"] = [*schema["routes"], *describe(form.model for form in _stored())]
+        return schema
 
     @property
     def models(self) -> list[BentoModel]:
         """The forms to put into a bento, pinned when BentoML asks: importing the service reads no store."""
         if self.bento is not None:
             return []  # a built bento knows its models by itself
-        settings = Settings.read()
-        try:
-            forms = stored_forms(chosen(settings.models), chosen(settings.forms), settings.pinned())
-        except SettingsError as error:
-            raise BentoMLException(str(error)) from None  # which bentoml's commands print as one line
-        return [BentoModel(form.tag) for form in forms]
+        return [BentoModel(form.tag) for form in _stored()]
 
     @models.setter
     def models(self, _: list[BentoModel]) -> None:

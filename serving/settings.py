@@ -100,6 +100,12 @@ class Settings:
     api_keys_file: str = setting(
         "", "file of API keys, as `python -m serving.http.keys` makes them; empty: all may enter"
     )
+    synthetic: int = setting(
+        0,
+        "1 lets every client keep its rows out of the drift watch by X-Ekiben-Synthetic: 1, as load tests do; 0: only"
+        " one whose key opens synthetic",
+        of=(0, 1),
+    )
     allowed_hosts: str = setting(
         "", "names that requests may have in Host, comma-separated, 421 to others; empty: all (DNS rebinding)"
     )

@@ -1,8 +1,12 @@
 """python -m loadtest.load: a load on a running service, every answer checked and held against the objectives.
 
-What is asked is made of each model's examples, through the native routes, V2 in JSON and V2 in binary. By default
-arrivals come at random at a rate, whether or not earlier ones are answered, and latency counts from when a request was
-due.
+Each model is asked payloads that the service has drawn from training's histograms (GET /MODEL/random), or the examples
+in its folder where it takes files, through the native routes, V2 in JSON and V2 in binary. By default arrivals come at
+random at a rate, whether or not earlier ones are answered, and latency counts from when a request was due.
+
+Every request carries X-Ekiben-Synthetic: 1, so that its rows are kept out of the drift watch. A service heeds that with
+EKIBEN_SYNTHETIC=1, or from a key that opens synthetic; any other counts the load as traffic, and pictures that are sent
+over and over set off its drift alerts.
 
   python -m loadtest.load                                   a minute of 50 requests/s over all models
   python -m loadtest.load --shape spike --rate 400          half of them within ten seconds

@@ -35,9 +35,9 @@ class ServedModel:
 
 
 def headers() -> dict[str, str]:
-    """What every request carries: the key in EKIBEN_API_KEY, if there is one."""
+    """What every request carries: that it is no word of drift, and the key in EKIBEN_API_KEY, if there is one."""
     key = os.environ.get("EKIBEN_API_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    return {"X-Ekiben-Synthetic": "1", **({"Authorization": f"Bearer {key}"} if key else {})}
 
 
 def describe(host: str, names: list[str]) -> tuple[ServedModel, ...]:
@@ -45,6 +45,16 @@ def describe(host: str, names: list[str]) -> tuple[ServedModel, ...]:
     served = {entry["name"] for entry in _ask(host, "/v2/repository/index", b"{}") if entry["state"] == "READY"}
     paths = _ask(host, "/docs.json")["paths"]
     return tuple(_served(_ask(host, f"/v2/models/{name}"), paths) for name in names if name in served)
+
+
+def drawn(host: str, model: ServedModel, number: int) -> list[Any]:
+    """So many payloads of named fields, each drawn by the service from training's histograms. ServiceError
+
+    None where the model takes files: there is nothing that they could be drawn from.
+    """
+    if model.native is None or not model.native.fields:
+        return []
+    return [_ask(host, f"/{model.name}/random")["payload"] for _ in range(number)]
 
 
 def _served(metadata: dict[str, Any], paths: dict[str, Any]) -> ServedModel:

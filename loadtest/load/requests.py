@@ -1,4 +1,4 @@
-"""What is sent: a model's own examples, by its native route, V2 JSON and V2 binary; and what is taken for an answer."""
+"""What is sent: payloads of a model, by its native route, V2 JSON and V2 binary; and what is taken for an answer."""
 
 from __future__ import annotations
 

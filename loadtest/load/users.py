@@ -21,6 +21,9 @@ from loadtest.load.requests import Request, WrongAnswer, examples, folders, requ
 TIMEOUT = 10.0  # seconds until a request has failed
 ENDING = (STATE_STOPPING, STATE_CLEANUP, STATE_STOPPED)
 REASON_CHARACTERS = 120
+# Payloads of each model. Sent in equal shares, so many make a PSI of (bins − 1) / DRAWN from training by chance alone:
+# 0.045 with ten bins, where drift begins at 0.2.
+DRAWN = 200
 
 
 class LoadRun:
@@ -57,7 +60,8 @@ def _by_kind(plan: Plan, host: str) -> dict[tuple[str, str], list[Request]]:
         raise PlanError(f"--models: {min(missing)!r} is not served, or has no examples; there is {', '.join(served)}")
     kinds = defaultdict(list)
     for name in wanted:
-        for request in requests(served[name], examples(name), plan.rows):
+        payloads = metadata.drawn(host, served[name], DRAWN) or examples(name)
+        for request in requests(served[name], payloads, plan.rows):
             kinds[request.kind].append(request)
     if not any(plan.shares(kinds)):
         raise PlanError(f"--mix {plan.mix} leaves nothing to ask of {', '.join(wanted) or 'a service without models'}")

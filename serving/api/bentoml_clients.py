@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from bentos.contract import Model
+from bentos import contract
+from bentos.contract import Model, ModelError
 from serving.api.operations import answer_schema
 from serving.api.payloads import adapter
 from serving.http.endpoint import get
@@ -21,6 +23,19 @@ def routes(repository: Repository) -> Routes:
         "routes": [_route(model, repository.settings) for model in best if model.payload is not None],
     }
     return {"/schema.json": get(lambda _: described)}
+
+
+def of_folders(names: Iterable[str], settings: Settings) -> list[dict[str, Any]]:
+    """The same routes of models by name, before any is loaded; a model without a folder that can be read has none."""
+    found = []
+    for name in sorted(set(names)):
+        try:
+            model = contract.model(name)
+        except (KeyError, ImportError, ModelError):
+            continue
+        if model.payload is not None:
+            found.append(_route(model, settings))
+    return found
 
 
 def _route(model: Model, settings: Settings) -> dict[str, Any]:

@@ -70,6 +70,10 @@ class NativeResponder:
     def disconnected(self) -> bool:
         return self._request.disconnected
 
+    @property
+    def synthetic(self) -> bool:
+        return self._request.synthetic
+
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
         rows = answers(form, outputs)
         self._request.respond(Response(orjson.dumps(rows if self.several else rows[0])))
@@ -155,5 +159,5 @@ async def random_prediction(
     """A payload like those it was trained on, with its prediction."""
     form = requested_form(name, request, repository)
     shown, payload = payloads.draw(form.stored.certificate.reference)
-    outputs = await plane.infer(form, preprocess_batch(form.model, [payload]), 1)
+    outputs = await plane.infer(form, preprocess_batch(form.model, [payload]), 1, request)
     return json_response({"payload": shown, "prediction": answers(form, outputs)[0]})

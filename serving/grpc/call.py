@@ -79,6 +79,7 @@ class Call:
         "since",
         "state",
         "stream",
+        "synthetic",
         "trace_id",
     )
 
@@ -88,6 +89,7 @@ class Call:
         self.trace_id = trace_of(headers.get(TRACEPARENT))
         self.method: Method | None = None
         self.done = self._headers_sent = False
+        self.synthetic = False  # its rows are kept out of the drift watch
         self.on_end: Callable[[ServingError], None] | None = None  # told when the client or the deadline ends the call
         self.state: Any = None  # the method's own
         self.coding: bytes | None = None  # of compressed messages

@@ -11,6 +11,7 @@ from typing import cast
 from serving.errors import TooSlow
 from serving.grpc.call import Call
 from serving.grpc.service import GrpcService
+from serving.http.keys import SYNTHETIC
 from serving.http2 import frames
 from serving.http2.connection import HELLO, Headers, Http2Connection
 from serving.http2.frames import ProtocolError
@@ -85,7 +86,9 @@ class GrpcConnection(asyncio.Protocol):
     def request_received(self, stream: Stream, headers: Headers) -> None:
         call = stream.call = Call(self, stream, headers)
         try:
-            call.begin(self._service.method_of(headers))
+            call.begin(method := self._service.method_of(headers))
+            if SYNTHETIC in headers:
+                call.synthetic = self._service.is_synthetic(headers, method)
         except Exception as error:
             return call.reject(error)
         if stream.remote_closed:

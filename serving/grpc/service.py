@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from serving.errors import NotImplementedMethod, UnsupportedMedia
 from serving.grpc.call import Method
 from serving.grpc.status import Unimplemented
+from serving.http.keys import is_synthetic
 from serving.http2.connection import Headers
 from serving.lifecycle import LoopClock
 
@@ -31,6 +32,7 @@ class Gateway(Protocol):
 
     limits: Any
     keys: Any
+    synthetic: bool
     clock: LoopClock
     allowed_hosts: frozenset[str]
 
@@ -82,3 +84,9 @@ class GrpcService:
             name = headers[b":path"][:100].decode("latin-1")
             raise Unimplemented(f"there is no method {name}; server reflection lists them")
         return method
+
+    def is_synthetic(self, headers: Headers, method: Method) -> bool:
+        """Whether a call that may pass says that it is a load test's, and may."""
+        gateway = self.gateway
+        key = None if gateway.keys is None else gateway.keys.of(method.path, headers.get(b"authorization"))
+        return is_synthetic(headers, gateway.synthetic, key)

@@ -16,7 +16,7 @@ import uvicorn
 from serving.errors import MethodNotAllowed, MisdirectedRequest, NotFound
 from serving.http.encoder import HeadEncoder
 from serving.http.endpoint import Endpoint, shorten
-from serving.http.keys import Keys
+from serving.http.keys import SYNTHETIC, Keys, is_synthetic
 from serving.http.messages import Handler, Header, Request, Response
 from serving.lifecycle import LoopClock
 from serving.memory import MemoryBudget, WorkerMemory
@@ -65,6 +65,7 @@ class Gateway:
     limits: Limits
     keys: Keys | None = None
     allowed_hosts: frozenset[str] = frozenset()
+    synthetic: bool = False  # whether everybody may keep rows out of the drift watch
     routes: Routes = field(default_factory=dict)
     targets: dict[bytes, tuple[str, dict[str, Handler]]] = field(default_factory=dict)  # our paths as they are sent
     clock: LoopClock = field(default_factory=LoopClock)
@@ -119,11 +120,13 @@ class Gateway:
         """
         if self.allowed_hosts:
             self.check_host(host or request.headers.get(b"host", b""))
-        path = request.path
+        path, key = request.path, None
         if self.keys is not None:
             key = self.keys.of(path, request.headers.get(b"authorization"))
             if key is not None:
                 key.spend()
+        if SYNTHETIC in request.headers:
+            request.synthetic = is_synthetic(request.headers, self.synthetic, key)
         if methods is None and (methods := self.routes.get(path)) is None:
             if path in self.bentoml_paths:
                 return Endpoint(self._ask_bentoml)

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 
@@ -24,7 +24,8 @@ from serving.token_bucket import TokenBucket
 log = logging.getLogger("bentoml.ekiben")
 LOOK_SECONDS = 1.0
 # What a key opens, and the paths of each; what is in none is `predict`'s.
-RIGHTS = {"predict": (), "metrics": ("/metrics",), "faults": ("/faults",)}
+RIGHTS = {"predict": (), "metrics": ("/metrics",), "faults": ("/faults",), "synthetic": ()}
+SYNTHETIC = b"x-ekiben-synthetic"  # its value is 1 where rows are a load test's, and no word of drift
 # Probes carry no key.
 KEYLESS_PATHS = ("/livez", "/readyz", "/healthz", "/v2/health/")
 
@@ -40,6 +41,11 @@ class Key:
         """One request. Overloaded over its rate"""
         if self.per_second and not self._bucket.take(monotonic()):
             raise Overloaded(f"key {self.name!r} may ask {self.per_second:g} times a second")
+
+
+def is_synthetic(headers: Mapping[bytes, bytes], everybody: bool, key: Key | None) -> bool:
+    """Whether a request says that it is a load test's, and may: everybody may, or its key opens that."""
+    return headers.get(SYNTHETIC) == b"1" and (everybody or (key is not None and "synthetic" in key.opens))
 
 
 class Keys:

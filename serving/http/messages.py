@@ -66,6 +66,7 @@ class Request:
     body_limit = 0  # bytes of its body that may arrive before its connection is asked for more
     body_reserved = 0  # bytes of it that the budget of bodies was asked for
     complete = False  # its body has arrived
+    synthetic = False  # its rows are kept out of the drift watch
 
     def __init__(self, connection: Sender, method: str, headers: dict[bytes, bytes], begun: float) -> None:
         """`begun`: when its first byte came, on perf_counter's clock."""

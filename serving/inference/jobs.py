@@ -19,6 +19,11 @@ class Client(Protocol):
     def disconnected(self) -> bool: ...
 
 
+def is_synthetic(client: Client | None) -> bool:
+    """Whether a client that may say so has said that its rows are a load test's; most clients say nothing."""
+    return getattr(client, "synthetic", False)
+
+
 class Waiter(Protocol):
     """Whom the outputs are given to; an asyncio.Future is one."""
 

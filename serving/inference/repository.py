@@ -107,6 +107,7 @@ class Repository:
             queue_delay=settings.queue_delay_us / 1e6,
             inline_seconds=INLINE_SECONDS_ON_ONE_CORE if settings.one_core() else INLINE_SECONDS,
             answered=warm.answered,
+            tells_synthetic=bool(settings.synthetic or settings.api_keys_file),
         )
 
     @property

@@ -12,23 +12,29 @@ import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import ceil
 from queue import SimpleQueue
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from bentos.contract import Signature
 from serving.errors import BadInput, ClientGone, DeadlineExceeded, EngineError, Overloaded, ServingError
 from serving.inference.engine_time import EngineTime
-from serving.inference.jobs import Client, Job, Run, Waiter, settle
+from serving.inference.jobs import Client, Job, Run, Waiter, is_synthetic, settle
 from serving.inference.sessions import Batch, Refused, Session, check_outputs
 from serving.inference.shapes import RowAxes, ShapeQueue, cost_of
 from serving.telemetry.metrics import Recorder
 
-Observe = Callable[[Batch, list[np.ndarray]], None]
+
+class Observe(Protocol):
+    """Told of every engine call, in the thread that made it."""
+
+    def __call__(self, inputs: Batch, outputs: list[np.ndarray], watched: bool = True) -> None:
+        """`watched`: whether the rows are counted for drift."""
+
 
 # An engine call longer than this goes to the thread. Measured with 0.4 ms calls: handing over and back, and the two
 # threads' quarrel over the interpreter's lock, cost more than the overlap gains; see docs/performance.md.
@@ -62,14 +68,15 @@ class BatchingRunner:
         max_batch_size: int,
         max_latency: float,
         max_queue_rows: int,
-        observe: Observe = lambda inputs, outputs: None,
+        observe: Observe = lambda inputs, outputs, watched=True: None,
         timings: Sequence[tuple[int, float]] = (),
         queue_delay: float = 0.0,
         inline_seconds: float = INLINE_SECONDS,
         answered: Batch | None = None,
+        tells_synthetic: bool = False,
     ) -> None:
         """`answered` are inputs that the session is known to compute with: whether it still does tells a client's fault
-        from the engine's.
+        from the engine's. `tells_synthetic`: whether clients may say that their rows are not to be watched.
         """
         self._session, self._signature, self._recorder, self._observe = session, signature, recorder, observe
         self._max_batch_size, self._max_latency, self._max_queue_rows = max_batch_size, max_latency, max_queue_rows
@@ -83,7 +90,7 @@ class BatchingRunner:
         self._shapes = ShapeQueue()
         self._waiting: deque[Job] | ShapeQueue = self._queue if self._axes is None else self._shapes
         self._queued = self._queued_cost = 0
-        self._answered = answered
+        self._answered, self._tells_synthetic = answered, tells_synthetic
         self._scheduled = self._busy = False
         self._calls = 0
         self._in_flight: list[Job] = []
@@ -275,25 +282,29 @@ class BatchingRunner:
     def _compute(self, jobs: list[Job]) -> list[tuple[Job, Any]]:
         """(job, outputs or error) for each. If the batch fails, its halves are tried, so that bad rows fail alone."""
         try:
-            run, outputs = self._call(*self._joined(jobs))
+            run, outputs = self._call(*self._joined(jobs), jobs)
         except Exception as error:
             if len(jobs) > 1:
                 half = len(jobs) // 2
                 return self._compute(jobs[:half]) + self._compute(jobs[half:])
             return [(jobs[0], self._judged(error))]
-        if len(jobs) == 1:
-            jobs[0].run = run
-            return [(jobs[0], outputs)]
-        done, start = [], 0
         for job in jobs:
             job.run = run
+        return list(zip(jobs, self._divided(outputs, jobs), strict=True))
+
+    def _divided(self, outputs: list[np.ndarray], jobs: list[Job]) -> list[list[np.ndarray]]:
+        """Each job's rows of the outputs of a batch."""
+        if len(jobs) == 1:
+            return [outputs]
+        parts, start = [], 0
+        for job in jobs:
             stop = start + job.rows
             if self._axes is None:
-                done.append((job, [array[start:stop] for array in outputs]))
+                parts.append([array[start:stop] for array in outputs])
             else:
-                done.append((job, self._axes.cut(outputs, start, stop)))
+                parts.append(self._axes.cut(outputs, start, stop))
             start = stop
-        return done
+        return parts
 
     def _joined(self, jobs: list[Job]) -> tuple[Batch, int]:
         if len(jobs) == 1:
@@ -315,7 +326,7 @@ class BatchingRunner:
             return BadInput(f"the model does not compute with these values: {error}")
         return EngineError(_first_line(error))
 
-    def _call(self, batch: Batch, rows: int) -> tuple[Run, list[np.ndarray]]:
+    def _call(self, batch: Batch, rows: int, jobs: list[Job]) -> tuple[Run, list[np.ndarray]]:
         started = perf_counter()
         outputs = self._session.run(batch)
         seconds = perf_counter() - started
@@ -325,7 +336,11 @@ class BatchingRunner:
             self._engine_time.learn(rows if self._axes is None else cost_of(batch), seconds)
         self._recorder.infer.append(seconds)
         self._recorder.batch.append(rows)
-        self._observe(batch, outputs)
+        if self._tells_synthetic and any(is_synthetic(job.client) for job in jobs):
+            for job, part in zip(jobs, self._divided(outputs, jobs), strict=True):
+                self._observe(job.inputs, part, not is_synthetic(job.client))
+        else:
+            self._observe(batch, outputs)
         return Run(rows, started, seconds), outputs
 
     def _deliver(self, done: list[tuple[Job, Any]]) -> None:

@@ -115,6 +115,10 @@ class DriftMonitor:
         else:
             self._unwatched.inc(n_rows)
 
+    def leave_out(self, inputs: Sequence[np.ndarray]) -> None:
+        """Count one batch as answered and not watched."""
+        self._unwatched.inc(self._model.signature.n_rows(inputs))
+
     @property
     def full(self) -> bool:
         """Whether so much is held that counting it begins to hold requests up."""

@@ -20,6 +20,8 @@ class Watch(Protocol):
 
     def add(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None: ...
 
+    def leave_out(self, inputs: Sequence[np.ndarray]) -> None: ...
+
     def bin(self) -> None: ...
 
     def flush(self) -> None: ...
@@ -33,9 +35,12 @@ class MetricsFlusher:
         self._loop = asyncio.get_running_loop()
         self._due = False
 
-    def observe(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None:
+    def observe(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray], watched: bool = True) -> None:
         """Hold a batch, in the thread that computed it; what is full is binned once its answers are written."""
-        self._watch.add(inputs, outputs)
+        if watched:
+            self._watch.add(inputs, outputs)
+        else:
+            self._watch.leave_out(inputs)
         if not self._due and (self._watch.full or self._recorder.full):
             self._due = True
             self._loop.call_soon_threadsafe(self._step)

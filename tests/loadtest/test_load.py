@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from loadtest.load import requests
-from loadtest.load.metadata import Native, ServedModel, describe
+from loadtest.load.metadata import Native, ServedModel, describe, drawn
 from loadtest.load.plan import NAMED, Plan, PlanError, schedule
 from loadtest.load.records import Records, read_thresholds, verdicts
 from loadtest.load.requests import WrongAnswer
@@ -133,6 +134,15 @@ def test_a_fifth_model_needs_only_its_folder(bentos):
     body = json.loads(made[-1].body(7))
     assert body["id"] == "000000000007"
     assert body["inputs"][0]["data"] == [1.0, 15, 2200]
+
+
+def test_named_fields_are_drawn_by_the_service_and_files_are_not(monkeypatch):
+    monkeypatch.setenv("EKIBEN_API_KEY", "lunch")
+    with slow_service() as url:
+        (model,) = describe(url, ["iris"])
+        assert drawn(url, model, 3) == [{"x": 1}] * 3
+        assert drawn(url, replace(model, native=Native("/iris/classify", {}, (), "image")), 3) == []
+        assert drawn(url, replace(model, native=None), 3) == []
 
 
 def answered(**changed):
@@ -268,8 +278,11 @@ class OneAtATime(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     turn = threading.Lock()
     keys: ClassVar[set[str | None]] = set()
+    synthetic: ClassVar[set[str | None]] = set()
 
     def do_GET(self):
+        if self.path == "/iris/random":
+            return self.send({"payload": {"x": 1}})
         answer = {"type": "object", "properties": {"label": {"type": "string", "enum": ["a"]}}}
         content = {"application/json": {"schema": {"oneOf": [{"properties": {"x": {}}}]}}}
         route = {"responses": {"200": {"content": {"application/json": {"schema": answer}}}}}
@@ -278,6 +291,7 @@ class OneAtATime(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.keys.add(self.headers["Authorization"])
+        self.synthetic.add(self.headers["X-Ekiben-Synthetic"])
         self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/v2/repository/index":
             return self.send([{"name": "iris", "state": "READY"}])
@@ -320,6 +334,7 @@ def test_requests_that_wait_for_a_slow_service_are_all_sent_and_count_from_when_
     # 60 of 50 ms each, due within a second: the last cannot be answered before two more have gone by.
     assert everything["percentiles"][-1] > 1.9
     assert OneAtATime.keys == {"Bearer lunch"}
+    assert OneAtATime.synthetic == {"1"}
 
 
 def test_it_starts_from_locusts_own_page(service_url, tmp_path):

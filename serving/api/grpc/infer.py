@@ -52,6 +52,10 @@ class GrpcResponder:
     def disconnected(self) -> bool:
         return self.call.disconnected
 
+    @property
+    def synthetic(self) -> bool:
+        return self.call.synthetic
+
     def attach(self, pending: PendingRequest) -> None:
         """What is told where the client or its deadline ends the call."""
         self.call.on_end = pending.set_exception

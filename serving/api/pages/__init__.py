@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from serving.api.pages import assets, curls
-from serving.api.pages.answers import figure
+from serving.api.pages.answers import figure, score
 from serving.api.pages.controls import UNKNOWN
 from serving.api.pages.tensors import TensorsTrial
 from serving.api.pages.trial import NO_STORE, Render, trial
@@ -47,6 +47,7 @@ def _renderer(repository: Repository) -> Render:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = figure
+    environment.filters["score"] = score
     environment.globals.update(repository=repository, curls=curls, UNKNOWN=UNKNOWN, FILE_FIELD=FILE_FIELD)
 
     def render(template: str, request: Request, **values: Any) -> bytes:

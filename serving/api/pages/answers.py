@@ -60,6 +60,13 @@ def figure(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def score(value: Any, metric: str, unit: str = "") -> str:
+    """A metric as people read it: mape in percent, mae in the unit of what is predicted."""
+    if metric == "mape" and isinstance(value, int | float):
+        return f"{value * 100:.3g} %"
+    return f"{figure(value)} {unit}".strip() if metric == "mae" else figure(value)
+
+
 def picture(row: np.ndarray) -> bytes:
     """What the model saw, as PNG: (h, w), (1, h, w), (3, h, w) of any range. BadInput if it is no picture."""
     if row.ndim == 3:

@@ -6,6 +6,7 @@ import json
 import random
 import shlex
 from collections.abc import Mapping
+from math import floor
 from typing import Any
 
 from bentos import contract
@@ -72,13 +73,31 @@ class FieldsAdapter:
 
 
 def _draw_value(field: Field, reference: Mapping[str, Histogram]) -> Any:
-    """A value between the training deciles, within the field's bounds."""
+    """A value within the field's bounds, which falls into training's bins as often as training's values did."""
     histogram = reference.get(f"input:{field.name}")
-    edges = (histogram.edges if histogram else ()) or (field.low, field.high)
-    value = random.uniform(max(field.low, edges[0]), min(field.high, edges[-1]))  # noqa: S311
-    if field.type is bool:
-        return bool(round(value))
-    return round(value) if field.type is int else round(value, 3)
+    if histogram is None or not histogram.edges:
+        low, high = field.low - (field.type is not float), field.high
+    elif field.nullable and random.random() < histogram.missing:  # noqa: S311
+        return None
+    else:
+        low, high = _draw_bin(field, histogram)
+    if field.type is float:
+        value = random.uniform(low, high)  # noqa: S311
+        return short if low < (short := round(value, 3)) <= high else value
+    whole = range(floor(low) + 1, floor(high) + 1)
+    return field.type(random.choice(whole) if whole else round(high))  # noqa: S311
+
+
+def _draw_bin(field: Field, histogram: Histogram) -> tuple[float, float]:
+    """(low, high] of a bin; one that is open to a side is as wide as the one beside it, within the bounds."""
+    edges, (place,) = histogram.edges, random.choices(range(len(histogram.shares)), histogram.shares)  # noqa: S311
+    if place == 0:
+        width = edges[1] - edges[0] if len(edges) > 1 else 1
+        return max(field.low, edges[0] - width) - (field.type is not float), edges[0]
+    if place == len(edges):
+        width = edges[-1] - edges[-2] if len(edges) > 1 else 1
+        return edges[-1], min(field.high, edges[-1] + width)
+    return edges[place - 1], edges[place]
 
 
 def fields_schema(payload: Fields) -> dict[str, Any]:

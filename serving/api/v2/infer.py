@@ -43,6 +43,10 @@ class V2Responder:
     def disconnected(self) -> bool:
         return self._request.disconnected
 
+    @property
+    def synthetic(self) -> bool:
+        return self._request.synthetic
+
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
         form_name = form.form if self.names_form else None
         tensors = form.signature.outputs

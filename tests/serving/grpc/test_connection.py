@@ -2,6 +2,7 @@
 
 import socket
 import time
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -11,8 +12,9 @@ import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving.grpc import call as calls
+from serving.grpc.service import GrpcService
 from serving.http import keys
-from serving.http.gateway import Limits
+from serving.http.gateway import Gateway, Limits
 from serving.http.keys import Keys
 from serving.http2 import frames
 from serving.http2.frames import Code, frame
@@ -223,6 +225,19 @@ def test_memory_stays_where_it_is_under_floods(server):
         flood()
     assert answers(server)
     assert process.memory_info().rss - before < 20 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("everybody", "opens"), [(True, ""), (False, "predict,synthetic"), (False, "predict"), (False, "")]
+)
+def test_a_call_says_that_it_is_a_load_tests_where_it_may(tmp_path, everybody, opens):
+    said = []
+    keys.main(["load", "--opens", opens or "predict"], said.append)
+    (file := tmp_path / "keys").write_text(said[0].splitlines()[1][6:])
+    front = Gateway(None, (), None, Limits(1), Keys(file) if opens else None, synthetic=everybody)
+    service, method = GrpcService({}, front, 0), SimpleNamespace(path="/v2/models")
+    headers = {b"authorization": b"Bearer " + said[0].split()[1].encode(), b"x-ekiben-synthetic": b"1"}
+    assert service.is_synthetic(headers, method) == (everybody or "synthetic" in opens)
 
 
 def test_keys_and_hosts_are_those_of_http(stored_here, tmp_path):

@@ -132,6 +132,14 @@ async def test_routes_are_there_once_the_service_has_started():
     assert sent == [{"type": "lifespan.startup.complete"}]
 
 
+@pytest.mark.parametrize("everybody", [True, False])
+async def test_a_request_says_that_it_is_a_load_tests_where_everybody_may(everybody):
+    front = gateway({"/": get(lambda request: {"synthetic": request.synthetic})})
+    front.synthetic = everybody
+    said = [(await status_of(front, request(b"/", *head)))[2] for head in ((b"X-Ekiben-Synthetic: 1",), ())]
+    assert said == [b'{"synthetic":%b}' % (b"true" if everybody else b"false"), b'{"synthetic":false}']
+
+
 async def test_a_rejection_is_logged_by_method_and_path(caplog):
     caplog.set_level(logging.INFO)
     await status_of(gateway({}), request(b"/nowhere"))

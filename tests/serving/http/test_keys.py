@@ -9,7 +9,7 @@ import pytest
 
 from serving.errors import Forbidden, Overloaded, Unauthorized
 from serving.http import keys as module
-from serving.http.keys import Key, Keys
+from serving.http.keys import Key, Keys, is_synthetic
 
 IRIS = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [5, 3, 1, 0.2]}]}
 
@@ -160,3 +160,20 @@ def wait_until(true, seconds=10.0):
     while not true():
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("value", "everybody", "opens", "kept_out"),
+    [
+        (b"1", True, None, True),
+        (b"1", False, None, False),
+        (b"1", False, "predict", False),
+        (b"1", False, "predict,synthetic", True),
+        (b"0", True, "synthetic", False),
+        (None, True, "synthetic", False),
+    ],
+)
+def test_rows_are_kept_out_of_the_watch_where_that_is_allowed(value, everybody, opens, kept_out):
+    headers = {} if value is None else {b"x-ekiben-synthetic": value}
+    key = Key("load", frozenset(opens.split(",")), b"", 0.0) if opens else None
+    assert is_synthetic(headers, everybody, key) is kept_out

@@ -117,6 +117,25 @@ async def test_a_burst_of_200_with_a_200_ms_deadline_on_a_5_ms_engine_loses_none
     served.close()
 
 
+@pytest.mark.parametrize("timings", [(), SLOW])
+async def test_rows_of_a_client_that_says_so_are_not_watched(timings):
+    seen = []
+    watch = {"observe": lambda inputs, outputs, watched=True: seen.append((inputs[0][:, 0].tolist(), watched))}
+    mine, theirs = SimpleNamespace(disconnected=False, synthetic=True), SimpleNamespace(disconnected=False)
+    for told, expected in (
+        (True, [([1.0], True), ([2.0, 2.0], False), ([3.0], True)]),
+        (False, [([1.0, 2.0, 2.0, 3.0], True)]),
+    ):
+        served = runner(Doubling(), tells_synthetic=told, timings=timings, **watch)
+        answers = await asyncio.gather(
+            served.submit(rows(1), 1), served.submit(rows(2, 2), 2, mine), served.submit(rows(3), 1, theirs)
+        )
+        assert [answer[0][:, 0].tolist() for answer in answers] == [[2.0], [4.0, 4.0], [6.0]]
+        assert seen == expected
+        seen.clear()
+        served.close()
+
+
 async def test_what_comes_too_late_is_shed_and_not_computed():
     engine = Doubling(seconds=0.1)
     served = runner(engine, timings=[(1, 0.1), (32, 0.1)], max_latency=0.15, max_batch_size=1)

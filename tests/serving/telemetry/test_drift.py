@@ -89,3 +89,16 @@ def test_a_model_without_a_reference_is_not_watched(families):
     watch.add([np.ones((1, 2))], [np.ones((1, 2))])
     watch.flush()
     assert not watch._held
+
+
+def test_rows_that_are_left_out_are_counted_as_unwatched(families):
+    watch = DriftMonitor(MODEL, CERTIFICATE, families)
+    watch.leave_out([np.ones((3, 2), np.float32)])
+    watch.flush()
+    assert (
+        families.registry.get_sample_value(
+            "ekiben_unwatched_rows_total", {"model": "m", "form": CERTIFICATE.form, "version": CERTIFICATE.version}
+        )
+        == 3
+    )
+    assert value(families, "ekiben_drift_observed", "input:a", "00") == 0
