@@ -65,12 +65,16 @@ def test_real_samples_of_ten_rows_alike_are_an_alarm_if_rows_are_counted_and_non
 
 
 def test_psi_is_blind_below_its_limit_at_any_number_of_rows_and_chi_square_is_not() -> None:
-    """PSI of 0.2 is a shift by 0.46 σ of ten bins; below, more rows make an alarm by effect only rarer."""
+    """PSI of 0.2 is a shift by 0.46 σ of ten bins; below, more rows make an alarm by effect only rarer. So it is
+    with a spread that is 1.5 times as wide.
+    """
 
-    def psi(shift: float) -> float:
-        p = shares(shift)
+    def psi(shift: float, spread: float = 1.0) -> float:
+        p = shares(shift, spread)
         return float(((p - 0.1) * np.log(p / 0.1)).sum())
 
-    assert psi(0.45) < 0.2 < psi(0.47)
+    assert psi(0.45) < 0.2 < psi(0.47) and psi(0.0, 1.5) < 0.2 < psi(0.0, 1.52)
     assert Looks(10_000, 16_154, 0.4).alarms(10_000)[0] < 0.01 < Looks(500, 16_154, 0.4).alarms(500)[0]
     assert Looks(10_000, 16_154, 0.1).alarms(10_000)[1] > 0.95
+    wider = Looks(10_000, 16_154, 0.0, spread=1.25).alarms(10_000)
+    assert wider[0] == 0 and wider[1] == 1
