@@ -126,17 +126,18 @@ def test_the_next_round_lies_above_the_bound_as_often_as_it_says(rounds: int) ->
 
 def test_a_gain_without_one_is_claimed_as_often_as_its_interval_says() -> None:
     """All settings are alike. Nominal: 2.5 %, one side of a 95 % interval."""
-    results = [simulated({}, noise=0.05, seed=seed) for seed in range(800)]
-    assert np.mean([each.winner != each.default for each in results]) == pytest.approx(0.025, abs=0.013)
+    results = [simulated({}, noise=0.05, seed=seed) for seed in range(500)]
+    claimed = np.mean([each.winner != each.default for each in results])
+    assert 0 < claimed <= 0.03  # 0.034 of the same searches, if the round counted that selected the finalist
 
 
 def test_the_luckiest_of_five_would_be_claimed_three_times_as_often() -> None:
     """Ratios of five settings to the defaults in five rounds each: the one with the best mean, or one of them."""
     random, claims = np.random.default_rng(5), []
-    for _ in range(1200):
+    for _ in range(800):
         rates = np.exp(random.normal(0, 0.05, (6, 5)))
         ratios = rates[1:] / rates[0]
         best = ratios[np.log(ratios).mean(1).argmax()]
         claims.append((estimate(list(best)).low > 1, estimate(list(ratios[0])).low > 1))
     luckiest, frozen = np.mean(claims, axis=0)
-    assert luckiest > 0.06 and frozen == pytest.approx(0.025, abs=0.012)
+    assert luckiest > 0.06 and frozen == pytest.approx(0.025, abs=0.015)
