@@ -104,7 +104,27 @@ class Cost:
 
 
 def fit(points: Sequence[Point], saturation: float, idle: float) -> Cost:
-    """a and c from the cores used and the saturation; then, from the latencies, the variation and what lies around.
+    """`fit_queue`; then, from the latencies, what stands in the place of the variation and what lies around.
+
+    The curve of `latency` is that of means, and the latencies are medians: those two are constants that bend it, and no
+    figures of the worker's.
+    """
+    queue = fit_queue(points, saturation, idle)
+
+    def cost(x: np.ndarray) -> Cost:
+        return Cost(idle, replace(queue, variation=float(x[0])), 1e-6 * float(x[1]))
+
+    return cost(
+        _least(
+            lambda x: [cost(x).latency(point.rate) / point.latency - 1 for point in points],
+            start=(1, 0),
+            bounds=((0, -np.inf), (np.inf, np.inf)),
+        )
+    )
+
+
+def fit_queue(points: Sequence[Point], saturation: float, idle: float) -> SetupQueue:
+    """a and c from the cores used and the saturation.
 
     Least relative errors, of which large ones count less than their squares.
     """
@@ -114,23 +134,14 @@ def fit(points: Sequence[Point], saturation: float, idle: float) -> Cost:
     def queue(x: np.ndarray) -> SetupQueue:
         return SetupQueue(1e-6 * float(x[0]), 1e-6 * float(x[1]))
 
-    costs = _least(
-        lambda x: [
-            *(queue(x).utilisation(point.rate) / (point.cores - idle) - 1 for point in points),
-            queue(x).saturation / saturation - 1,
-        ],
-        start=(most / 2, most / 2),
-        bounds=((1e-3, 0), (most, np.inf)),
-    )
-
-    def cost(x: np.ndarray) -> Cost:
-        return Cost(idle, replace(queue(costs), variation=float(x[0])), 1e-6 * float(x[1]))
-
-    return cost(
+    return queue(
         _least(
-            lambda x: [cost(x).latency(point.rate) / point.latency - 1 for point in points],
-            start=(1, 0),
-            bounds=((0, -np.inf), (np.inf, np.inf)),
+            lambda x: [
+                *(queue(x).utilisation(point.rate) / (point.cores - idle) - 1 for point in points),
+                queue(x).saturation / saturation - 1,
+            ],
+            start=(most / 2, most / 2),
+            bounds=((1e-3, 0), (most, np.inf)),
         )
     )
 

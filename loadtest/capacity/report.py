@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from loadtest import figures as plots
 from loadtest.capacity.fit import Cost, Point
+from loadtest.capacity.interval import Replicas, replicas, saturation
 from loadtest.capacity.measure import Measured
 from loadtest.documents import table
 from loadtest.machine import busy_warning
+from loadtest.tune.verdict import Estimate
 
 LOADS = (0.4, 0.5, 0.6, 0.7, 0.8)  # of saturation, 1/a
 CHOSEN = 0.7  # as in docs/fleet.md: below the saturation alert's 0.8
@@ -29,21 +31,25 @@ class Study:
     measured: Measured
     cost: Cost
 
+    @cached_property
+    def sure(self) -> Estimate:
+        """1/a with its interval over the rounds."""
+        return saturation(self.measured)
+
 
 @dataclass(frozen=True)
 class Answer:
     """What a load takes: requests/s of each replica."""
 
     load: float
-    replicas: int
+    replicas: Replicas
     rate: float
 
     @classmethod
     def of(cls, study: Study, load: float, target: float) -> Answer:
         """As few replicas as give none more than this share of saturation, nor more than was measured."""
-        most = min(load * study.cost.queue.saturation, study.measured.highest)
-        replicas = math.ceil(target / most)
-        return cls(load, replicas, target / replicas)
+        found = replicas(target, load, study.cost.queue.saturation, study.measured.highest, study.sure)
+        return cls(load, found, target / found.number)
 
 
 def markdown(study: Study, target: float, price: float, picture: str) -> str:
@@ -67,14 +73,15 @@ def markdown(study: Study, target: float, price: float, picture: str) -> str:
 def headline(study: Study, target: float, price: float) -> str:
     """How many replicas, what they cost, and how far off the model is."""
     answer = Answer.of(study, CHOSEN, target)
-    replicas, latency = answer.replicas, study.cost.latency(answer.rate)
+    number, latency = answer.replicas.number, study.cost.latency(answer.rate)
     within = [point for point in study.measured.points if point.rate <= CHOSEN * study.cost.queue.saturation]
     error = _worst(within, study.cost, "latency")
+    memory = number * study.measured.memory_mb / 1024
     return (
-        f"**{target:,.0f} requests/s of {study.name} need {replicas} replicas** of one core at {100 * CHOSEN:.0f} % of "
-        f"saturation, with {replicas * study.measured.memory_mb / 1024:,.1f} GiB of memory in all. At an assumed "
-        f"{price:g} a CPU-hour that is {replicas * price:,.2f} an hour, {replicas * price * HOURS:,.0f} a month. Each "
-        f"uses {study.cost.cores(answer.rate):.2f} cores; half of the requests are answered within "
+        f"**{target:,.0f} requests/s of {study.name} need {answer.replicas} replicas** of one core at "
+        f"{100 * CHOSEN:.0f} % of saturation, with {memory:,.1f} GiB of memory in all. At an assumed {price:g} a "
+        f"CPU-hour that is {number * price:,.2f} an hour, {number * price * HOURS:,.0f} a month. Each uses "
+        f"{study.cost.cores(answer.rate):.2f} cores; half of the requests are answered within "
         f"{1e3 * latency:.2f} ms, by a model that is up to {error:.0f} % off at the rates measured up to there."
     )
 
@@ -86,11 +93,23 @@ def costs(study: Study) -> str:
     missed = _error(queue.saturation, measured.saturation)
     return (
         f"A request costs a = {1e6 * queue.a:.1f} µs of CPU and each waking c = {1e6 * queue.c:.0f} µs more; idle, the "
-        f"service takes {measured.idle:.3f} cores. Service times vary as if by a squared coefficient of "
-        f"{queue.variation:.1f}, and {1e6 * cost.around:+.0f} µs of a latency are not the queue's. Offered more than "
+        f"service takes {measured.idle:.3f} cores. Two constants bend the curve of the "
+        f"median latency and are measured by nobody: {queue.variation:.1f} in the place of a variance, and "
+        f"{1e6 * cost.around:+.0f} µs beside the queue. Offered more than "
         f"it can do, the worker answers {measured.saturation:,.0f}/s; 1/a is {queue.saturation:,.0f}/s ({missed}). "
         f"Fitted to that and to {len(measured.fitted)} rates, of which it misses the cores by up to {cores} and the "
-        f"median latency by up to {latency}, and held against {len(measured.held_out)} others:"
+        f"median latency by up to {latency}, and held against {len(measured.held_out)} others. "
+        f"{_sureness(study.sure)}"
+    )
+
+
+def _sureness(sure: Estimate) -> str:
+    """How sure 1/a is, and how it is known."""
+    if not sure.known:
+        return f"There is no interval, of {sure.rounds} rounds:"
+    return (
+        f"Fitted to each of {sure.rounds} rounds alone, 1/a is {sure.low:,.0f} to {sure.high:,.0f}/s (95 %, Student's "
+        "t on logarithms), from which the intervals of the replicas follow:"
     )
 
 
@@ -130,12 +149,12 @@ def answers(study: Study, target: float, price: float) -> str:
     rows = []
     for load in LOADS:
         answer = Answer.of(study, load, target)
-        hour = answer.replicas * price
+        hour = answer.replicas.number * price
         latency = f"{1e3 * study.cost.latency(answer.rate):.2f}"
         cores = f"{study.cost.cores(answer.rate):.2f}"
         money = [f"{hour:,.2f}", f"{hour * HOURS:,.0f}"]
         rows.append([f"{100 * load:.0f} %", str(answer.replicas), f"{answer.rate:,.0f}", cores, latency, *money])
-    head = ["of saturation, at most", "replicas", "requests/s of each", "cores of each", "median ms"]
+    head = ["of saturation, at most", "replicas (95 %)", "requests/s of each", "cores of each", "median ms"]
     return table([*head, "cost an hour", "a month"], rows)
 
 

@@ -15,7 +15,7 @@ from loadtest.measurement import Run
 from loadtest.tune.rounds import Results
 from loadtest.tune.space import Setting, slo_text
 from loadtest.tune.trials import LIMITS, Trial, Trials
-from loadtest.tune.verdict import GROWING, Estimate, Verdict
+from loadtest.tune.verdict import GROWING, Estimate, Verdict, unseen
 
 MOST_FRONT = 10
 UNNAMED = "#d5dbe1"  # the best are named, the rest are drawn
@@ -47,6 +47,12 @@ class Findings:
     def estimate(self) -> Estimate:
         """The winner's rate, without the first round, which another setting than the defaults has won by luck too."""
         return self.results.rate(self.winner, 1 if self.winner == self.results.default else 2)
+
+    @property
+    def watched(self) -> float:
+        """Seconds of the loads at which the winner passed."""
+        passed = [t for t in self.trials.all if t.setting == self.winner and t.verdict is Verdict.PASS]
+        return sum(run.seconds for trial in passed for run in trial.runs if not run.rejected)
 
     @property
     def unusable(self) -> str:
@@ -127,15 +133,15 @@ def gain(findings: Findings) -> str:
             f"Gain over the defaults: × {times.mean:.2f} ({times.low:.2f}–{times.high:.2f}), measured side by side in "
             f"{times.rounds} rounds after the one that selected it."
         )
-    best = next((setting for setting in results.ranked() if setting != results.default), None)
+    best = results.finalist
     if best is None:
         return "Nothing but the defaults was measured: the budget was too short for more."
     times = results.gain(best)
     if not times.known:
         return f"No gain over the defaults can be claimed: the budget was too short to repeat {findings.named(best)}."
     return (
-        f"No setting beats the defaults beyond doubt; the best other, {findings.named(best)}, had × {times.mean:.2f} "
-        f"({times.low:.2f}–{times.high:.2f}) of their rate."
+        f"No setting beats the defaults beyond doubt; the best other of the first round, {findings.named(best)}, "
+        f"had × {times.mean:.2f} ({times.low:.2f}–{times.high:.2f}) of their rate in {times.rounds} later rounds."
     )
 
 
@@ -209,9 +215,14 @@ def notes(findings: Findings) -> list[str]:
         f"{findings.machine}; {findings.pinned}. Poisson arrivals, one row a request as V2 JSON, loads of "
         f"{shortest:g} s or more after 0.5 s of warm-up; {len(every)} loads, {len(rejected)} thrown away.",
         "Latency counts from the time a request should have been sent. A pass is claimed with 99 % confidence, by "
-        "MLPerf's early stopping and by the shares of slow requests in blocks of time; at least 97 % of what was "
-        "offered was answered, and latencies did not grow.",
+        "MLPerf's early stopping and by the shares of slow requests in blocks of time, of slow requests that come as "
+        "they came in the load; at least 97 % of what was offered was answered, and latencies did not grow.",
     ]
+    if findings.watched:
+        lines.append(
+            f"The loads that {findings.named(findings.winner)} passed last {findings.watched:,.0f} s in all: stalls of "
+            f"which none came in them are {unseen(findings.watched):,.0f} s or more apart, with 95 % confidence."
+        )
     lines += [f"Thrown away, for example: {rejected[0].rejected}."] if rejected else []
     busy = busy_warning(max((run.background_cores for run in every), default=0.0))
     lines += [busy] if busy else []

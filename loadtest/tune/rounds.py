@@ -1,8 +1,8 @@
-"""The rounds: every setting once, then the better half again, then the best; always beside the defaults.
+"""The rounds: every setting once, then the best of them again and again, beside the defaults.
 
 In rounds rather than one setting after the other, because a machine's speed drifts: what is compared was measured
-within one round. The first round only selects, and the gain is judged by the later ones, or else the luckiest of many
-would look good. A plan like successive halving (K. Jamieson, A. Talwalkar, AISTATS 2016).
+within one round. The first round only selects. Its best setting is the one finalist, and the gain is judged by the
+later rounds of that one: the luckiest of many would look good, were the choice still open then.
 
 Within a round, the highest rate that meets the objective is bracketed by steps and bisected on a logarithmic scale.
 """
@@ -19,7 +19,6 @@ from loadtest.tune.verdict import Estimate, Verdict, estimate
 LOWEST = 1.0  # requests a second: what does not meet the objective at this rate does not meet it
 MOST_ROUNDS = 6
 FIRST_SHARE = 0.5  # of the budget for the first round
-FINALISTS = 2
 BETTER = 1.05  # a setting that gains less in the first round is not worth combining
 
 
@@ -110,10 +109,20 @@ class Results:
         return sorted(measured, key=lambda setting: -self.rate(setting).mean)
 
     @property
+    def finalist(self) -> Setting | None:
+        """The best other setting of the first round, whatever came later. None where no other was measured in it"""
+        first = {setting: self.rates(setting).get(1) for setting in self.brackets if setting != self.default}
+        rates = {setting: rate for setting, rate in first.items() if rate is not None}
+        return max(rates, key=lambda setting: rates[setting], default=None)
+
+    @property
     def winner(self) -> Setting:
-        """The best setting of which a gain over the defaults may be claimed; else the defaults."""
-        gained = [s for s in self.ranked() if s != self.default and self.gain(s).known and self.gain(s).low > 1]
-        return gained[0] if gained else self.default
+        """The finalist, if a gain over the defaults may be claimed of it; else the defaults."""
+        finalist = self.finalist
+        if finalist is None:
+            return self.default
+        gain = self.gain(finalist)
+        return finalist if gain.known and gain.low > 1 else self.default
 
 
 class Rounds:
@@ -123,29 +132,33 @@ class Rounds:
         self._measure, self._spent, self._budget, self.results = measure, spent, budget, results
 
     def play(self, settings: Sequence[Setting]) -> None:
-        """Until the budget is spent or the best are known well."""
+        """Until the budget is spent or the finalist is known well."""
         try:
-            for number in range(1, MOST_ROUNDS + 1):
-                for setting in settings:
-                    if number == 1 and setting != self.results.default and self._spent() > FIRST_SHARE * self._budget:
-                        break
+            self._select(settings)
+            for number in range(2, MOST_ROUNDS + 1):
+                for setting in filter(None, (self.results.default, self.results.finalist)):
                     self._one(setting, number)
-                settings = self._finalists(number)
         except OutOfBudget:
             pass
+
+    def _select(self, settings: Sequence[Setting]) -> None:
+        """The first round: as many settings as its share of the budget holds, and what was good of them, combined."""
+        for setting in settings:
+            if setting != self.results.default and self._spent() > FIRST_SHARE * self._budget:
+                break
+            self._one(setting, 1)
+        if (together := self._together()) is not None:
+            self._one(together, 1)
 
     def _one(self, setting: Setting, number: int) -> None:
         bracket = self.results.brackets.setdefault(setting, {})[number] = Bracket()
         self._measure(setting, number, self.results.rate(setting).mean, bracket)
 
-    def _finalists(self, number: int) -> list[Setting]:
-        """The defaults and the best others; after the first round also what was good, combined."""
+    def _together(self) -> Setting | None:
+        """The settings that were better than the defaults, combined; the best value of each counts. None: too few"""
         results = self.results
-        ranked = [setting for setting in results.ranked() if setting != results.default]
-        if number > 1:
-            return [results.default, *ranked[:FINALISTS]]
         base = results.rate(results.default).mean
-        better = [setting for setting in reversed(ranked) if results.rate(setting).mean > BETTER * base]
+        ranked = [setting for setting in reversed(results.ranked()) if setting != results.default]
+        better = [setting for setting in ranked if results.rate(setting).mean > BETTER * base]
         together = combine(results.default, better)
-        new = [together] if len(better) > 1 and together not in results.brackets else []
-        return [results.default, *new, *ranked[: FINALISTS + 1]]
+        return together if len(better) > 1 and together not in results.brackets else None

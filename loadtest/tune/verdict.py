@@ -8,6 +8,9 @@ Stopping Criterion", with tolerance 0).
 Requests that wait in one queue are not independent, as the rule takes them to be: a stall of the machine makes hundreds
 slow at once. So the shares of slow requests in blocks of time decide too, by Student's bound of their mean. And a rate
 is not passed that was not kept up with, or at which latencies grow: it would have failed, had it gone on.
+
+What did not come within a load has no variance between its blocks: of stalls that are further apart than a load is long
+a pass says nothing. `unseen` is what may be said of them.
 """
 
 from __future__ import annotations
@@ -61,6 +64,14 @@ def block_bounds(shares: Sequence[float], confidence: float = CONFIDENCE) -> tup
         return 0.0, 1.0
     half = float(student.ppf(confidence, len(shares) - 1)) * stdev(shares) / math.sqrt(len(shares))
     return fmean(shares) - half, fmean(shares) + half
+
+
+def unseen(seconds: float, confidence: float = INTERVAL) -> float:
+    """Seconds by which stalls are apart at the least, on the average and at this confidence, if so many had none.
+
+    They come by Poisson: one in g seconds leaves T seconds without any with a chance of exp(−T / g).
+    """
+    return seconds / -math.log(1 - confidence)
 
 
 def of_runs(runs: Sequence[Run], limit: Limit) -> Verdict:

@@ -3,14 +3,19 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from loadtest.capacity import report
+from loadtest.capacity import measure, report
 from loadtest.capacity.fit import Cost, Point, SetupQueue, fit
-from loadtest.capacity.measure import FITTED, HELD_OUT, Measured
+from loadtest.capacity.interval import Replicas, replicas, saturation
+from loadtest.capacity.measure import FITTED, HELD_OUT, Measured, Round
 from loadtest.capacity.report import Study, draw
+from loadtest.measurement import Limit, Run
+from loadtest.openloop.load import Load
+from loadtest.tune.verdict import estimate
 from tests.loadtest.runs import run
 
 
@@ -67,8 +72,24 @@ def points(shares: tuple[float, ...], noise: float = 0.0) -> list[Point]:
     return [Point(rate, rate, noisy(TRUE.cores(rate)), noisy(TRUE.latency(rate)), 1.0) for rate in rates]
 
 
+def rounds(spread: float = 0.05, count: int = 5, seed: int = 0) -> list[Round]:
+    """Rounds in which the worker is faster or slower at everything, and each rate by a little more by itself."""
+    random, whole = np.random.default_rng(seed), []
+    for _ in range(count):
+        slower = math.exp(random.normal(0, spread))
+        true = Cost(0.01, SetupQueue(60e-6 * slower, 150e-6 * slower, 3.0), 40e-6)
+        at = [share * TOP for share in FITTED]
+        errors = 1 + random.normal(0, 0.01, (2, len(at)))
+        cores, latencies = errors * [[true.cores(rate) for rate in at], [true.latency(rate) for rate in at]]
+        fitted = [
+            Point(rate, rate, used, latency, 1.0) for rate, used, latency in zip(at, cores, latencies, strict=True)
+        ]
+        whole.append(Round(fitted, TOP / slower))
+    return whole
+
+
 def study(cost: Cost = TRUE, noise: float = 0.0, background_cores: float = 0.0) -> Study:
-    measured = Measured(0.01, TOP, points(FITTED, noise), points(HELD_OUT, noise), 150.0, background_cores)
+    measured = Measured(0.01, TOP, points(FITTED, noise), points(HELD_OUT, noise), 150.0, background_cores, rounds())
     return Study("iris-onnx", "a machine", measured, cost)
 
 
@@ -111,7 +132,8 @@ def test_replicas_and_their_price_follow_from_the_rate_measured() -> None:
     found = study()
     replicas = math.ceil(100_000 / (0.7 * TOP))
     text = report.markdown(found, 100_000, 0.04, "c.png")
-    assert f"need {replicas} replicas" in text and f"{replicas * 0.04:,.2f} an hour" in text and "assumed" in text
+    assert f"need {replicas} (9 to 10) replicas" in text and "assumed" in text
+    assert f"{replicas * 0.04:,.2f} an hour" in text and "of 5 rounds alone, 1/a is 1" in text
     assert "a = 60.0 µs" in text and "c = 150 µs" in text and "measure again" not in text
     assert "measure again" in report.markdown(study(background_cores=0.5), 100_000, 0.04, "c.png")
 
@@ -123,7 +145,7 @@ def test_no_answer_is_beyond_what_was_measured(a: float) -> None:
     for target in (10.0, 100_000.0):
         answers = [report.Answer.of(found, load, target) for load in report.LOADS]
         assert all(answer.rate <= min(highest, answer.load / a) for answer in answers)
-        assert all(answer.rate * answer.replicas == pytest.approx(target) for answer in answers)
+        assert all(answer.rate * answer.replicas.number == pytest.approx(target) for answer in answers)
 
 
 def test_rates_held_out_lie_below_between_and_beyond_the_fitted_and_below_saturation() -> None:
@@ -151,3 +173,60 @@ def test_a_point_is_the_median_of_its_rounds() -> None:
     given = ((99.0, 1.0), (101.0, 9.0), (100.0, 2.0))
     point = Point.of([run(rate=102.0, achieved=rate, p50=half) for rate, half in given])
     assert (point.offered, point.rate, point.latency) == (102, 100, 0.002) and point.kept_up
+
+
+def measured_rounds(each: list[Round]) -> Measured:
+    return replace(study().measured, rounds=each)
+
+
+def test_an_interval_of_replicas_has_an_end_for_each_end_of_the_speeds() -> None:
+    sure = saturation(measured_rounds(rounds(0.1)))
+    assert sure.known and sure.low < TOP < sure.high
+    found = replicas(100_000, 0.7, TOP, 15_000, sure)
+    assert (found.low, found.number, found.high) == (
+        math.ceil(100_000 / (0.7 * TOP * sure.high / sure.mean)),
+        9,
+        math.ceil(100_000 / (0.7 * TOP * sure.low / sure.mean)),
+    )
+    assert found.low < 9 < found.high
+    assert replicas(100_000, 0.99, TOP, 15_000, sure).low == 7  # of speeds that nobody has measured none is counted on
+
+
+def test_two_rounds_have_no_interval() -> None:
+    two = saturation(measured_rounds(rounds(count=2)))
+    assert not two.known and str(replicas(100_000, 0.7, TOP, 15_000, two)) == "9"
+    assert str(Replicas(8, 7, 9)) == "8 (7 to 9)"
+    assert "no interval, of 2 rounds" in report.costs(replace(study(), measured=measured_rounds(rounds(count=2))))
+
+
+def test_the_interval_holds_the_true_speed_as_often_as_it_says_and_that_of_single_rates_does_not() -> None:
+    """The rates of a round share its speed; who takes their errors for independent is far too sure."""
+    held = []
+    for seed in range(24):
+        each = rounds(0.1, seed=seed)
+        sure = saturation(measured_rounds(each))
+        single = estimate([speed.saturation for speed in each for _ in FITTED])
+        held.append((sure.low <= TOP <= sure.high, single.low <= TOP <= single.high))
+    by_round, by_rate = np.mean(held, axis=0)
+    assert by_round >= 0.87 and by_rate < 0.75
+
+
+def test_every_round_is_kept_with_its_own_saturation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "IDLE_SECONDS", 0.01)
+    closed = run(achieved=1000.0)
+    tops = iter([1000.0, 1010.0, 990.0, 900.0, 950.0, 1000.0, 1050.0, 1100.0])  # before all others, and of each round
+
+    def answer(load: Load, limit: Limit) -> Run:
+        if not load.rate:
+            return closed
+        if load.rate > 1000:
+            return run(rate=load.rate, achieved=next(tops))
+        late = load.seed == 1 and load.rate == 350
+        return run(rate=load.rate, achieved=load.rate, cpu_cores=load.rate / 1000, rejected="late" if late else "")
+
+    service = SimpleNamespace(port=1, cpu_seconds=lambda: 0.0)
+    measured = measure.measure(SimpleNamespace(service=service, run=answer), 0.1)  # type: ignore[arg-type]
+    assert [each.saturation for each in measured.rounds] == [900, 950, 1000, 1050, 1100] and measured.saturation == 1000
+    assert [len(each.points) for each in measured.rounds] == [6, 5, 6, 6, 6]
+    assert [point.offered for point in measured.rounds[0].points] == [share * 1000 for share in FITTED]
+    assert len(measured.fitted) == 6 and len(measured.held_out) == 3 and saturation(measured).rounds == 5

@@ -1,12 +1,22 @@
-"""A form's score is shown with what it was counted on."""
+"""The table of a model's forms."""
 
-from loadtest.forms import shown_score
+from typing import Any
+
+import pytest
+
+from bentos.statistics import interval
+from loadtest.forms import BATCHES, Form, markdown
+from tests.loadtest.runs import run
 
 
-def test_a_share_of_rows_is_shown_with_their_number_and_its_interval():
-    certificate = {
-        "metrics": {"accuracy": 0.99722},
-        "intervals": {"accuracy": {"rows": 360, "low": 0.98462, "high": 0.99993}},
-    }
-    assert shown_score(certificate, "accuracy") == "0.9972 (n = 360, 0.9846–0.9999)"
-    assert shown_score({"metrics": {"r2": 0.9}, "intervals": {}}, "r2") == "0.9000"
+@pytest.mark.parametrize(
+    ("intervals", "told"),
+    [
+        ({"accuracy": vars(interval(359, 360))}, "0.9972 (0.9846–0.9999, n = 360) |"),
+        ({}, "| 0.9972 |"),
+    ],
+)
+def test_an_accuracy_has_its_interval_and_rows_beside_it(intervals: dict[str, Any], told: str) -> None:
+    form = Form("onnx", {"metrics": {"accuracy": 359 / 360}, "intervals": intervals, "file": {"bytes": 1024}})
+    form.busy = form.alone = {batch: [run()] for batch in BATCHES}
+    assert told in markdown("digits", [form], "a machine", "f.png")

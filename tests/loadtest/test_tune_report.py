@@ -56,6 +56,7 @@ def test_the_report_claims_the_gain_of_the_later_rounds_with_an_interval(tmp_pat
     assert "× 1.31 (1.29–1.34)" in text
     assert "First rate that did not pass: 1,386/s (fail: 90 of 1,000" in text and "Bound by CPU: 0.97 of 1 core" in text
     assert "| **workers=2** |" in text and "| defaults | 1,000 (mean 1,000) |" in text
+    assert "workers=2 passed last 8 s in all: stalls of which none came in them are 3 s or more apart" in text
 
 
 def test_without_a_gain_the_defaults_are_kept(tmp_path: Path) -> None:

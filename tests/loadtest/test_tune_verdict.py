@@ -1,4 +1,4 @@
-"""What may be claimed: MLPerf's early stopping, blocks of time, a server at its capacity, and bounds over rounds."""
+"""What may be claimed: MLPerf's early stopping, blocks of time, and intervals over rounds."""
 
 import math
 
@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from loadtest.measurement import Limit, Run, figures
-from loadtest.openloop.load import Load, LoadResult
-from loadtest.stages import Stages
+from loadtest.measurement import Limit
 from loadtest.tune.verdict import Verdict, block_bounds, estimate, least, of_runs, passes
 from tests.loadtest.runs import run
+from tests.statistics.servers import measured
 
 LIMIT = Limit(0.99, 0.05)
-COUNTED = ("queue_seconds", "infer_seconds", "request_seconds", "batch_rows")
-STAGES = Stages({f"ekiben_{name}_{part}": 0.0 for name in COUNTED for part in ("sum", "count")})
 
 
 @pytest.mark.parametrize(("slow", "requests"), [(0, 90), (10, 398), (50, 1372), (100, 2504)])
@@ -35,60 +32,33 @@ def test_the_rule_is_the_binomials_on_both_sides(percentile: float, count: int) 
         assert passes(count, slow, percentile) == (binom.cdf(slow, count, 1 - percentile) <= 0.01)
 
 
-def measured(due: np.ndarray, latency: np.ndarray, seconds: float = 2.0) -> Run:
-    """The run of requests that are all answered after these latencies."""
-    zero, retry = np.zeros(len(due)), np.zeros(len(due), bool)
-    result = LoadResult(seconds, seconds, due, zero, due, due + latency, np.full(len(due), 200), retry)
-    return figures(Load("", 0, len(due) / seconds, 1, seconds), LIMIT, result, STAGES, 0.0, 0)
-
-
-def served(share: float, seed: int, capacity: float = 5000.0) -> Run:
-    """Poisson arrivals at a share of the capacity of a server that takes the same time for each, in order."""
-    load = Load("", 0, share * capacity, 1, 2.0, seed=seed)
-    due, latency, free = load.arrivals(), [], 0.0
-    for at in due.tolist():
-        free = max(free, at) + 1 / capacity
-        latency.append(free - at)
-    kept = due >= load.warmup
-    return measured(due[kept] - load.warmup, np.array(latency)[kept])
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(
-    ("share", "allowed"),
-    [(0.9, {Verdict.PASS}), (0.98, {Verdict.PASS, Verdict.UNDECIDED}), (1.02, {Verdict.FAIL}), (1.1, {Verdict.FAIL})],
-)
-def test_a_rate_above_the_capacity_fails_before_anything_is_slow(share: float, allowed: set, seed: int) -> None:
-    assert of_runs([served(share, seed)], LIMIT) in allowed
-
-
 def test_a_service_at_the_very_limit_is_seldom_called_good() -> None:
     """1 in 100 times by the rule of independent requests alone; the blocks only make it rarer."""
     random, verdicts = np.random.default_rng(0), []
     for _ in range(600):
         due = np.sort(random.uniform(0, 2, 5000))
-        verdicts.append(of_runs([measured(due, np.where(random.random(5000) < 0.01, 0.06, 0.01))], LIMIT))
+        verdicts.append(of_runs([measured(due, np.where(random.random(5000) < 0.01, 0.06, 0.01), LIMIT)], LIMIT))
     assert verdicts.count(Verdict.PASS) / 600 < 0.02 and verdicts.count(Verdict.FAIL) / 600 < 0.04
 
 
 def test_one_stall_is_one_piece_of_evidence() -> None:
     """200 of 10,000 slow at once: the binomial alone would call p99 missed beyond doubt."""
     due = np.linspace(0, 2, 10_000, endpoint=False)
-    stalled = measured(due, np.where((due > 1.0) & (due < 1.04), 0.06, 0.01))
+    stalled = measured(due, np.where((due > 1.0) & (due < 1.04), 0.06, 0.01), LIMIT)
     assert stalled.slow >= 199 and binom.sf(stalled.slow - 1, 10_000, 0.01) < 1e-9
     assert of_runs([stalled], LIMIT) is Verdict.UNDECIDED
 
 
 def test_slow_requests_all_the_time_fail() -> None:
     due = np.linspace(0, 2, 2000, endpoint=False)
-    assert of_runs([measured(due, np.where(np.arange(2000) % 10 == 0, 0.06, 0.01))], LIMIT) is Verdict.FAIL
+    assert of_runs([measured(due, np.where(np.arange(2000) % 10 == 0, 0.06, 0.01), LIMIT)], LIMIT) is Verdict.FAIL
 
 
 def test_latencies_that_grow_have_not_passed_though_none_is_slow() -> None:
     due = np.linspace(0, 2, 4000, endpoint=False)
-    assert of_runs([measured(due, 0.001 + 0.02 * due)], LIMIT) is Verdict.FAIL
-    assert of_runs([measured(due, 0.001 + 0.001 * due)], LIMIT) is Verdict.UNDECIDED
-    assert of_runs([measured(due, np.full(4000, 0.001))], LIMIT) is Verdict.PASS
+    assert of_runs([measured(due, 0.001 + 0.02 * due, LIMIT)], LIMIT) is Verdict.FAIL
+    assert of_runs([measured(due, 0.001 + 0.001 * due, LIMIT)], LIMIT) is Verdict.UNDECIDED
+    assert of_runs([measured(due, np.full(4000, 0.001), LIMIT)], LIMIT) is Verdict.PASS
 
 
 def test_what_was_not_kept_up_with_fails() -> None:
@@ -127,11 +97,3 @@ def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
     random = np.random.default_rng(2)
     found = [estimate(list(5000 * np.exp(random.normal(0, 0.05, 4)))) for _ in range(2000)]
     assert np.mean([each.low <= 5000 <= each.high for each in found]) == pytest.approx(0.95, abs=0.015)
-
-
-def test_the_next_round_lies_above_the_bound_as_often_as_it_says() -> None:
-    random, above = np.random.default_rng(3), []
-    for _ in range(4000):
-        *rounds, following = 5000 * np.exp(random.normal(0, 0.05, 5))
-        above.append(following >= estimate(rounds).bound)
-    assert np.mean(above) == pytest.approx(0.95, abs=0.012)
