@@ -5,6 +5,8 @@ import pytest
 
 from serving.chain.settings import ChainSettings
 from serving.errors import SettingsError
+from serving.process.heartbeat import FD
+from serving.process.inherited import GRPC_FD
 from serving.settings import Settings, _cores
 from tests.conftest import ROOT
 
@@ -70,6 +72,11 @@ def test_variables_of_others_are_left_to_them():
     Settings.read(dict.fromkeys((*links, *known), "x"))
     with pytest.raises(SettingsError, match=r"did you mean EKIBEN_CHAIN_MODEL\?"):
         ChainSettings.read({"EKIBEN_CHAIN_MODL": "digits"})
+
+
+def test_what_the_supervisor_tells_its_workers_is_known():
+    """Otherwise no worker would start."""
+    Settings.read({FD: "3", GRPC_FD: "4"})
 
 
 def test_what_is_used_around_the_service_is_known():
