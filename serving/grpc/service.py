@@ -11,6 +11,7 @@ from serving.grpc.call import Method
 from serving.grpc.status import Unimplemented
 from serving.http2.connection import Headers
 from serving.lifecycle import LoopClock
+from serving.memory import MemoryBudget
 
 
 class Limits(Protocol):
@@ -33,6 +34,7 @@ class Gateway(Protocol):
     keys: Any
     clock: LoopClock
     allowed_hosts: frozenset[str]
+    bodies: MemoryBudget
 
     @property
     def draining(self) -> bool: ...
