@@ -76,7 +76,12 @@ def test_what_finds_no_room_is_refused_and_gives_back_what_it_had(monkeypatch: p
         held.data_received(piece, False)
     errors: list[Exception] = []
     refused = call_of(budget)
-    monkeypatch.setattr(calls, "trailers", lambda error: errors.append(error) or [])
+
+    def noted(error: Exception) -> list[tuple[bytes, bytes]]:
+        errors.append(error)
+        return []
+
+    monkeypatch.setattr(calls, "trailers", noted)
     for piece in pieces(60_000):
         refused.data_received(piece, False)
     (error,) = errors

@@ -66,7 +66,12 @@ async def test_a_large_message_is_read_once_there_is_memory_and_gives_it_back(
     responder: Any = SimpleNamespace(name="m", call=call)
     inference = Inference(Unserved(), DataPlane(memory=budget), Schema())  # type: ignore[arg-type]
     parse = inference.parse
-    monkeypatch.setattr(inference, "parse", lambda octets: (taken.append(budget.taken), parse(octets))[1])
+
+    def noted(octets: bytes) -> Any:
+        taken.append(budget.taken)
+        return parse(octets)
+
+    monkeypatch.setattr(inference, "parse", noted)
     for limit, expected in ((10**8, NotFound), (10**5, TooLarge)):
         budget.limit = limit
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
