@@ -177,6 +177,8 @@ class Call:
             at += 5 + length
             kept += reserved_bytes(message)
             self._message_received(message, bool(flag))
+            if self.method is not None and self.method.streams:
+                self.begun = connection.read_at  # of the next, if what came holds some of it
         if self._buffer is None:  # the call has ended meanwhile
             return
         if at:

@@ -118,6 +118,11 @@ def test_a_settings_file_is_read_and_the_environment_wins(tmp_path):
     assert (settings.workers, settings.queue_delay_us, settings.forms) == (2, 500, "")
 
 
+def test_keys_of_the_settings_file_are_keys(tmp_path):
+    text = "EKIBEN_API_KEYS_FILE=keys\n"
+    assert in_file(tmp_path / "any.env", text, EKIBEN_API_KEY="a client's").api_keys_file == "keys"
+
+
 def test_the_settings_file_of_the_working_directory_is_taken_unless_that_is_switched_off(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Settings.read({}).workers == 1
@@ -130,6 +135,7 @@ def test_the_settings_file_of_the_working_directory_is_taken_unless_that_is_swit
     ("text", "words"),
     [
         ("EKIBEN_WORKERS=1\nEKIBEN_WORKER=2\n", "any.env, line 2: unknown setting EKIBEN_WORKER; there is .*WORKERS"),
+        ("EKIBEN_BENTOS=../mine\n", "any.env, line 1: EKIBEN_BENTOS is of the environment alone"),
         ("EKIBEN_SETTINGS=other.env\n", "line 1: unknown setting EKIBEN_SETTINGS"),
         ("# fine\nEKIBEN_WORKERS 2\n", "any.env, line 2: 'EKIBEN_WORKERS 2' must be KEY=VALUE"),
         ("EKIBEN_WORKERS=two\n", "EKIBEN_WORKERS=two must be a whole number"),

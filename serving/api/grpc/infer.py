@@ -100,35 +100,36 @@ class Inference:
 
         `begin` makes the responder of a request; `fail` is told what is wrong where no model is known.
         """
-        coding = call.coding if compressed else None
+        coding, begun = call.coding if compressed else None, call.begun
         try:
             if coding is not None and len(message) <= INFLATE_INLINE_BYTES:
                 message, coding = inflate(message, coding, self._max_bytes), None
             if coding is None and len(message) <= LARGE_BODY_BYTES:
                 request = self.parse(message)
-                return self.submit(request, begin(request))
+                return self.submit(request, begin(request), begun)
         except Exception as error:
             return fail(error)
-        task = asyncio.get_running_loop().create_task(self._infer_in_thread(message, coding, begin, fail))
+        task = asyncio.get_running_loop().create_task(self._infer_in_thread(message, coding, begun, begin, fail))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _infer_in_thread(
-        self, message: bytes, coding: bytes | None, begin: Begin, fail: Callable[[Exception], None]
+        self, message: bytes, coding: bytes | None, begun: float, begin: Begin, fail: Callable[[Exception], None]
     ) -> None:
         try:
             if coding is None:
-                return await self._parse_in_thread(message, begin)
+                return await self._parse_in_thread(message, begun, begin)
             n_bytes = INFLATING_FACTOR * most_inflated(message, self._max_bytes)
             async with self._plane.memory.reserved(n_bytes, self._max_seconds):
-                await self._parse_in_thread(await asyncio.to_thread(inflate, message, coding, self._max_bytes), begin)
+                message = await asyncio.to_thread(inflate, message, coding, self._max_bytes)
+                await self._parse_in_thread(message, begun, begin)
         except Exception as error:
             fail(error)
 
-    async def _parse_in_thread(self, message: bytes, begin: Begin) -> None:
+    async def _parse_in_thread(self, message: bytes, begun: float, begin: Begin) -> None:
         async with self._plane.memory.reserved(reading_bytes(message), self._max_seconds):
             request = await asyncio.to_thread(self.parse, message)
-            await self._submit_in_thread(request, begin(request))
+            await self._submit_in_thread(request, begin(request), begun)
 
     def form(self, request: Any) -> LoadedForm:
         """The form that a request names. NotFound, NotReady (counted: the form is refused)"""
@@ -142,17 +143,17 @@ class Inference:
             raise NotReady(refused.refusal)
         return served(repository, name, version)
 
-    def submit(self, request: Any, responder: GrpcResponder) -> None:
+    def submit(self, request: Any, responder: GrpcResponder, begun: float) -> None:
         """Queue a request's arrays. NotFound, NotReady"""
-        pending = self._pending(request, responder)
+        pending = self._pending(request, responder, begun)
         try:
             self._plane.check_admission(pending.form)
             self._plane.submit(pending, *self._bind(pending, request, responder))
         except Exception as error:
             pending.set_exception(error.with_traceback(None) if isinstance(error, ServingError) else error)
 
-    async def _submit_in_thread(self, request: Any, responder: GrpcResponder) -> None:
-        pending = self._pending(request, responder)
+    async def _submit_in_thread(self, request: Any, responder: GrpcResponder, begun: float) -> None:
+        pending = self._pending(request, responder, begun)
         try:
             self._plane.check_admission(pending.form)
             inputs, n_rows = await asyncio.to_thread(self._bind, pending, request, responder)
@@ -160,9 +161,9 @@ class Inference:
         except Exception as error:
             pending.set_exception(error)
 
-    def _pending(self, request: Any, responder: GrpcResponder) -> PendingRequest:
+    def _pending(self, request: Any, responder: GrpcResponder, begun: float) -> PendingRequest:
         route = f"{INFER_PATH}/{responder.name}/infer"
-        pending = PendingRequest(self.form(request), responder, INTERFACE, route, responder.call.begun)
+        pending = PendingRequest(self.form(request), responder, INTERFACE, route, begun)
         responder.attach(pending)
         return pending
 

@@ -95,6 +95,17 @@ def test_what_could_never_fit_is_too_large_at_once() -> None:
         call._check(0, 100_001)
 
 
+def test_each_message_of_a_stream_begins_with_its_own_first_byte() -> None:
+    call, begun = call_of(MemoryBudget(), streams=True), []
+    assert isinstance(call.method, Method)
+    call.method.handle = lambda *_: begun.append(call.begun)  # type: ignore[method-assign]
+    one = b"\0" + (10).to_bytes(4) + bytes(10)
+    for came, data in enumerate((one[:7], one[7:] + one[:7], one[7:], one, one[:7], one[7:])):
+        call._connection.read_at = float(came)
+        call.data_received(data, False)
+    assert begun == [0, 1, 3, 4]
+
+
 def test_messages_of_a_stream_are_given_back_one_by_one() -> None:
     budget = MemoryBudget(200_000)
     call = call_of(budget, streams=True)
