@@ -22,7 +22,7 @@ from serving.errors import SettingsError
 
 FILE = "ekiben.env"
 # Variables with our prefix that others read: Make and compose files, clients, tests, the supervisor's workers.
-OTHERS = {"API_KEY", "IMAGE", "KEY", "MUTANTS", "PORT", "PULSE_FD", "REPLICAS", "SETTINGS", "URL"}
+OTHERS = {"API_KEY", "GRPC_FD", "IMAGE", "KEY", "MUTANTS", "PORT", "PULSE_FD", "REPLICAS", "SETTINGS", "URL"}
 # Kubernetes and Docker set these for a service that is called ekiben.
 LINKS = re.compile(r"([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP)[A-Z_]*)")
 
@@ -140,8 +140,8 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """The settings of this process. ValueError names the variable, its value and what is allowed."""
-        cls.check_names(environment)
         environment = {**_of_file(cls, environment.get("EKIBEN_SETTINGS")), **environment}
+        cls.check_names(environment)
         values: dict[str, Any] = {}
         limits: dict[str, dict[str, Any]] = {}
         for each in variables(cls):
@@ -238,6 +238,8 @@ def _of_file(settings: type[Settings], named: str | None) -> dict[str, str]:
             continue
         if not equals:
             raise ValueError(f"{path}, line {number}: {line!r} must be KEY=VALUE")
+        if key == "EKIBEN_BENTOS":  # which folders there are is read with the first import
+            raise ValueError(f"{path}, line {number}: EKIBEN_BENTOS is of the environment alone")
         if key not in known:
             raise ValueError(f"{path}, line {number}: unknown setting {key}; there is {', '.join(sorted(known))}")
         values[key] = value

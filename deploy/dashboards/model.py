@@ -34,7 +34,8 @@ def traffic() -> list[Any]:
     return [
         lines(
             "Requests answered",
-            "Per second, by form and interface: native is the model's own route, v2 the Open Inference Protocol.",
+            "Per second, by form and interface: native is the model's own route, v2 the Open Inference Protocol over"
+            " REST, grpc over gRPC.",
             [(total("ekiben_requests_total", OF_A_MODEL, "form, interface"), "{{form}} {{interface}}")],
             "reqps",
             8,

@@ -90,7 +90,7 @@ class PredictHandler:
         self._default = repository.get(name)
         settings = repository.settings
         self.max_body_bytes, self._max_rows = settings.max_body_bytes, settings.max_request_rows
-        self._max_seconds = settings.max_latency_ms / 1e3
+        self._max_seconds = settings.latency_ms(name) / 1e3
 
     def check(self, request: Request) -> None:
         self._plane.check_admission(self._form(request))
@@ -134,15 +134,13 @@ class PredictHandler:
             self._plane.submit(pending, preprocess_batch(pending.form.model, payloads), len(payloads))
 
     async def _preprocess_in_thread(self, pending: PendingRequest, payloads: list[Any]) -> None:
-        inputs = await preprocess_apart(
-            pending.form.model,
-            payloads,
-            self._payloads.decoding_bytes,
-            self._plane.memory,
-            self._max_seconds,
-            pending.responder,
-        )
-        self._plane.submit(pending, inputs, len(payloads))
+        model, alike = pending.form.model, len(payloads) == 1 or pending.form.signature.rows_alike
+        n_bytes_of, memory = self._payloads.decoding_bytes, self._plane.memory
+        apart = (model, payloads, n_bytes_of, memory, self._max_seconds, pending.responder)
+        if alike:
+            self._plane.submit(pending, await preprocess_apart(*apart), len(payloads))
+        else:
+            self._plane.submit_each(pending, await preprocess_apart(*apart, preprocess_each))
 
 
 def requested_form(name: str, request: Request, repository: Repository) -> LoadedForm:

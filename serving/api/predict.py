@@ -9,18 +9,17 @@ import numpy as np
 import orjson
 
 from bentos import contract
-from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type
+from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type, most_inflated
 from serving.api.native import INTERFACE, NativeResponder, requested_form
-from serving.api.payloads.tensors import VERB, TensorExamples, TensorReader, answer, predict
+from serving.api.payloads.tensors import LARGE_BODY_BYTES, VERB, TensorExamples, TensorReader, answer, predict
 from serving.api.refusals import Unavailable
+from serving.api.v2.tensors import reading_factor
 from serving.errors import ServingError
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
 from serving.http.messages import Request, Response
 from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest, send_error
 from serving.inference.repository import Repository
-
-LARGE_BODY_BYTES = 256 * 1024  # are read in a thread
 
 
 def routes(repository: Repository, plane: DataPlane) -> Routes:
@@ -56,7 +55,9 @@ class TensorHandler:
     def __init__(self, name: str, repository: Repository, plane: DataPlane) -> None:
         self._name, self._repository, self._plane = name, repository, plane
         self._default = repository.get(name)
-        self.max_body_bytes = repository.settings.max_body_bytes
+        settings = repository.settings
+        self.max_body_bytes, self._max_seconds = settings.max_body_bytes, settings.latency_ms(name) / 1e3
+        self._factor = reading_factor(self._default.signature)
 
     def check(self, request: Request) -> None:
         self._plane.check_admission(self._form(request))
@@ -84,7 +85,11 @@ class TensorHandler:
     async def _read_in_thread(
         self, pending: PendingRequest, responder: TensorResponder, request: Request, coding: bytes | None
     ) -> None:
-        inputs, n_rows = await asyncio.to_thread(self._read, pending.form, responder, request, coding)
+        n_bytes = self._factor * len(request.body)
+        if coding is not None:
+            n_bytes = (self._factor + 1) * most_inflated(request.body, self.max_body_bytes)
+        async with self._plane.memory.reserved(n_bytes, self._max_seconds):
+            inputs, n_rows = await asyncio.to_thread(self._read, pending.form, responder, request, coding)
         self._plane.submit(pending, inputs, n_rows)
 
     def _read(

@@ -28,10 +28,12 @@ class ModelStage(StageService):
 
     def __init__(self) -> None:
         super().__init__()
-        self.repository.load(ModelStage.own_models())  # type: ignore[attr-defined]
         # What is loaded stays: the collector need not walk it while requests wait.
         gc.collect()
         gc.freeze()
+
+    def load(self) -> None:
+        self.repository.load(ModelStage.own_models())  # type: ignore[attr-defined]
 
     def routes(self) -> Routes:
         table = interface.routes(self.repository, self.lifecycle)

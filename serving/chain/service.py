@@ -14,6 +14,7 @@ from serving.http.gateway import Routes
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
 from serving.memory import WorkerMemory
+from serving.process import metrics_dir
 from serving.process.drain import Drain
 from serving.process.vitals import Vitals
 from serving.telemetry import logs
@@ -40,14 +41,19 @@ class StageService:
         self.model = SETTINGS.chained()
         families = Metrics()
         self.repository = Repository(SETTINGS.of_the_model(), families)
+        self.load()
         self.metrics = StageMetrics(families, self.stage, self.model.name)
         self.receiver: Receiver | None
         self.transport, self.receiver = opened(SETTINGS)
         self.repository.keep_flushing(bentoml.server_context.worker_index or 0)
         self.memory = self.repository.memory = WorkerMemory.of(SETTINGS.memory_mb, SETTINGS.workers)
+        metrics_dir.preallocate()
         self.lifecycle = Lifecycle()
         self.vitals = Vitals(self.repository, self.lifecycle, SETTINGS.hang_s)
         Drain(self.lifecycle, SETTINGS.drain_s).on_sigterm()
+
+    def load(self) -> None:
+        """Before it is measured what is left of memory."""
 
     def route(self, work: Work) -> Endpoint:
         """The handler of what other stages ask."""

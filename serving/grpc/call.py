@@ -16,6 +16,7 @@ from serving.http.trace import TRACE, TRACEPARENT, trace_of
 from serving.http2.connection import Headers
 from serving.http2.hpack import encode
 from serving.http2.stream import Stream
+from serving.memory import MemoryBudget
 from serving.telemetry.logs import REQUESTS
 
 PREFIX = Struct(">BL")  # whether it is compressed, and its length
@@ -28,6 +29,7 @@ ACCEPTS = (b"grpc-accept-encoding", b"identity,deflate,gzip")
 COMPRESS_BYTES = range(1024, 256 * 1024)
 # :status 200 and content-type application/grpc, by their places in the static table; then the trace id's name.
 HEAD = b"\x88\x0f\x10\x10application/grpc\x00" + bytes((len(TRACE),)) + TRACE + b"\x20"
+FREE_BODY_BYTES = 16 * 1024  # of a message: for more there must be room in the budget of bodies
 MAX_UNREAD_BYTES = 2**20  # of answers on a stream whose client does not read them
 
 
@@ -56,6 +58,7 @@ class Connection(Protocol):
     max_message_bytes: int
     buffered: int
     max_buffered_bytes: int
+    bodies: MemoryBudget
 
 
 class Call:
@@ -68,6 +71,7 @@ class Call:
         "_deadline",
         "_headers_sent",
         "_message",
+        "_reserved",
         "_timer",
         "begun",
         "coding",
@@ -96,6 +100,7 @@ class Call:
         self.begun = self.since = connection.read_at  # when it, or a stream's last message, began; when something came
         self._message: bytes | None = None  # a unary call's, until the client has ended
         self._compressed = False
+        self._reserved = 0  # bytes of messages that the budget of bodies was asked for
         self._buffer: bytearray | None = None  # of a message that has come in part
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -163,7 +168,8 @@ class Call:
         buffer = self._buffer = bytearray() if self._buffer is None else self._buffer
         buffer += data
         connection.buffered += len(data)
-        at = 0
+        self._reserve(len(data))
+        at = kept = 0
         while len(buffer) - at >= 5 and not self.done:
             flag, length = PREFIX.unpack_from(buffer, at)
             self._check(flag, length)
@@ -171,21 +177,38 @@ class Call:
                 break
             message = bytes(memoryview(buffer)[at + 5 : at + 5 + length])
             at += 5 + length
+            kept += reserved_bytes(message)
             self._message_received(message, bool(flag))
+            if self.method is not None and self.method.streams:
+                self.begun = connection.read_at  # of the next, if what came holds some of it
         if self._buffer is None:  # the call has ended meanwhile
             return
         if at:
             del buffer[:at]
             connection.buffered -= at
+            self.give_back(at - kept)
         if connection.buffered > connection.max_buffered_bytes:
             raise MessageTooLarge("this connection has too many messages under way that have come in part")
         if not buffer:
             self._buffer = None
 
+    def _reserve(self, n_bytes: int) -> None:
+        if not self._connection.bodies.take(n_bytes):
+            raise Overloaded("bodies that came before take all the memory that there is for them", "EKIBEN_MEMORY_MB")
+        self._reserved += n_bytes
+
+    def give_back(self, n_bytes: int) -> None:
+        """Of what was reserved, where it still is: the end of the call gives back the rest."""
+        if n_bytes := min(n_bytes, self._reserved):
+            self._reserved -= n_bytes
+            self._connection.bodies.give_back(n_bytes)
+
     def _check(self, flag: int, length: int) -> None:
         limit = self._connection.max_message_bytes
         if length > limit:
-            raise MessageTooLarge(f"the message is over {limit} bytes, which EKIBEN_MAX_BODY_BYTES sets")
+            raise MessageTooLarge(f"the message is over {limit} bytes", "EKIBEN_MAX_BODY_BYTES")
+        if length > (room := self._connection.bodies.limit):
+            raise MessageTooLarge(f"the message is over {room} bytes", "EKIBEN_MEMORY_MB")
         if flag > 1 or (flag and self.coding is None):
             raise BadInput("a message says that it is compressed, and grpc-encoding does not say how")
 
@@ -287,6 +310,7 @@ class Call:
         if self._buffer is not None:
             self._connection.buffered -= len(self._buffer)
             self._buffer = None
+        self.give_back(self._reserved)
 
     def _send_head(self) -> None:
         if not self._headers_sent:
@@ -307,3 +331,8 @@ class Call:
             small = compressor.compress(message) + compressor.flush()
             return PREFIX.pack(1, len(small)) + small
         return PREFIX.pack(0, length) + message
+
+
+def reserved_bytes(message: bytes) -> int:
+    """Bytes that the budget of bodies holds for a message, from when it begins to come until it is answered."""
+    return len(message) if len(message) > FREE_BODY_BYTES else 0

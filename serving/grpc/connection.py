@@ -35,6 +35,7 @@ class GrpcConnection(asyncio.Protocol):
         self.http2 = Http2Connection(self)
         self.max_message_bytes = service.max_message_bytes
         self.max_buffered_bytes = 2 * service.max_message_bytes + 2**20
+        self.bodies = service.gateway.bodies
         self.buffered = 0  # bytes of messages that have come in part
         self._write_paused = False
         self._since = self._checked = asyncio.get_running_loop().time()
@@ -140,7 +141,7 @@ class GrpcConnection(asyncio.Protocol):
         for stream in tuple(self.http2.streams.values()):
             call = stream.call
             if call.receiving and perf_counter() - call.since > seconds:
-                call.reject(TooSlow(f"the request did not arrive within {seconds:g} s (EKIBEN_BODY_TIMEOUT_S)"))
+                call.reject(TooSlow(f"the request did not arrive within {seconds:g} s", "EKIBEN_BODY_TIMEOUT_S"))
             elif stream.blocked:
                 n_bytes, since = self._stuck.get(stream.id, (0, now))
                 since = since if n_bytes == len(stream.blocked) else now

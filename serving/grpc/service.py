@@ -12,6 +12,7 @@ from serving.grpc.status import Unimplemented
 from serving.http.keys import is_synthetic
 from serving.http2.connection import Headers
 from serving.lifecycle import LoopClock
+from serving.memory import MemoryBudget
 
 
 class Limits(Protocol):
@@ -35,6 +36,7 @@ class Gateway(Protocol):
     synthetic: bool
     clock: LoopClock
     allowed_hosts: frozenset[str]
+    bodies: MemoryBudget
 
     @property
     def draining(self) -> bool: ...

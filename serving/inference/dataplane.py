@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from time import perf_counter
 from typing import Any, ClassVar, Protocol
 
@@ -179,7 +180,8 @@ class DataPlane:
     async def _submit_each_after_faults(
         self, faults: Faults, pending: PendingRequest, batches: Sequence[Sequence[np.ndarray]]
     ) -> None:
-        pending.enqueue_each([await faults.inject(pending.route, batch) for batch in batches])
+        inputs = iter(await faults.inject(pending.route, [array for batch in batches for array in batch]))
+        pending.enqueue_each([list(islice(inputs, len(batch))) for batch in batches])
 
     async def infer(self, form: LoadedForm, inputs: Sequence[np.ndarray], n_rows: int, client: Any = None) -> Any:
         """The outputs, for who can wait: pages, random payloads. Raises what runners raise."""

@@ -352,6 +352,7 @@ class BatchingRunner:
             else:
                 self.delivering = job
                 job.waiter.set_result(result)
+        self.delivering = None  # what is joined of several jobs is delivered later, and is none of them
 
     # The engine's own thread
 

@@ -128,7 +128,9 @@ class DriftMonitor:
         """Count what is held, by bin."""
         held, self._held, self._rows, self._elements = self._held, [], 0, 0
         if held and self._predictions is not None:
-            self._count(held, self._predictions)
+            # Rows that differ in shape have no common array: they are counted batch by batch.
+            for batches in [held] if self._model.signature.rows_alike else [[batch] for batch in held]:
+                self._count(batches, self._predictions)
 
     def flush(self) -> None:
         """Bring the counters up to now."""

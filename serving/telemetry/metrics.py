@@ -219,7 +219,8 @@ class Recorder:
     @property
     def holds(self) -> bool:
         """Whether anything is counted that is not written."""
-        return bool(self._binned_since or self.queue or self.v2 or self.native or any(self._failed.values()))
+        answered = self.v2 or self.native or self.grpc
+        return bool(self._binned_since or self.queue or answered or any(self._failed.values()))
 
     def bin(self) -> None:
         """Count what the lists hold by bucket."""

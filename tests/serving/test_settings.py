@@ -5,6 +5,8 @@ import pytest
 
 from serving.chain.settings import ChainSettings
 from serving.errors import SettingsError
+from serving.process.heartbeat import FD
+from serving.process.inherited import GRPC_FD
 from serving.settings import Settings, _cores
 from tests.conftest import ROOT
 
@@ -72,6 +74,11 @@ def test_variables_of_others_are_left_to_them():
         ChainSettings.read({"EKIBEN_CHAIN_MODL": "digits"})
 
 
+def test_what_the_supervisor_tells_its_workers_is_known():
+    """Otherwise no worker would start."""
+    Settings.read({FD: "3", GRPC_FD: "4"})
+
+
 def test_what_is_used_around_the_service_is_known():
     """Every variable that Makefile, deploy, tests' services and load tests set."""
     files = [ROOT / "Makefile", *(p for d in ("deploy", "loadtest", "examples") for p in (ROOT / d).rglob("*"))]
@@ -111,6 +118,11 @@ def test_a_settings_file_is_read_and_the_environment_wins(tmp_path):
     assert (settings.workers, settings.queue_delay_us, settings.forms) == (2, 500, "")
 
 
+def test_keys_of_the_settings_file_are_keys(tmp_path):
+    text = "EKIBEN_API_KEYS_FILE=keys\n"
+    assert in_file(tmp_path / "any.env", text, EKIBEN_API_KEY="a client's").api_keys_file == "keys"
+
+
 def test_the_settings_file_of_the_working_directory_is_taken_unless_that_is_switched_off(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Settings.read({}).workers == 1
@@ -123,6 +135,7 @@ def test_the_settings_file_of_the_working_directory_is_taken_unless_that_is_swit
     ("text", "words"),
     [
         ("EKIBEN_WORKERS=1\nEKIBEN_WORKER=2\n", "any.env, line 2: unknown setting EKIBEN_WORKER; there is .*WORKERS"),
+        ("EKIBEN_BENTOS=../mine\n", "any.env, line 1: EKIBEN_BENTOS is of the environment alone"),
         ("EKIBEN_SETTINGS=other.env\n", "line 1: unknown setting EKIBEN_SETTINGS"),
         ("# fine\nEKIBEN_WORKERS 2\n", "any.env, line 2: 'EKIBEN_WORKERS 2' must be KEY=VALUE"),
         ("EKIBEN_WORKERS=two\n", "EKIBEN_WORKERS=two must be a whole number"),

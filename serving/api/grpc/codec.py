@@ -10,6 +10,7 @@ import numpy as np
 
 from bentos.contract import Signature, Tensor
 from serving.api.grpc.tensors import FIELDS, from_contents, set_contents
+from serving.api.v2 import texts
 from serving.api.v2.decode import UNSERVED
 from serving.api.v2.tensors import from_bytes
 from serving.errors import BadInput
@@ -40,18 +41,28 @@ def bind(request: Any, signature: Signature, finite: bool, max_rows: int) -> tup
     if raw and len(raw) != len(request.inputs):
         raise BadInput(f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs")
     arrays: dict[int, np.ndarray] = {}
+    sizes: dict[str, tuple[int, str]] = {}
     for index, item in enumerate(request.inputs):
         place = validation.input_place(item.name, expected)
+        tensor = expected[place]
         if place in arrays:
             raise BadInput(f"input {item.name!r} is given twice")
-        arrays[place] = _array(item, raw[index] if raw else None, expected[place], finite, max_rows)
-    inputs, n_rows = validation.in_order(arrays, expected)
-    return inputs, n_rows, _wanted(request.outputs, signature.outputs)
+        validation.check_datatype(item.datatype, tensor)
+        if signature.rows_alike:
+            shape = validation.check_shape(tuple(item.shape), tensor, max_rows)
+        else:
+            axis = signature.input_axes[place]
+            shape = validation.check_open_shape(tuple(item.shape), tensor, axis, max_rows)
+            validation.check_dimensions(shape, tensor, axis, sizes)
+        arrays[place] = _array(item, raw[index] if raw else None, tensor, shape, finite)
+    wanted = _wanted(request.outputs, signature.outputs)
+    if signature.rows_alike:
+        return *validation.in_order(arrays, expected), wanted
+    inputs = validation.complete(arrays, expected)
+    return inputs, signature.n_rows(inputs), wanted
 
 
-def _array(item: Any, raw: bytes | None, tensor: Tensor, finite: bool, max_rows: int) -> np.ndarray:
-    validation.check_datatype(item.datatype, tensor)
-    shape = validation.check_shape(tuple(item.shape), tensor, max_rows)
+def _array(item: Any, raw: bytes | None, tensor: Tensor, shape: tuple[int, ...], finite: bool) -> np.ndarray:
     if item.parameters and "shared_memory_region" in item.parameters:
         raise BadInput(f"input {tensor.name!r}: shared memory is not served")
     if raw is None:
@@ -96,4 +107,5 @@ def fill_response(
         if typed:
             set_contents(output.contents, tensor, array)
         else:
-            response.raw_output_contents.append(array.tobytes())
+            octets = texts.to_bytes(array) if tensor.datatype == "BYTES" else array.tobytes()
+            response.raw_output_contents.append(octets)

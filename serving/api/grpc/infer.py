@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from serving.api.content import INFLATE_INLINE_BYTES, inflate
+from serving.api.content import INFLATE_INLINE_BYTES, inflate, most_inflated
 from serving.api.grpc.codec import Wanted, bind, fill_response, form_of
+from serving.api.grpc.reading import reading_bytes
 from serving.api.grpc.schema import Schema
 from serving.api.v2.decode import LARGE_BODY_BYTES
 from serving.errors import BadInput, NotFound, NotReady, ServingError
@@ -20,6 +21,7 @@ from serving.inference.repository import Repository
 
 INTERFACE = "grpc"
 INFER_PATH = "/v2/models"
+INFLATING_FACTOR = 2  # memory for a byte that a message inflates to, before it is parsed
 Begin = Callable[[Any], "GrpcResponder"]
 
 
@@ -85,12 +87,11 @@ class Inference:
         self.new_response = schema["inference.ModelInferResponse"]
         settings = repository.settings
         self._max_bytes, self._max_rows = settings.max_body_bytes, settings.max_request_rows
+        self._max_seconds = settings.max_latency_ms / 1e3  # for memory: which model is asked is not read yet
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself would let them be collected
 
-    def parse(self, message: bytes, coding: bytes | None) -> Any:
-        """The ModelInferRequest of a message, which may be compressed. BadInput, TooLarge"""
-        if coding is not None:
-            message = inflate(message, coding, self._max_bytes)
+    def parse(self, message: bytes) -> Any:
+        """The ModelInferRequest of a message. BadInput"""
         try:
             return self.parse_message(message)
         except DecodeError:
@@ -99,29 +100,40 @@ class Inference:
     def infer(
         self, call: Call, message: bytes, compressed: bool, begin: Begin, fail: Callable[[Exception], None]
     ) -> None:
-        """Submit the request of a message; in a thread where decoding it may take a while.
+        """Submit the request of a message, which may be compressed; in a thread where that may take a while.
 
         `begin` makes the responder of a request; `fail` is told what is wrong where no model is known.
         """
-        coding = call.coding if compressed else None
-        if len(message) > (LARGE_BODY_BYTES if coding is None else INFLATE_INLINE_BYTES):
-            task = asyncio.get_running_loop().create_task(self._infer_in_thread(message, coding, begin, fail))
-            self._tasks.add(task)
-            return task.add_done_callback(self._tasks.discard)
+        coding, begun = call.coding if compressed else None, call.begun
         try:
-            request = self.parse(message, coding)
-            self.submit(request, begin(request))
+            if coding is not None and len(message) <= INFLATE_INLINE_BYTES:
+                message, coding = inflate(message, coding, self._max_bytes), None
+            if coding is None and len(message) <= LARGE_BODY_BYTES:
+                request = self.parse(message)
+                return self.submit(request, begin(request), begun)
+        except Exception as error:
+            return fail(error)
+        task = asyncio.get_running_loop().create_task(self._infer_in_thread(message, coding, begun, begin, fail))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _infer_in_thread(
+        self, message: bytes, coding: bytes | None, begun: float, begin: Begin, fail: Callable[[Exception], None]
+    ) -> None:
+        try:
+            if coding is None:
+                return await self._parse_in_thread(message, begun, begin)
+            n_bytes = INFLATING_FACTOR * most_inflated(message, self._max_bytes)
+            async with self._plane.memory.reserved(n_bytes, self._max_seconds):
+                message = await asyncio.to_thread(inflate, message, coding, self._max_bytes)
+                await self._parse_in_thread(message, begun, begin)
         except Exception as error:
             fail(error)
 
-    async def _infer_in_thread(
-        self, message: bytes, coding: bytes | None, begin: Begin, fail: Callable[[Exception], None]
-    ) -> None:
-        try:
-            request = await asyncio.to_thread(self.parse, message, coding)
-            self.submit(request, begin(request), in_thread=True)
-        except Exception as error:
-            fail(error)
+    async def _parse_in_thread(self, message: bytes, begun: float, begin: Begin) -> None:
+        async with self._plane.memory.reserved(reading_bytes(message), self._max_seconds):
+            request = await asyncio.to_thread(self.parse, message)
+            await self._submit_in_thread(request, begin(request), begun)
 
     def form(self, request: Any) -> LoadedForm:
         """The form that a request names. NotFound, NotReady (counted: the form is refused)"""
@@ -135,23 +147,29 @@ class Inference:
             raise NotReady(refused.refusal)
         return served(repository, name, version)
 
-    def submit(self, request: Any, responder: GrpcResponder, in_thread: bool = False) -> None:
+    def submit(self, request: Any, responder: GrpcResponder, begun: float) -> None:
         """Queue a request's arrays. NotFound, NotReady"""
-        route = f"{INFER_PATH}/{responder.name}/infer"
-        pending = PendingRequest(self.form(request), responder, INTERFACE, route, responder.call.begun)
-        responder.attach(pending)
+        pending = self._pending(request, responder, begun)
         try:
             self._plane.check_admission(pending.form)
-            if in_thread:
-                return pending.later(self._bind_in_thread(pending, request, responder))
-            inputs, n_rows = self._bind(pending, request, responder)
-            self._plane.submit(pending, inputs, n_rows)
+            self._plane.submit(pending, *self._bind(pending, request, responder))
         except Exception as error:
             pending.set_exception(error.with_traceback(None) if isinstance(error, ServingError) else error)
 
-    async def _bind_in_thread(self, pending: PendingRequest, request: Any, responder: GrpcResponder) -> None:
-        inputs, n_rows = await asyncio.to_thread(self._bind, pending, request, responder)
-        self._plane.submit(pending, inputs, n_rows)
+    async def _submit_in_thread(self, request: Any, responder: GrpcResponder, begun: float) -> None:
+        pending = self._pending(request, responder, begun)
+        try:
+            self._plane.check_admission(pending.form)
+            inputs, n_rows = await asyncio.to_thread(self._bind, pending, request, responder)
+            self._plane.submit(pending, inputs, n_rows)
+        except Exception as error:
+            pending.set_exception(error)
+
+    def _pending(self, request: Any, responder: GrpcResponder, begun: float) -> PendingRequest:
+        route = f"{INFER_PATH}/{responder.name}/infer"
+        pending = PendingRequest(self.form(request), responder, INTERFACE, route, begun)
+        responder.attach(pending)
+        return pending
 
     def _bind(self, pending: PendingRequest, request: Any, responder: GrpcResponder) -> tuple[list[np.ndarray], int]:
         if request.parameters and (choice := form_of(request)) is not None:

@@ -116,7 +116,7 @@ def listen(
 ) -> GrpcListener:
     """Serve a repository on this socket, beside the HTTP of this gateway."""
     settings = repository.settings
-    table = methods(repository, DataPlane(repository.faults), lifecycle, Schema())
+    table = methods(repository, DataPlane(repository.faults, repository.memory.work), lifecycle, Schema())
     service = GrpcService(table, gateway, settings.max_body_bytes)
     if uvicorn_server is not None:
         service.connections = uvicorn_server.server_state.connections

@@ -11,7 +11,7 @@ import numpy as np
 from serving.api.grpc.infer import INFER_PATH, GrpcResponder, Inference
 from serving.api.grpc.schema import Schema
 from serving.errors import NotReady, Overloaded, ServingError
-from serving.grpc.call import Call
+from serving.grpc.call import Call, reserved_bytes
 from serving.inference.dataplane import LoadedForm, PendingRequest
 
 MAX_WAITING = 1024  # requests of one stream that are not answered yet
@@ -22,9 +22,10 @@ ASKS_FOR_FINAL, IS_FINAL = "triton_enable_empty_final_response", "triton_final_r
 class Turn:
     """One request's place among the answers of its stream."""
 
-    __slots__ = ("answer", "pending")
+    __slots__ = ("answer", "pending", "reserved")
 
-    def __init__(self) -> None:
+    def __init__(self, reserved: int) -> None:
+        self.reserved = reserved  # bytes that the budget of bodies holds for it
         self.answer: bytes | None = None
         self.pending: PendingRequest | None = None
 
@@ -41,7 +42,7 @@ class OpenStream:
         """Send what is next, as far as it is there."""
         turns, call = self.turns, self._call
         while turns and (answer := turns[0].answer) is not None:
-            turns.popleft()
+            call.give_back(turns.popleft().reserved)
             call.send(answer)
         if not turns and self.ended:
             call.finish()
@@ -97,7 +98,7 @@ class ModelStreamInfer:
         stream = self._stream(call)
         if len(stream.turns) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} requests of this stream wait for their answers")
-        turn, inference, new_answer = Turn(), self._inference, self._new_answer
+        turn, inference, new_answer = Turn(reserved_bytes(message)), self._inference, self._new_answer
         stream.turns.append(turn)
 
         request_id = ""

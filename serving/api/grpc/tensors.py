@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from bentos.contract import Tensor
+from serving.api.v2 import texts
 from serving.errors import BadInput
 from serving.inference.validation import check_finite
 
-# The field of InferTensorContents that holds a datatype, and its number; FP16 has none and goes raw.
+# The field of InferTensorContents that holds a datatype, and its number; FP16 and BF16 have none and go raw.
 FIELDS = {
     "BOOL": ("bool_contents", 1),
     "INT8": ("int_contents", 2),
@@ -24,6 +25,7 @@ FIELDS = {
     "UINT64": ("uint64_contents", 5),
     "FP32": ("fp32_contents", 6),
     "FP64": ("fp64_contents", 7),
+    "BYTES": ("bytes_contents", 8),
 }
 PACKED_AS_THEY_ARE = ("BOOL", "FP32", "FP64")
 LENGTH_DELIMITED = 2
@@ -39,6 +41,10 @@ def from_contents(contents: Any, tensor: Tensor, shape: tuple[int, ...], finite:
         raise BadInput(f"input {tensor.name!r}: {len(values)} values in {name} do not fill shape {list(shape)}")
     if any(field.number != number for field, _ in contents.ListFields()):
         raise BadInput(f"input {tensor.name!r}: there are values in other fields than {name}")
+    if tensor.datatype == "BYTES":
+        return texts.from_parts(values, tensor, shape)
+    if not count:
+        return np.empty(shape, tensor.dtype)
     if tensor.datatype in PACKED_AS_THEY_ARE:
         # A packed field is its tag, its length and its values, which end it.
         packed = contents.SerializeToString()
@@ -64,6 +70,8 @@ def set_contents(contents: Any, tensor: Tensor, array: np.ndarray) -> None:
     if tensor.datatype in PACKED_AS_THEY_ARE:
         values = array.tobytes()
         contents.MergeFromString(bytes((number << 3 | LENGTH_DELIMITED,)) + _varint(len(values)) + values)
+    elif tensor.datatype == "BYTES":
+        contents.bytes_contents.extend(str(value).encode() for value in array.reshape(-1))
     else:
         getattr(contents, name).extend(array.reshape(-1))
 

@@ -49,7 +49,7 @@ class TrialPage:
         self.model = forms[0].model
         self.name = self.model.name
         self.adapter = adapter(self.model, settings)
-        self.max_body_bytes, self.max_seconds = settings.max_body_bytes, settings.max_latency_ms / 1e3
+        self.max_body_bytes, self.max_seconds = settings.max_body_bytes, settings.latency_ms(self.name) / 1e3
         try:
             self.examples: list[Any] = contract.examples(self.name)
         except FileNotFoundError:

@@ -30,10 +30,12 @@ def preprocess_batch(model: Model, payloads: list[Any], latest: float = math.inf
     return [np.stack(arrays) for arrays in zip(*rows, strict=True)]
 
 
-def preprocess_each(model: Model, payloads: list[Any]) -> list[list[np.ndarray]]:
+def preprocess_each(model: Model, payloads: list[Any], latest: float = math.inf) -> list[list[np.ndarray]]:
     """The same where rows may differ in shape: one (1, …) array per input tensor, of each payload."""
     batches = []
     for place, payload in enumerate(payloads):
+        if place and perf_counter() > latest:
+            raise DeadlineExceeded(f"{place} of {len(payloads)} pictures were decoded in the time allowed")
         try:
             batches.append(preprocess_batch(model, [payload]))
         except BadInput as error:
@@ -48,23 +50,25 @@ async def preprocess_apart(
     memory: MemoryBudget,
     seconds: float,
     client: Client,
-) -> list[np.ndarray]:
-    """The same in a thread, once there is memory for it, unless it comes to them too late or the client has gone.
+    preprocess: Callable[[Model, list[Any], float], list[Any]] = preprocess_batch,
+) -> list[Any]:
+    """The same in a thread, or what else `preprocess` is, once there is memory for it, unless it comes to them too late
+    or the client has gone.
 
     `n_bytes_of` tells how much, in a thread as well: it reads the heads of files.
     """
     latest = perf_counter() + seconds
 
-    def preprocess() -> list[np.ndarray]:
+    def in_time() -> list[Any]:
         if perf_counter() > latest:
             raise DeadlineExceeded("waited too long for a picture's decoder")
-        return preprocess_batch(model, payloads, latest)
+        return preprocess(model, payloads, latest)
 
     n_bytes = await asyncio.to_thread(n_bytes_of, payloads)
     async with memory.reserved(n_bytes, latest - perf_counter()):
         if client.disconnected:
             raise ClientGone("the client hung up")
-        return await asyncio.to_thread(preprocess)
+        return await asyncio.to_thread(in_time)
 
 
 def answers(form: LoadedForm, outputs: list[np.ndarray]) -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ without one. No JSON is turned into Python's numbers: each list is read as V2 re
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import shlex
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ from serving.settings import Settings
 
 Calls = Sequence[Sequence[np.ndarray]]
 VERB = "predict"
+LARGE_BODY_BYTES = 256 * 1024  # are read in a thread
 MAX_SHOWN = 4096  # elements of an example
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _ALL_BUT_NESTING = bytes(set(range(256)) - set(b"[],"))
@@ -218,7 +220,13 @@ class TensorExamples:
 
 async def predict(form: LoadedForm, payload: bytes, settings: Settings, plane: DataPlane) -> bytes:
     """What the route answers to a payload, for who can wait. Raises what runners raise, and BadInput"""
-    inputs, n_rows, single = TensorReader.of(form, settings).read(payload, b"application/json")
+    read = partial(TensorReader.of(form, settings).read, payload, b"application/json")
+    if len(payload) > LARGE_BODY_BYTES:
+        n_bytes = tensors.reading_factor(form.signature) * len(payload)
+        async with plane.memory.reserved(n_bytes, settings.latency_ms(form.model.name) / 1e3):
+            inputs, n_rows, single = await asyncio.to_thread(read)
+    else:
+        inputs, n_rows, single = read()
     return answer(form, await plane.infer(form, inputs, n_rows), single)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type, most_inflated
 from serving.api.v2.decode import LARGE_BODY_BYTES, LONG_BODY_BYTES, ShortDecoder, Wanted, decode, header_length
 from serving.api.v2.encode import encode
+from serving.api.v2.tensors import reading_factor
 from serving.errors import ServingError, UnsupportedMedia
 from serving.http.messages import Request, Response
 from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest, send_error
@@ -19,8 +20,6 @@ OCTETS = b"application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"
 # curl sends -d as a form; what it holds is JSON.
 MEDIA_TYPES = (b"application/json", OCTETS, b"application/x-www-form-urlencoded")
-# Memory for a byte of the body while it is read, and for one that it inflates to: measured up to 2.3 and 3.3.
-READING_FACTOR, INFLATING_FACTOR = 3, 4
 
 
 class V2Responder:
@@ -67,8 +66,9 @@ class InferHandler:
         self._name, self._default, self._repository, self._plane = name, default, repository, plane
         settings = repository.settings
         self.max_body_bytes, self._max_depth = settings.max_body_bytes, settings.max_json_depth
-        self._max_rows, self._max_seconds = settings.max_request_rows, settings.max_latency_ms / 1e3
+        self._max_rows, self._max_seconds = settings.max_request_rows, settings.latency_ms(default.model.name) / 1e3
         signature, self._short = default.signature, None
+        self._factor = reading_factor(signature)
         if ShortDecoder.suits(signature):
             self._short = ShortDecoder(signature, default.model.finite, self._max_rows)
 
@@ -107,9 +107,11 @@ class InferHandler:
     async def _decode_in_thread(
         self, pending: PendingRequest, responder: V2Responder, body: bytes, length: bytes | None, coding: bytes | None
     ) -> None:
-        n_bytes = READING_FACTOR * len(body)
+        n_bytes = self._factor * len(body)
         if coding is not None:
-            n_bytes = INFLATING_FACTOR * most_inflated(body, self.max_body_bytes)
+            n_bytes = (self._factor + 1) * most_inflated(body, self.max_body_bytes)
+        elif length is not None:  # what is raw is not copied
+            n_bytes = self._factor * header_length(length, body)
         async with self._plane.memory.reserved(n_bytes, self._max_seconds):
             inputs, n_rows = await asyncio.to_thread(self._decode, pending, responder, body, length, coding)
         self._plane.submit(pending, inputs, n_rows)

@@ -7,7 +7,7 @@ import math
 import msgspec
 import numpy as np
 
-from bentos.contract import FLOATS, Tensor, bfloat16_to_float32, float32_to_bfloat16
+from bentos.contract import FLOATS, Signature, Tensor, bfloat16_to_float32, float32_to_bfloat16
 from serving.api.v2 import numbers, texts
 from serving.errors import BadInput
 from serving.inference.validation import brief, check_finite
@@ -16,6 +16,14 @@ _skip = msgspec.json.Decoder(msgspec.Raw).decode
 _JSON_FLOAT = np.dtype(np.float32)  # what JSON's numbers are read as, for BF16
 _NO_BRACKETS = bytes.maketrans(b"[]", b"  ")
 _ALL_BUT_NESTING = bytes(set(range(256)) - set(b"[],"))
+
+
+def reading_factor(signature: Signature) -> int:
+    """Bytes of memory for a byte of JSON while arrays are made of it, beside the body itself.
+
+    A value is two bytes of JSON at least; its text is copied some times on the way. Measured: up to 8.5 of INT64.
+    """
+    return 5 + max((tensor.dtype.itemsize for tensor in signature.inputs), default=0) // 2
 
 
 def from_json(text: bytes, tensor: Tensor, shape: tuple[int, ...], finite: bool) -> np.ndarray:
@@ -87,7 +95,8 @@ def _nesting(shape: tuple[int, ...]) -> bytes:
     """The brackets and commas of a list of this shape: (2, 3) → `[[,,],[,,]]`."""
     inner = b""
     for size in reversed(shape):
-        inner = b"[" + b",".join([inner] * size) + b"]"
+        # Not by join, which makes 80 bytes of each item.
+        inner = b"[" + (inner + b",") * (size - 1) + inner + b"]" if size else b"[]"
     return inner
 
 

@@ -6,7 +6,7 @@ Engines take text, so that bytes which are no UTF-8 are refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -71,13 +71,16 @@ def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...]) -> np.nd
         at = start + int.from_bytes(raw[at:start], "little")
         if at > len(raw) or start > len(raw):
             raise BadInput(f"{where}: the length of text {place} goes beyond the {len(raw)} bytes of binary data")
-        try:
-            values.append(str(raw[start:at], "utf-8"))
-        except UnicodeDecodeError as error:
-            raise BadInput(f"{where}: text {place} is not UTF-8: {error.reason}") from None
+        values.append(_text(raw[start:at], place, tensor))
     if at != len(raw):
         raise BadInput(f"{where}: {len(raw) - at} bytes of binary data are left behind {count} texts")
     return array_of(values, shape)
+
+
+def from_parts(parts: Sequence[bytes], tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """Texts that are apart already, as many as the shape takes → (shape) of str"""
+    _check_number(len(parts), tensor)
+    return array_of((_text(part, place, tensor) for place, part in enumerate(parts)), shape)
 
 
 def to_bytes(array: np.ndarray) -> bytes:
@@ -91,6 +94,13 @@ def array_of(values: Iterable[str], shape: tuple[int, ...]) -> np.ndarray:
     array = np.empty(math.prod(shape), object)
     array[:] = list(values)
     return array.reshape(shape)
+
+
+def _text(octets: bytes | memoryview, place: int, tensor: Tensor) -> str:
+    try:
+        return str(octets, "utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"input {tensor.name!r}: text {place} is not UTF-8: {error.reason}") from None
 
 
 def _check_number(count: int, tensor: Tensor) -> None:

@@ -95,6 +95,22 @@ async def test_a_request_larger_than_a_batch_is_split_and_joined():
     assert engine.batches == [32, 32, 32, 4]
 
 
+async def test_what_is_joined_of_several_jobs_is_told_of_none_of_them():
+    served, seen = runner(Doubling()), []
+    waiter = asyncio.get_running_loop().create_future()
+
+    class Told:
+        done = waiter.done
+
+        def set_result(self, outputs):
+            seen.append(served.delivering)
+            waiter.set_result(outputs)
+
+    served.enqueue([np.zeros((100, 2), np.float32)], 100, Told())
+    await waiter
+    assert seen == [None]
+
+
 @pytest.mark.parametrize("timings", [(), SLOW], ids=["inline", "thread"])
 async def test_one_poisoned_request_among_31_good_ones_leaves_31_right_answers(timings):
     served = runner(Doubling(), timings=timings)

@@ -1,6 +1,7 @@
 """Requests of rows that are not all alike: what is joined, in which order, and that each is answered as if alone."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from bentos.contract import BATCH, Signature, Tensor
 from serving.errors import BadInput, EngineError, Overloaded
 from serving.inference.dataplane import DataPlane, PendingRequest
 from serving.inference.engine_time import EngineTime
+from serving.inference.faults import DISTRIBUTIONS, Fault, Faults
 from serving.inference.jobs import Job
 from serving.inference.runner import BatchingRunner
 from serving.inference.sessions import Refused
@@ -241,3 +243,28 @@ async def test_rows_of_one_request_may_differ_in_shape(bad: bool) -> None:
         assert isinstance(kept.error, BadInput)
     else:
         assert [array.tolist() for array in kept.outputs] == [[3, 5, 3]]
+
+
+async def test_a_fault_meets_a_request_once_however_many_rows_it_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    recorder, kept = Recorder(Metrics(), ("m", "onnx", "v")), Kept()
+    slept: list[float] = []
+    served = BatchingRunner(Sums(), SENTENCES, recorder, max_batch_size=8, max_latency=5.0, max_queue_rows=100)
+    form: Any = SimpleNamespace(runner=served, recorder=recorder, signature=SENTENCES)
+    faults = Faults(tmp_path / "faults.json")
+    faults.add(Fault("latency", 0.001, "/m", time.time() + 60))
+    faults.add(Fault("drift", 2.0, "/m", time.time() + 60))
+    amount = DISTRIBUTIONS["constant"]
+
+    def noted(mean: float) -> float:
+        slept.append(mean)
+        return amount(mean)
+
+    monkeypatch.setitem(DISTRIBUTIONS, "constant", noted)
+    pending = PendingRequest(form, kept, "native", "/m/embed", 0.0)
+    DataPlane(faults).submit_each(pending, [sentence(3), sentence(5), sentence(3)])
+    while not pending.done():
+        await asyncio.sleep(0)
+    assert [array.tolist() for array in kept.outputs] == [[6, 10, 6]]
+    assert slept == [0.001]

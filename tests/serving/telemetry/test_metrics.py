@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import httpx
 import numpy as np
@@ -20,7 +20,7 @@ from bentos.contract import Field, Fields, Model, Signature, Tensor
 from serving.telemetry.buffers import HistogramBuffer, bounded
 from serving.telemetry.drift import ELEMENTS, FULL_ELEMENTS, FULL_ROWS, DriftMonitor
 from serving.telemetry.flusher import MetricsFlusher
-from serving.telemetry.metrics import FULL, Metrics, Recorder
+from serving.telemetry.metrics import FULL, INTERFACES, Metrics, Recorder
 from serving.telemetry.predictions import CLASSES, OTHER, boundaries, entropy
 from serving.telemetry.resources import Resources
 from tests.certificates import certificate
@@ -195,6 +195,33 @@ def test_a_full_recorder_and_a_full_watch_are_binned_in_turns_of_their_own():
 
     both, one, none = (True, True), (False, True), (False, False)
     assert asyncio.run(observed()) == [(both, one), (one, none)]
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+def test_an_answer_over_any_interface_is_written_at_the_next_count(interface):
+    families = Metrics()
+    recorder = Recorder(families, ("m", "onnx", "1"))
+    assert not recorder.holds
+    getattr(recorder, interface).append(1e-3)
+    assert recorder.holds
+    recorder.flush()
+    assert samples(families)["ekiben_requests_total", f"interface={interface}"] == 1 and not recorder.holds
+
+
+def test_batches_that_differ_in_shape_are_watched_all_the_same():
+    @dataclass(frozen=True)
+    class Means(Model):
+        def watched(self, inputs):
+            return {"a": inputs["x"].mean(1), "b": inputs["x"].mean(1)}
+
+    described = {field.name: getattr(CLASSIFIER, field.name) for field in fields(CLASSIFIER)}
+    signature = Signature((Tensor("x", "FP32", (-1, "n")),), CLASSIFIER.signature.outputs)
+    families = Metrics()
+    watch = DriftMonitor(Means(**{**described, "signature": signature}), CERTIFICATE, families)
+    for length in (2, 3, 2):
+        watch.add([np.ones((4, length), np.float32)], [np.full((4, 2), 0.5, np.float32)])
+    watch.flush()
+    assert samples(families)["ekiben_drift_observed_total", "bin=00 quantity=input:a"] == 12
 
 
 def test_which_form_is_served_and_since_when():

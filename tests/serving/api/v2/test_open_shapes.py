@@ -1,5 +1,7 @@
 """Requests to signatures whose dimensions are open, and values that are none: null, BF16, no element at all."""
 
+import tracemalloc
+
 import numpy as np
 import orjson
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from bentos.contract import BATCH, Signature, Tensor, bfloat16_to_float32, float32_to_bfloat16
 from serving.api.v2.decode import ShortDecoder, decode
 from serving.api.v2.encode import encode
+from serving.api.v2.tensors import reading_factor
 from serving.errors import BadInput
 from tests.serving.api.v2.requests import bound, dumped, in_binary, in_json
 
@@ -118,3 +121,18 @@ def test_bf16_of_floats():
     floats = np.array([1.0, 1.00390625, 1.01171875, np.nan, -np.inf], np.float32)
     assert bfloat16_to_float32(float32_to_bfloat16(floats)).tolist()[:3] == [1.0, 1.0, 1.015625]
     assert float32_to_bfloat16(floats).tolist()[3:] == [0x7FC0, 0xFF80]
+
+
+@pytest.mark.parametrize("tensor", [IDS, Tensor("mask", "FP32", IDS.shape), Tensor("rows", "FP32", (BATCH, 1000))])
+def test_lists_take_no_more_memory_than_is_had_for_them(tensor):
+    array = np.ones((1, 200_000) if "sequence" in tensor.shape else (200, 1000), np.int64)
+    body = dumped(in_json(tensor, array, nested=True)).replace(b" ", b"")
+    arrays, peak = [], 0
+    tracemalloc.start()
+    try:
+        arrays, _, _ = bound(body, [tensor], [Y])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert arrays[0].sum() == 200_000
+    assert peak < reading_factor(Signature((tensor,), (Y,))) * len(body)

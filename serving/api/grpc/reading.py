@@ -1,0 +1,51 @@
+"""What it takes to read a ModelInferRequest, told by its outermost fields before it is parsed: bytes of memory.
+
+An empty input is 2 bytes of a message and 88 of memory; what is nested in fields that are few takes up to 20 times its
+bytes, whole numbers as arrays 24 times. Raw contents are copied twice. All as measured with protobuf's upb.
+"""
+
+from __future__ import annotations
+
+from serving.errors import BadInput
+
+RAW_INPUT_CONTENTS = 7
+RAW_FACTOR, FACTOR = 3, 24
+MAX_FIELDS = 4096  # inputs, outputs, raw contents and parameters of one request together
+VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
+FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
+
+
+def reading_bytes(message: bytes) -> int:
+    """Bytes that parsing a message and making arrays of it take at most. BadInput where it has too many fields"""
+    at = n_fields = n_raw = 0
+    while at < len(message):
+        n_fields += 1
+        if n_fields > MAX_FIELDS:
+            raise BadInput(f"the request has more than {MAX_FIELDS} inputs, outputs and parameters")
+        tag, at = _varint(message, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == LENGTH_DELIMITED:
+            length, at = _varint(message, at)
+            at += length
+            n_raw += length if number == RAW_INPUT_CONTENTS else 0
+        elif kind == VARINT:
+            _, at = _varint(message, at)
+        else:
+            at += FIXED_BYTES.get(kind, len(message) + 1)
+    if at != len(message):
+        raise BadInput("the message is not a ModelInferRequest")
+    return RAW_FACTOR * n_raw + FACTOR * (at - n_raw)
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A number of up to ten bytes, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            break
+        octet = message[at]
+        at += 1
+        value |= (octet & 0x7F) << shift
+        if octet < 0x80:
+            return value, at
+    raise BadInput("the message is not a ModelInferRequest")
