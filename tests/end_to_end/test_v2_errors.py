@@ -115,7 +115,7 @@ RAW = {
     "header length": (b"{}", {"inference-header-content-length": "3"}, 400, "the body has 2 bytes"),
     "header length of words": (b"{}", {"inference-header-content-length": "x"}, 400, "Content-Length is 'x'"),
     "header length negative": (b"{}", {"inference-header-content-length": "-1"}, 400, "Content-Length is '-1'"),
-    "too large": (b"[" + b" " * 2**24 + b"]", {}, 413, "over 16777216 bytes"),
+    "too large": (b"[" + b" " * 2**24 + b"]", {}, 413, "over 16 MB; at most 16 MB"),
 }
 
 

@@ -40,7 +40,7 @@ def test_the_limit_of_depth_holds_on_both_interfaces():
 def test_pixels_are_counted_over_all_files_of_a_request():
     file = pictures.encoded(pictures.drawn(100), "PNG")
     check_pictures([file] * 3, 30_000)
-    with pytest.raises(TooLarge, match=r"\[2\] image brings the request to 30,000 pixels, the limit is 29,999"):
+    with pytest.raises(TooLarge, match=r"\[2\] image brings the request to 30,000 pixels; at most 29,999"):
         check_pictures([file] * 3, 29_999)
 
 

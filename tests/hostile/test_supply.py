@@ -66,8 +66,12 @@ def test_no_room_imports_what_runs_code_from_data():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {name.split(".")[0] for name in names} & EXECUTING, path
-            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            assert called not in {"eval", "exec", "torch.load", "yaml.load", "compile"}, path
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            assert called not in {"eval", "exec", "yaml.load", "compile"}, path
+            if called == "torch.load":  # of numbers alone
+                assert "weights_only=True" in [ast.unparse(keyword) for keyword in node.keywords], path
 
 
 class Stranger:
@@ -135,7 +139,7 @@ def test_the_service_refuses_them_with_the_reason_and_goes_on_with_the_rest(stor
     home = copied_home(store, tmp_path, "iris-onnx", "wine-onnx", "homes-onnx")
     issued(home, "iris-onnx", external)
     issued(home, "wine-onnx", custom)
-    with serve(home, ready=503) as server:
+    with serve(home) as server:
         found = {}
         for model in ("iris", "wine", "homes"):
             try:
@@ -143,9 +147,8 @@ def test_the_service_refuses_them_with_the_reason_and_goes_on_with_the_rest(stor
                     found[model] = answer.status
             except urllib.error.HTTPError as error:
                 found[model] = error.code
-        with pytest.raises(urllib.error.HTTPError) as health:
-            urllib.request.urlopen(f"{server.url}/health", timeout=10)  # noqa: S310
-        words = health.value.read().decode()
+        with urllib.request.urlopen(f"{server.url}/health", timeout=10) as health:  # noqa: S310
+            words = health.read().decode()
     assert found["homes"] == 200
     assert found["iris"] != 200 != found["wine"]
     assert "external data" in words
