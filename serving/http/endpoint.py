@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from serving.errors import ClientGone, Forbidden, ServingError, as_serving_error
+from serving.errors import Forbidden, ServingError, as_serving_error
 from serving.http.messages import Handler, Request, Respond, Response, json_response
 from serving.telemetry.logs import REQUESTS
 
@@ -57,8 +57,7 @@ def reject(request: Request, error: Exception) -> None:
     """Log an error by method and path, and send it."""
     known = as_serving_error(error, request.trace_id)
     REQUESTS.failed(request.trace_id, known, method=request.method, path=shorten(request.path))
-    if not isinstance(known, ClientGone):
-        request.fail(known)
+    request.fail(known)  # also where nobody is left to read it: it ends the request, and gives its memory back
 
 
 def shorten(path: str) -> str:

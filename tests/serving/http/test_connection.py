@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from types import SimpleNamespace
 
 import httptools
 import psutil
@@ -13,7 +14,7 @@ from serving.errors import BadInput, ClientGone, Overloaded, as_serving_error
 from serving.http import connection
 from serving.http import gateway as gateway_module
 from serving.http.connection import BODY_STEP_BYTES, Connection
-from serving.http.endpoint import get
+from serving.http.endpoint import get, reject
 from serving.http.gateway import Limits, install_http_protocol
 from serving.http.messages import Response
 from serving.http.parser import MAX_HEAD_BYTES, MAX_HEADER_LINES
@@ -600,3 +601,11 @@ async def test_bodies_that_arrive_share_a_budget():
     assert statuses([told, chunked, small, never, again]) == [429, 429, 200, 413, 200]
     assert b"retry-after: 1" in told[0]
     assert b"1.2 MB; at most 1 MB" in never[1]
+
+
+def test_a_request_whose_client_hung_up_is_ended_as_any_other():
+    """So that its connection forgets its body, which counts until then."""
+    ended = []
+    request = SimpleNamespace(method="POST", path="/page", trace_id=b"1" * 32, fail=ended.append)
+    reject(request, ClientGone("the client hung up"))
+    assert [type(error) for error in ended] == [ClientGone]

@@ -172,7 +172,7 @@ def test_what_is_no_message_of_the_method(channel):
 def test_a_message_over_the_limit(channel):
     infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
     error = refusal(lambda: infer(bytes(4 * 2**20 + 1)))
-    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "EKIBEN_MAX_BODY_BYTES" in error.details()
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "over 4194304 bytes" in error.details()
 
 
 def test_a_message_of_many_windows_arrives(channel):
