@@ -30,9 +30,8 @@ def hostile_home(store, tmp_path_factory) -> Path:
         "throwing": throwing(home / "throwing.onnx"),
         "shrinking": shrinking(home / "shrinking.onnx"),
     }
-    imports = "; ".join(f"import_onnx(Path({str(file)!r}), {name!r}, '', [])" for name, file in made.items())
-    code = f"from pathlib import Path; from convert.import_onnx import import_onnx; {imports}"
-    command([sys.executable, "-c", code], home)
+    for name, file in made.items():
+        command([sys.executable, "-m", "convert", "import", str(file), "--name", name], home)
     return home
 
 

@@ -35,8 +35,8 @@ def infer(url, model, *values):
 def test_an_engine_that_throws_fails_its_request_in_words(url):
     assert infer(url, "throwing", 0).json()["outputs"][0]["data"] == [7.0]
     failed = infer(url, "throwing", 1000)
-    assert failed.status_code == 500
-    assert failed.json()["error"].startswith("the engine failed: ")
+    assert failed.status_code == 400
+    assert failed.json()["error"].startswith("the model does not compute with these values: ")
     assert infer(url, "throwing", 1).json()["outputs"][0]["data"] == [8.0]
 
 
@@ -74,7 +74,7 @@ def replaced(server, worker):
 def serving(held=0.0):
     """A repository whose runner's engine has held a batch for so many seconds."""
     served = SimpleNamespace(runner=SimpleNamespace(held=held), stored=SimpleNamespace(name="m-onnx"))
-    return SimpleNamespace(every_form=lambda: [served], ready=True)
+    return SimpleNamespace(every_form=lambda: [served], served={"m": served}, refused={}, ready=True)
 
 
 def test_an_engine_that_holds_a_batch_for_too_long_is_named():
