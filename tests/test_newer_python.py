@@ -14,8 +14,15 @@ TESTS = (
     "tests/serving/http/test_connection.py",
     "tests/serving/api/v2/test_decode.py",
     "tests/serving/api/v2/test_numbers.py",
-    "tests/end_to_end/test_native.py",
 )
+# The conftest's server, which is this Python's, over the store of BENTOML_HOME.
+ASK = """
+import os, urllib.request
+from pathlib import Path
+from tests.conftest import running
+with running(Path(os.environ["BENTOML_HOME"]), 200, {}) as server:
+    print(urllib.request.urlopen(server.url + "/iris/random").read().decode())
+"""
 MADE_HERE = (".git", ".venv", ".venvs", "build", "artifacts", "__pycache__", ".*_cache", ".hypothesis")
 
 
@@ -30,14 +37,19 @@ def python(tmp_path: Path) -> str:
 
 
 def test_what_the_lock_names_serves_under_python_3_14(python: str, tmp_path: Path) -> None:
-    checkout = tmp_path / "checkout"
+    checkout, home = tmp_path / "checkout", tmp_path / "home"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*MADE_HERE))
+    home.mkdir()
     command(["make", ".venv/testing", f"PYTHON={python}"], checkout)
     answer = command([".venv/bin/python", "-m", "pytest", "-q", *TESTS], checkout)
     assert " passed" in answer.splitlines()[-1], answer
+    command([".venv/bin/python", "-m", "train", "iris", "--strict"], checkout, home)
+    command([".venv/bin/python", "-m", "convert", "iris", "--strict"], checkout, home)
+    assert '"label"' in command([".venv/bin/python", "-c", ASK], checkout, home)
 
 
-def command(words: list[str], folder: Path) -> str:
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+def command(words: list[str], folder: Path, home: Path | None = None) -> str:
+    environment = {**os.environ, "BENTOML_HOME": str(home)} if home else None
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, f"{' '.join(words)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
