@@ -114,7 +114,7 @@ class BatchingRunner:
         """As `submit`, for a waiter of the caller's own."""
         self._admit(rows)
         if rows > self._max_batch_size:
-            return settle(asyncio.ensure_future(self._split(inputs, rows, client)), waiter)
+            return settle(asyncio.ensure_future(self._submit_parts(self._parts(inputs, rows), client)), waiter)
         if self._axes is None:
             self._queue.append(Job(inputs, rows, waiter, client, rows, None, now))
         else:
@@ -126,7 +126,7 @@ class BatchingRunner:
             self._schedule()
 
     def enqueue_each(self, batches: Sequence[Batch], waiter: Waiter, client: Client | None = None) -> None:
-        settle(asyncio.ensure_future(self._submit_each(batches, client)), waiter)
+        settle(asyncio.ensure_future(self._submit_parts([(batch, 1) for batch in batches], client)), waiter)
 
     def _admit(self, rows: int) -> None:
         """Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
@@ -166,26 +166,23 @@ class BatchingRunner:
     def held(self) -> float:
         return perf_counter() - self._in_flight[0].arrived if self._in_flight else 0.0
 
-    async def _split(self, inputs: Batch, rows: int, client: Client | None) -> list[np.ndarray]:
-        """A request larger than a batch: as many jobs as it takes, and their outputs joined."""
+    def _parts(self, inputs: Batch, rows: int) -> list[tuple[Batch, int]]:
+        """A request larger than a batch: as many batches as it takes, and their rows."""
         step = self._max_batch_size
         axes = self._axes or RowAxes(self._signature)
-        starts = range(0, rows, step)
-        return await self._joined_parts(
-            [self.submit(axes.part(inputs, start, start + step), min(step, rows - start), client) for start in starts]
-        )
+        return [(axes.part(inputs, start, start + step), min(step, rows - start)) for start in range(0, rows, step)]
 
-    async def _submit_each(self, batches: Sequence[Batch], client: Client | None) -> list[np.ndarray]:
-        return await self._joined_parts([self.submit(batch, 1, client) for batch in batches])
-
-    async def _joined_parts(self, parts: list[asyncio.Future[Any]]) -> list[np.ndarray]:
+    async def _submit_parts(self, parts: Sequence[tuple[Batch, int]], client: Client | None) -> list[np.ndarray]:
         """The outputs of the parts of one request, joined."""
         axes = self._axes or RowAxes(self._signature)
+        futures: list[asyncio.Future[Any]] = []
         try:
-            outputs = await asyncio.gather(*parts)
+            for inputs, rows in parts:
+                futures.append(self.submit(inputs, rows, client))
+            outputs = await asyncio.gather(*futures)
         finally:
-            for part in parts:  # one part failed: the others' answers are of no use
-                part.cancel()
+            for future in futures:  # one part failed, or was not admitted: the others' answers are of no use
+                future.cancel()
         return axes.append(outputs)
 
     def _schedule(self) -> None:

@@ -283,3 +283,13 @@ async def test_a_queue_delay_lets_a_batch_fill():
     full = [served.submit(rows(i), 1) for i in range(32)]  # a full batch waits for no more
     await asyncio.gather(*full)
     assert engine.batches == [2, 32]
+
+
+async def test_a_part_that_is_not_admitted_takes_those_before_it_out_of_the_queue():
+    engine = Doubling()
+    served = runner(engine, max_batch_size=4, max_queue_rows=15)
+    first, second = await asyncio.gather(
+        served.submit(rows(1, 10), 10), served.submit(rows(2, 10), 10), return_exceptions=True
+    )
+    assert len(first[0]) == 10 and isinstance(second, Overloaded)
+    assert sum(engine.batches) == 10 and served.pending == 0
