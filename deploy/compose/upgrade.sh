@@ -11,12 +11,16 @@ compose() { docker compose --file "$here/compose.yaml" --file "$here/front.yaml"
 old=$(compose "$@" ps --quiet ekiben)
 replicas=$(echo "$old" | grep -c .) || { echo "no replica is running: up --detach --wait starts them" >&2; exit 1; }
 echo "$replicas replicas of $EKIBEN_IMAGE beside the $replicas that are there"
-if ! compose "$@" up --detach --no-deps --no-recreate --scale "ekiben=$((2 * replicas))" --wait --wait-timeout 90 ekiben; then
-  echo "not all of them are healthy: they go, the former stay" >&2
-  new=$(compose "$@" ps --all --quiet ekiben | grep -vxF "$old" || true)
-  [ -z "$new" ] || docker rm --force $new > /dev/null
-  exit 1
-fi
+scale=$replicas
+for replica in $old; do # one at a time: the front may send a request to each that does not listen yet, and tries four
+  scale=$((scale + 1))
+  if ! compose "$@" up --detach --no-deps --no-recreate --scale "ekiben=$scale" --wait --wait-timeout 90 ekiben; then
+    echo "not all of them are healthy: they go, the former stay" >&2
+    new=$(compose "$@" ps --all --quiet ekiben | grep -vxF "$old" || true)
+    [ -z "$new" ] || docker rm --force $new > /dev/null
+    exit 1
+  fi
+done
 for replica in $old; do # SIGTERM: not ready for 5 s, which the front sees, and then no more
   docker stop --time 25 "$replica" > /dev/null && docker rm "$replica" > /dev/null
 done

@@ -3,10 +3,14 @@
 import http.client
 import re
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +71,8 @@ def test_the_chains_check_is_documented_by_a_command_that_leaves_the_chain_alone
         assert "run --rm tests" in text and "--exit-code-from" not in text
 
 
-def configuration(folder: Path, replica: int, plain: int, encrypted: int) -> list[str]:
-    """HAProxy's options for the committed files, with one replica and ports on loopback, and a certificate of today."""
+def configuration(folder: Path, replicas: list[int], plain: int, encrypted: int) -> list[str]:
+    """HAProxy's options for the committed files, with replicas and ports on loopback, and a certificate of today."""
     certificate = folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
     subprocess.run(
@@ -79,9 +83,9 @@ def configuration(folder: Path, replica: int, plain: int, encrypted: int) -> lis
     front = front.replace("bind :3000", f"bind 127.0.0.1:{plain}").replace(
         "bind :8404", f"bind 127.0.0.1:{free_port()}"
     )
-    front, count = re.subn(
-        r"server-template .*", f"server replica 127.0.0.1:{replica} check inter 100ms fall 2 rise 1", front
-    )
+    places = "\n".join(f"  server replica{number} 127.0.0.1:{port}" for number, port in enumerate(replicas))
+    front, count = re.subn(r"  server-template .*", places, front)
+    front = front.replace("\nglobal\n", f"\nglobal\n  stats socket {folder / 'admin'} level admin\n")
     tls = (COMPOSE / "tls.cfg").read_text().replace("bind :3443", f"bind 127.0.0.1:{encrypted}")
     tls = tls.replace(f"{SECRETS}certificate", str(certificate))
     assert count == 1 and str(certificate) in tls
@@ -95,12 +99,16 @@ def test_haproxy_takes_the_fleets_configuration_as_it_stands() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def answer(path: str, body: bytes) -> tuple[int, str, bytes]:
+    return 200, "text/plain", path.encode()
+
+
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[tuple[int, int]]:
     """The ports of the front, plain and encrypted, before a stand-in that answers with the path."""
-    with serving(lambda path, body: (200, "text/plain", path.encode())) as replica:
+    with serving(answer) as replica:
         ports = free_port(), free_port()
-        options = configuration(tmp_path, replica, *ports)
+        options = configuration(tmp_path, [replica], *ports)
         if not shutil.which("openssl"):
             pytest.skip("openssl is not installed")
         with program(tmp_path, tool("haproxy"), "-db", *options):
@@ -113,20 +121,62 @@ def ask(connection: http.client.HTTPConnection, path: str) -> tuple[int, str, st
     return answer.status, answer.read().decode(), answer.headers.get("strict-transport-security", "")
 
 
-def test_tls_ends_at_the_front_and_metrics_stay_inside(front: tuple[int, int]) -> None:
-    plain = http.client.HTTPConnection("127.0.0.1", front[0], timeout=10)
+def opened(port: int) -> http.client.HTTPConnection:
+    """A connection to a front that has answered by it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     until = time.monotonic() + 20
     while True:
         try:
-            if ask(plain, "/iris/random")[0] == 200:
-                break
+            if ask(connection, "/iris/random")[0] == 200:
+                return connection
         except OSError:
-            plain.close()
+            connection.close()
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+def test_tls_ends_at_the_front_and_metrics_stay_inside(front: tuple[int, int]) -> None:
+    plain = opened(front[0])
     context = ssl._create_unverified_context()  # noqa: S323 - the certificate was made a second ago
     outside = http.client.HTTPSConnection("127.0.0.1", front[1], timeout=10, context=context)
     assert ask(outside, "/iris/random") == (200, "/iris/random", "max-age=31536000")
     for path in ("/metrics", "/metrics?x=1", "/faults/latency"):
         assert ask(outside, path)[0] == 404, path
     assert ask(plain, "/metrics")[0] == 200
+
+
+def test_a_replica_that_does_not_listen_yet_costs_nobody_a_request(tmp_path: Path) -> None:
+    """The DNS names replicas that start, and HAProxy takes each for a ready one until it has been checked."""
+    counts: Counter[int] = Counter()
+    stopped = threading.Event()
+
+    def client(port: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        while not stopped.wait(0.005):
+            counts[ask(connection, "/iris/random")[0]] += 1
+        connection.close()
+
+    def admin(command: str) -> None:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(tmp_path / "admin"))
+            connection.sendall(f"{command}\n".encode())
+            connection.recv(4096)
+
+    starting = ("replica2", "replica3")
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    with serving(answer) as first, serving(answer) as second:
+        plain = free_port()
+        options = configuration(tmp_path, [first, second, free_port(), free_port()], plain, free_port())
+        with program(tmp_path, tool("haproxy"), "-db", *options), ThreadPoolExecutor(8) as threads:
+            opened(plain)
+            clients = [threads.submit(client, plain) for _ in range(8)]
+            for state in ["maint", "ready"] * 5:
+                for name in starting:
+                    admin(f"set server ekiben/{name} state {state}")
+                time.sleep(0.3)
+            stopped.set()
+            for each in clients:
+                each.result()
+    assert set(counts) == {200} and counts[200] > 100, counts
