@@ -204,6 +204,12 @@ def test_what_is_wrong_is_a_4xx_in_words(front, status, words, asked):
     assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
 
 
+@pytest.mark.parametrize("left", ["9" * 5000, "60000", "soon"])
+def test_what_a_client_says_of_its_time_shortens_it_or_changes_nothing(front, left):
+    answer = front.post("/finalize", files=files(PICTURES[4]), headers={"ekiben-time-left-ms": left})
+    assert answer.json()["label"] == "4"
+
+
 def test_every_stage_has_its_probes_and_metrics(chain, front):
     front.post("/finalize", files=files(PICTURES[0]))
     for url in (*chain.models, *chain.preprocess.values(), *chain.fronts.values()):
