@@ -7,6 +7,8 @@ from importlib.metadata import version as library
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bentos import certificate as proof
 from bentos import golden, statistics, trained
 from bentos.certificate import Certificate, Comparison, Difference, FormFile, Onnx
@@ -118,14 +120,19 @@ def compare(artifacts: Artifacts, outputs: Arrays, expected: Arrays, tolerance: 
         gaps = row_gaps(outputs, expected, tolerance.relative)
         changed = n_rows - int((gaps <= (tolerance.difference or 0.0)).sum())
         return Comparison("values", n_rows, changed, statistics.upper_bound(changed, n_rows))
-    right, was_right = labels == artifacts.targets, trained == artifacts.targets
+    return compare_labels(labels, trained, artifacts.targets)
+
+
+def compare_labels(labels: np.ndarray, trained: np.ndarray, targets: np.ndarray) -> Comparison:
+    """How many rows' labels changed, and whether for the worse. (n,) places each"""
+    right, was_right = labels == targets, trained == targets
     worse, better = int((was_right & ~right).sum()), int((right & ~was_right).sum())
     changed = int((labels != trained).sum())
     return Comparison(
         what="labels",
-        rows=n_rows,
+        rows=len(labels),
         changed=changed,
-        below=statistics.upper_bound(changed, n_rows),
+        below=statistics.upper_bound(changed, len(labels)),
         worse=worse,
         better=better,
         p_value=statistics.mcnemar(worse, better),
