@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.metadata import version as library
 from pathlib import Path
 from typing import Any
 
@@ -147,4 +146,4 @@ def first_rows(rows: Arrays) -> Arrays:
 def libraries(form: str) -> dict[str, str]:
     """What made and judged a form."""
     own = trained.libraries(form) if form in trained.FILES else ("onnx", "onnxruntime")
-    return {name: library(name) for name in ("numpy", *own)}
+    return {name: trained.library_version(name) for name in ("numpy", *own)}

@@ -131,6 +131,7 @@ def of_skops(path: Path) -> Mended:
         )
     except Exception as error:
         raise ConvertError(f"skl2onnx does not convert it: {' '.join(str(error).split())[:300]}") from error
+    graph.graph.name = type(fitted).__name__  # by itself it is another each time, and so would be the version
     name = graph.graph.output[-1 if classifier else 0].name
     call = fitted.predict_proba if classifier else fitted.predict
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version as library
 from pathlib import Path
 
 import numpy as np
@@ -72,5 +71,5 @@ def unchanged(name: str, seed: int, options: Mapping[str, str], out: Path) -> Tr
 def libraries(framework: str) -> dict[str, str]:
     """The versions of what trains with a framework."""
     return {"python": platform.python_version()} | {
-        name: library(name) for name in ("numpy", *trained.libraries(framework))
+        name: trained.library_version(name) for name in ("numpy", *trained.libraries(framework))
     }

@@ -68,7 +68,7 @@ def load_program(path: Path) -> Any:
 
 
 class Program:
-    """torch.export's program as a network is called: its outputs are given in their order, whatever it nests them in."""
+    """torch.export's program as a network is called: its outputs come in their order, whatever it nests them in."""
 
     training = False
 
