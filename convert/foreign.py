@@ -105,6 +105,7 @@ def _of_forest(grown: forest.Forest, library: str, answer: Answer | None) -> Men
         notes=[words, *grown.notes, compared],
         reference=None if answer is None else (lambda inputs: dict(zip([output], last(inputs), strict=True))),
         foreign=True,
+        framework=library.lower() if answer else "",
     )
 
 
@@ -130,6 +131,7 @@ def of_skops(path: Path) -> Mended:
         )
     except Exception as error:
         raise ConvertError(f"skl2onnx does not convert it: {' '.join(str(error).split())[:300]}") from error
+    graph.graph.name = type(fitted).__name__  # by itself it is another each time, and so would be the version
     name = graph.graph.output[-1 if classifier else 0].name
     call = fitted.predict_proba if classifier else fitted.predict
 
@@ -142,18 +144,21 @@ def of_skops(path: Path) -> Mended:
         notes=[f"{type(fitted).__name__} of scikit-learn, by skl2onnx, held against it"],
         reference=reference,
         foreign=True,
+        framework="sklearn",
     )
 
 
 def of_program(path: Path) -> Mended:
     """A `.pt2` of torch.export, by PyTorch's exporter, held against the program itself."""
-    import torch
+    from bentos.frameworks.pytorch import load_program
 
     try:
-        program = torch.export.load(path)
-    except Exception as error:
-        raise ConvertError(f"torch.export does not load it: {' '.join(str(error).split())[:300]}") from error
-    return _of_torch(program, program.module(), "torch.export's program")
+        program = load_program(path)
+    except UnreadableError as error:
+        raise ConvertError(str(error)) from error
+    mended = _of_torch(program, program.module(), "torch.export's program")
+    mended.framework = "pytorch"
+    return mended
 
 
 def of_weights(path: Path, kind: str, network: Network, sample: Arrays | None) -> Mended:

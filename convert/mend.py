@@ -34,6 +34,7 @@ class Mended:
     notes: list[str] = field(default_factory=list)
     reference: Callable[[Arrays], Arrays] | None = None  # what the library of another format answers
     foreign: bool = False  # made of a file of another format
+    framework: str = ""  # of bentos/frameworks/, which runs that file as it is
 
     @property
     def changed(self) -> bool:

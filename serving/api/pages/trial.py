@@ -12,7 +12,7 @@ import numpy as np
 
 from bentos import contract
 from bentos.certificate import Histogram
-from bentos.contract import Fields
+from bentos.contract import Fields, Text
 from serving.api.pages.answers import ask, picture
 from serving.api.pages.assets import SECURITY, asset
 from serving.api.pages.controls import complaints_by_field, controls, defaults, submitted
@@ -34,11 +34,15 @@ FORM = b"application/x-www-form-urlencoded"
 Render = Callable[..., bytes]
 
 
-def trial(forms: list[LoadedForm], settings: Settings, plane: DataPlane, render: Render) -> FieldsTrial | ImageTrial:
+def trial(
+    forms: list[LoadedForm], settings: Settings, plane: DataPlane, render: Render
+) -> FieldsTrial | ImageTrial | TextTrial:
     """The page of a model with these forms, the best first, by the kind of its payload."""
     page = TrialPage(forms, settings, plane, render)
     payload = page.model.payload
-    return FieldsTrial(page, payload) if isinstance(payload, Fields) else ImageTrial(page)
+    if isinstance(payload, Fields):
+        return FieldsTrial(page, payload)
+    return TextTrial(page) if isinstance(payload, Text) else ImageTrial(page)
 
 
 class TrialPage:
@@ -157,6 +161,43 @@ class ImageTrial:
 
     def _shown(self, request: Request, status: int = 200, **shown: Any) -> Response:
         return self._page.respond("image.html", request, {**shown, "payload": "picture.png"}, status)
+
+
+class TextTrial:
+    """A form with a text, which works without a script."""
+
+    def __init__(self, page: TrialPage) -> None:
+        self._page = page
+
+    def routes(self) -> Routes:
+        submit = Endpoint(self.submitted, self._page.max_body_bytes)
+        return {f"/ui/{self._page.name}": {"GET": Endpoint(self.opened), "POST": submit}}
+
+    def opened(self, request: Request) -> Response:
+        """The page with the first example, or with `?example=2`."""
+        place, examples = request.query.get("example", ""), self._page.examples
+        known = place.isdecimal() and int(place) < len(examples)
+        return self._shown(request, examples[int(place) if known else 0]["text"])
+
+    async def submitted(self, request: Request) -> Response:
+        """The page again, with the answer or with what is wrong."""
+        page, text, status = self._page, "", 200
+        shown: dict[str, Any] = {}
+        try:
+            if not request.headers.get(b"content-type", FORM).startswith(FORM):
+                raise BadInput(f"this page takes a form; JSON goes to /{page.name}/{page.model.verb}")
+            text = _parse_form(request.body).get("text", "").replace("\r\n", "\n")
+            apart = (page.model, [text], page.adapter.decoding_bytes, page.plane.memory, page.max_seconds, request)
+            shown["cards"] = await ask(page.forms, await preprocess_apart(*apart), page.plane, request)
+        except ClientGone:
+            raise
+        except ServingError as error:
+            status = error.status
+            shown["errors"] = {"": str(error) or HTTPStatus(status).phrase}
+        return self._shown(request, text, status, **shown)
+
+    def _shown(self, request: Request, text: str, status: int = 200, **shown: Any) -> Response:
+        return self._page.respond("text.html", request, {**shown, "text": text, "payload": {"text": text}}, status)
 
 
 def _host(request: Request) -> str:
