@@ -57,7 +57,8 @@ class StageService:
 
     def route(self, work: Work) -> Endpoint:
         """The handler of what other stages ask."""
-        return route(work, self.receiver, self.metrics, SETTINGS.chain_timeout_ms / 1e3, SETTINGS.max_body_bytes)
+        seconds, most = SETTINGS.chain_timeout_ms / 1e3, SETTINGS.chain_max_requests
+        return route(work, self.receiver, self.metrics, seconds, SETTINGS.max_body_bytes, most)
 
     @bentoml.on_shutdown
     def close(self) -> None:
