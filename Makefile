@@ -16,6 +16,7 @@ IMAGE ?= ekiben
 BOX ?= slim full
 -include deploy/images.env
 BASE_IMAGE ?= python:3.11-slim
+PLATFORM ?=
 export PROMETHEUS_IMAGE ALERTMANAGER_IMAGE HAPROXY_IMAGE GRAFANA_IMAGE
 # The commit's time is the image's, so that the same commit gives the same image; BuildKit reads it.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || date +%s)
@@ -64,6 +65,7 @@ help: ## list the targets and the variables
 	  'TORCH_INDEX' 'index URL of the PyTorch CPU wheels: on Linux PyPI sends the CUDA build of several GB' \
 	  'IMAGE, BOX' 'name of the container images, and which of them make image builds (ekiben; slim full)' \
 	  'BASE_IMAGE' 'what the images are built on (python:3.11-slim); add @sha256:… to pin it to the byte' \
+	  'PLATFORM' 'what machines the images are for, as linux/arm64 (this one)' \
 	  'TEST_JOBS' 'how many processes make test runs tests in (2); 0 runs them in this one, for a debugger' \
 	  'LOAD' 'options of the load test: python -m loadtest.load --help' \
 	  'BENCH' 'options of the benchmark: python -m loadtest.peers --help' \
@@ -127,7 +129,8 @@ image-slim image-full: image-%: models
 	EKIBEN_BENTOS= $(if $(filter slim,$*),EKIBEN_FORMS=$(SLIM_FORMS)) $(BIN)/bentoml build $(CONTEXT) --version $(VERSION)-$* \
 	    --bentofile bentofile$(if $(filter slim,$*),.slim).yaml
 	cd / && $(if $(BENTOML_HOME),BENTOML_HOME='$(abspath $(BENTOML_HOME))') '$(CURDIR)/$(BIN)/bentoml' containerize \
-	    ekiben:$(VERSION)-$* --image-tag $(IMAGE):$* $(BUILD_ARGS:%=--opt build-arg=%) --opt build-arg=VERSION=$(VERSION)-$*
+	    ekiben:$(VERSION)-$* --image-tag $(IMAGE):$* $(PLATFORM:%=--opt platform=%) \
+	    $(BUILD_ARGS:%=--opt build-arg=%) --opt build-arg=VERSION=$(VERSION)-$*
 
 image-in-docker: # trains, converts and packs in Docker: slow, and needs neither Python nor .venv
 	rm -rf build/bento-slim

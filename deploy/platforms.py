@@ -85,7 +85,7 @@ class Pin:
 
 def locked(text: str, environment: Mapping[str, str]) -> dict[str, Pin]:
     """Name → pin, of a lock's lines whose markers hold there."""
-    pins = {}
+    pins: dict[str, Pin] = {}
     for line in text.replace("\\\n", " ").splitlines():
         requirement, *hashes = line.partition("#")[0].split("--hash=sha256:")
         if requirement.strip() and _holds(one := Requirement(requirement), environment):

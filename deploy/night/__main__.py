@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stack = Stack("ekiben-night", "compose.yaml", "front.yaml", **variables)
     chain = Stack("ekiben-night-chain", "chain.yaml", **variables, EKIBEN_CHAIN_TRANSPORT="volume")
     try:
-        with started(stack):
+        with started(stack), scenes.watchdogs_receiver(stack, image) as receiver:
             file = scenes.example(stack)
             played = [
-                play("Alerting watches itself", lambda scene: scenes.watched(scene, stack, image)),
+                play("Alerting watches itself", lambda scene: scenes.watched(scene, stack, receiver)),
                 play("Hostile uploads", lambda scene: scenes.uploads(scene, stack)),
                 play("A worker is killed", lambda scene: scenes.worker_killed(scene, stack)),
                 play("A replica is killed", lambda scene: scenes.replica_killed(scene, stack, image)),

@@ -93,12 +93,11 @@ def statuses(answers: Iterable[Answer]) -> str:
     return ", ".join(f"{status or 'no answer'} × {number}" for status, number in sorted(counted.items()))
 
 
-def watched(scene: Scene, stack: Stack, image: str) -> None:
+def watched(scene: Scene, stack: Stack, receiver: str) -> None:
     """Alerting watches itself, and no log grows for ever."""
-    with _receiver(stack, image) as receiver:
-        began = time.monotonic()
-        wait(lambda: "received True" in logs(receiver), lambda: f"no Watchdog: {logs(receiver)}")
-        scene.happened.append(f"Watchdog reached its receiver {time.monotonic() - began:.0f} s after that was there")
+    began = time.monotonic()
+    wait(lambda: "received True" in logs(receiver), lambda: f"no Watchdog: {logs(receiver)}")
+    scene.happened.append(f"Watchdog reached its receiver {time.monotonic() - began:.0f} s after that was there")
     (alertmanager,) = stack.containers("alertmanager")
     scene.log(logs(alertmanager), "no bot's token")
     sizes = {tuple(state(each, "HostConfig.LogConfig.Config")) for each in stack.containers()}
@@ -111,7 +110,8 @@ def watched(scene: Scene, stack: Stack, image: str) -> None:
 
 
 @contextmanager
-def _receiver(stack: Stack, image: str) -> Iterator[str]:
+def watchdogs_receiver(stack: Stack, image: str) -> Iterator[str]:
+    """The container that WATCHDOG_URL names."""
     where = (f"--network={stack.name}_default", "--network-alias=watchdog", "--entrypoint=python")
     identity = docker("run", "--detach", *where, image, "-Sc", RECEIVER)
     try:
@@ -196,10 +196,12 @@ def kills_on_one_tmp(scene: Scene, image: str) -> None:
 
 
 def full_tmp(scene: Scene, image: str) -> None:
-    """What a box writes to fills up while it runs."""
+    """What a box writes to fills up while it runs, and then its worker has to be replaced."""
     with box(image, "--publish=127.0.0.1::3000", tmp="--tmpfs=/tmp:size=32m") as identity:
         wait(lambda: ready(identity), lambda: f"not ready: {logs(identity)[-3:]}")
         docker("exec", identity, "sh", "-c", "cat /dev/zero > /tmp/full 2> /dev/null; true")
+        scene.promise(ready(identity), "it lives on")
+        docker("exec", identity, "python", "-Sc", KILL_WORKER)
         wait(lambda: any(MOVED in line for line in logs(identity)), lambda: f"no word of it: {logs(identity)[-3:]}")
         port = int(docker("port", identity, "3000/tcp").splitlines()[0].rpartition(":")[2])
         wait(lambda: get(port, "/readyz")[0] == 200, lambda: "not ready")
@@ -268,8 +270,8 @@ def upgrades(scene: Scene, stack: Stack, image: str) -> None:
             began = time.monotonic()
             with clients(stack.port("EKIBEN_PORT")) as counts:
                 done = stack.script("upgrade.sh", EKIBEN_IMAGE=tag)
-            words = (done.stderr.strip().splitlines() or [""])[-1]
-            scene.happened.append(f"{what}: exit code {done.returncode} after {time.monotonic() - began:.0f} s {words}")
+            words = f", {done.stderr.strip().splitlines()[-1]}" if done.returncode else ""
+            scene.happened.append(f"{what}: exit code {done.returncode} after {time.monotonic() - began:.0f} s{words}")
             scene.promise(done.returncode == ends, f"exit code {ends}")
             scene.load(counts)
         running = {state(each, "Config.Image")[0] for each in stack.containers("ekiben")}
@@ -284,7 +286,7 @@ def asked_for_more(scene: Scene, image: str) -> None:
         with box(image, f"--env={setting}") as identity:
             code = docker("wait", identity)
             scene.happened.append(f"{setting}: exit code {code}")
-            scene.log(logs(identity), "ekiben cannot start")
+            scene.log(logs(identity), setting.partition("=")[0])
             scene.promise(code == "1" and not any("Traceback" in line for line in logs(identity)), "one line, and 1")
     with box(image, "--env=EKIBEN_LOG_FORMAT=json") as identity:
         wait(lambda: ready(identity), lambda: f"not ready: {logs(identity)[-3:]}")

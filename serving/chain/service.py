@@ -21,6 +21,7 @@ from serving.telemetry import logs
 from serving.telemetry.metrics import Metrics
 
 SETTINGS = ChainSettings.read_or_exit()
+logs.configure(SETTINGS)  # BentoML's next line says that the stage was loaded
 
 
 class StageService:
