@@ -175,9 +175,8 @@ class TextTrial:
 
     def opened(self, request: Request) -> Response:
         """The page with the first example, or with `?example=2`."""
-        place, examples = request.query.get("example", ""), self._page.examples
-        known = place.isdecimal() and int(place) < len(examples)
-        return self._shown(request, examples[int(place) if known else 0]["text"])
+        place, examples = _place(request.query.get("example", "")), self._page.examples
+        return self._shown(request, examples[place if place < len(examples) else 0]["text"])
 
     async def submitted(self, request: Request) -> Response:
         """The page again, with the answer or with what is wrong."""
