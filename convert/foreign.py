@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,8 @@ class Network:
 def read(path: Path, network: Network, sample: Arrays | None) -> Mended:
     """The graph of a file of any kind that is known. ConvertError says what is wrong, or what to write instead."""
     kind = formats.kind(path)
+    if kind == "catboost" and find_spec("catboost"):
+        return of_catboost(path)
     if kind in formats.ADVICE:
         raise ConvertError(f"it is {formats.ADVICE[kind]}")
     if kind == "onnx":
@@ -87,6 +91,29 @@ def of_xgboost(path: Path) -> Mended:
         return [grown_values / grown_values.sum(1, keepdims=True)]
 
     return _of_forest(grown, "XGBoost", answer)
+
+
+def of_catboost(path: Path) -> Mended:
+    """CatBoost's own format, by CatBoost's own exporter, held against its predictions. Numbers only."""
+    from catboost import CatBoost, CatBoostError
+
+    fitted = CatBoost()
+    try:
+        fitted.load_model(str(path))
+        classes = [str(label) for label in fitted.classes_]
+        with TemporaryDirectory() as folder:
+            fitted.save_model(f"{folder}/model.onnx", format="onnx")
+            mended = mend(Path(folder) / "model.onnx")
+    except CatBoostError as error:
+        raise ConvertError(f"CatBoost does not export it: {' '.join(str(error).split())[:300]}") from error
+    taken, given = mended.graph.graph.input[0].name, mended.graph.graph.output[-1].name
+
+    def reference(inputs: Arrays) -> Arrays:
+        kind = "Probability" if classes else "RawFormulaVal"
+        return {given: np.asarray(fitted.predict(inputs[taken], prediction_type=kind))}
+
+    mended.notes.insert(0, "by CatBoost's exporter, held against CatBoost")
+    return replace(mended, labels=mended.labels or tuple(classes), reference=reference, foreign=True)
 
 
 def _of_forest(grown: forest.Forest, library: str, answer: Answer | None) -> Mended:
