@@ -14,7 +14,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from deploy.swarm.fleet import SECONDS, FleetError, docker
+from deploy.swarm.fleet import SECONDS, FleetError, docker, wait
 
 COMPOSE = Path(__file__).parents[1] / "compose"
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=1g")
@@ -75,6 +75,11 @@ class Stack:
         """Their ids, in the order of their start."""
         return self.compose("ps", "--all", "--quiet", *services).split()
 
+    def health(self) -> set[str]:
+        """What the engine finds of its containers: healthy, unhealthy, starting, unchecked."""
+        form = "{{if .State.Health}}{{.State.Health.Status}}{{else}}unchecked{{end}}"
+        return {docker("inspect", f"--format={form}", each) for each in self.containers()}
+
     def script(self, file: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """One of the scripts beside the compose files."""
         words = [str(COMPOSE / file), "--project-name", self.name]
@@ -92,10 +97,11 @@ class Stack:
 
 
 @contextmanager
-def started(stack: Stack, *services: str) -> Iterator[Stack]:
-    """Until all are healthy; gone in the end."""
+def started(stack: Stack) -> Iterator[Stack]:
+    """Until all are healthy, however long a busy machine takes; gone in the end."""
     try:
-        stack.compose("up", "--detach", "--wait", "--wait-timeout", "180", *services)
+        stack.compose("up", "--detach")
+        wait(lambda: stack.health() <= {"healthy", "unchecked"}, lambda: stack.compose("ps", "--all"))
         yield stack
     finally:
         stack.down()
