@@ -319,7 +319,7 @@ def test_a_message_asks_for_a_model_and_answers_are_read_raw_or_typed() -> None:
         expected = {name: column[1] for name, column in samples.outputs.items()}
         assert not payloads.fault("grpc", expected, answer.SerializeToString())
         assert "label is [1], not [2]" in payloads.fault(
-            "grpc", {**expected, "label": np.int64(2)}, answer.SerializeToString()
+            "grpc", {**expected, "label": np.array(2)}, answer.SerializeToString()
         )
     for octets in (b"\xff", answer.SerializeToString()[:-1]):
         assert "unreadable" in payloads.fault("grpc", expected, octets)
