@@ -44,7 +44,7 @@ def run(address: str, message: bytes, answer: bytes, connections: int, seconds: 
         done = subprocess.run(["h2load", *load, *HEADERS, f"http://{address}{METHOD}"], capture_output=True, text=True)
         spent = client_seconds() - before
         counted = DATA.search(done.stdout)
-        if counted is None or not log.exists():
+        if counted is None or not log.exists() or not log.stat().st_size:
             raise WrkError(f"h2load gave no figures: {(done.stderr or done.stdout).strip()[-300:]}")
         _, statuses, micros = np.loadtxt(log, np.int64, ndmin=2, unpack=True)
     requests, right = int(counted[1]), int(counted[2]) / (len(answer) + 5)
