@@ -17,13 +17,10 @@ import yaml
 from matplotlib.ticker import NullLocator
 
 from loadtest import figures as plots
-from loadtest.documents import CHECKOUT, command_line, replace_section, table
+from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
 from loadtest.machine import Cores, busy_warning, describe
-from loadtest.measurement import Limit, Run
-from loadtest.openloop.load import Load
-from loadtest.pool import ServicePool, Target
-from loadtest.progress import Progress
-from loadtest.service import HOST, ServiceError, models
+from loadtest.measurement import Run, ServicePool
+from loadtest.service import ServiceError, models
 from loadtest.workload import Workload
 
 BATCHES = (1, 8, 32, 128)
@@ -31,7 +28,12 @@ ROUNDS = 3
 SECONDS, WARMUP = 0.8, 0.3
 BUSY_CONNECTIONS = 4  # for the rate: the engine never waits for the next request; one alone gives the latency
 ONE_EACH = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1"}
-ANY = Limit(0.99, 10.0)
+NOTE = (
+    "One worker, one engine thread; rows as V2 binary tensors, one engine call a request. Rows/s with {connections} "
+    "connections that are never idle, median of {rounds} interleaved rounds of {seconds:g} s; ms are p50 / p99 of one "
+    "request at a time. Memory is of the whole service with this form alone, {score} is the certificate's, with "
+    "Clopper and Pearson's 95 % interval where it is a share of rows. {where}. {busy}"
+)
 
 
 @dataclass
@@ -61,6 +63,13 @@ class Form:
         """ms of one request at a time."""
         return float(median(getattr(run, name) for run in self.alone[batch]))
 
+    def scored(self, score: str) -> str:
+        """`0.9972 (0.9846–0.9999, n = 360)`; without interval where it is no share of rows."""
+        value, interval = self.certificate["metrics"][score], self.certificate.get("intervals", {}).get(score)
+        if interval is None:
+            return f"{value:.4f}"
+        return f"{value:.4f} ({interval['low']:.4f}–{interval['high']:.4f}, n = {interval['rows']:,})"
+
 
 def measure(model: str, cores: Cores, logs: Path) -> list[Form]:
     """All forms of a model that the service finds ready, as trained first, then the largest first. ServiceError"""
@@ -72,14 +81,13 @@ def measure(model: str, cores: Cores, logs: Path) -> list[Form]:
         raise ServiceError(f"no form of {model!r} is ready: run `make models`, or see `bentoml models list`")
     forms = [Form(name, certificate(model, name, version)) for name, version in versions.items()]
     forms.sort(key=lambda form: (not form.trained, -form.bytes))
-    progress = Progress(len(forms) * (1 + len(BATCHES) * ROUNDS))
-    for form in forms:
-        form.memory_mb = memory_alone(model, form.name, cores, log)
-        progress.tell(f"{form.name} alone: {form.memory_mb:.0f} MB")
-    for batch in BATCHES:
-        for form in at_batch(model, forms, batch, cores, log):
-            progress.tell(f"batch {batch}, {form.name}: {form.rows_per_second(batch):,.0f} rows/s")
-    progress.close()
+    with Progress(len(forms) * (1 + len(BATCHES) * ROUNDS)) as progress:
+        for form in forms:
+            form.memory_mb = memory_alone(model, form.name, cores, log)
+            progress.tell(f"{form.name} alone: {form.memory_mb:.0f} MB")
+        for batch in BATCHES:
+            for form in at_batch(model, forms, batch, cores, log):
+                progress.tell(f"batch {batch}, {form.name}: {form.rows_per_second(batch):,.0f} rows/s")
     return forms
 
 
@@ -87,7 +95,7 @@ def memory_alone(model: str, form: str, cores: Cores, log: Path) -> float:
     """MB of a service with this form only, once it has answered the largest batches. ServiceError"""
     settings = {**ONE_EACH, "EKIBEN_FORMS": form, "EKIBEN_MAX_BATCH_SIZE": str(max(BATCHES))}
     with ServicePool(Workload(model, binary=True, rows=max(BATCHES)), cores, log) as pool:
-        return run_closed(pool.target(settings, form), BUSY_CONNECTIONS).memory_mb
+        return pool.target(settings, form).run_closed(BUSY_CONNECTIONS, SECONDS, WARMUP).memory_mb
 
 
 def at_batch(model: str, forms: Sequence[Form], batch: int, cores: Cores, log: Path) -> Iterator[Form]:
@@ -97,16 +105,8 @@ def at_batch(model: str, forms: Sequence[Form], batch: int, cores: Cores, log: P
             for form in forms:
                 target = pool.target({**ONE_EACH, "EKIBEN_MAX_BATCH_SIZE": str(batch)}, form.name)
                 for runs, connections in ((form.busy, BUSY_CONNECTIONS), (form.alone, 1)):
-                    runs.setdefault(batch, []).append(run_closed(target, connections))
+                    runs.setdefault(batch, []).append(target.run_closed(connections, SECONDS, WARMUP))
                 yield form
-
-
-def run_closed(target: Target, connections: int) -> Run:
-    """One closed loop. ServiceError if it counts for nothing"""
-    run = target.run(Load(HOST, target.service.port, 0.0, connections, SECONDS, WARMUP), ANY)
-    if run.rejected:
-        raise ServiceError(run.rejected)
-    return run
 
 
 def certificate(model: str, form: str, version: str) -> Mapping[str, Any]:
@@ -141,8 +141,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def markdown(model: str, forms: Sequence[Form], where: str, picture: str) -> str:
     """Rate at each batch, p50 / p99 at each batch, and what a form weighs and is worth."""
-    head = [model, *(f"rows/s, batch {batch}" for batch in BATCHES), *(f"ms, batch {batch}" for batch in BATCHES)]
     score = next(iter(forms[0].certificate["metrics"]))
+    head = [model, *(f"rows/s, batch {batch}" for batch in BATCHES), *(f"ms, batch {batch}" for batch in BATCHES)]
     rows = [
         [
             f"`{form.name}`",
@@ -150,27 +150,15 @@ def markdown(model: str, forms: Sequence[Form], where: str, picture: str) -> str
             *(f"{form.latency(batch):.2f} / {form.latency(batch, 'p99'):.2f}" for batch in BATCHES),
             f"{form.memory_mb:.0f}",
             f"{form.bytes / 1024:,.0f}",
-            _scored(form.certificate, score),
+            form.scored(score),
         ]
         for form in forms
     ]
     busy = max(run.background_cores for form in forms for runs in form.busy.values() for run in runs)
-    how = (
-        f"One worker, one engine thread; rows as V2 binary tensors, one engine call a request. Rows/s with "
-        f"{BUSY_CONNECTIONS} connections that are never idle, median of {ROUNDS} interleaved rounds of {SECONDS:g} s; "
-        f"ms are p50 / p99 of one request at a time. Memory is of the whole service with this form alone, {score} is "
-        f"the certificate's, with Clopper and Pearson's 95 % interval where it is a share of rows. {where}. "
-        f"{busy_warning(busy)}"
+    how = NOTE.format(
+        connections=BUSY_CONNECTIONS, rounds=ROUNDS, seconds=SECONDS, score=score, where=where, busy=busy_warning(busy)
     ).rstrip()
     return f"{table([*head, 'memory, MB', 'file, KiB', score], rows)}\n\n{how}\n\n![The same as lines]({picture})"
-
-
-def _scored(certificate: Mapping[str, Any], score: str) -> str:
-    """`0.9972 (0.9846–0.9999, n = 360)`; without interval where it is no share of rows."""
-    value, interval = certificate["metrics"][score], certificate.get("intervals", {}).get(score)
-    if interval is None:
-        return f"{value:.4f}"
-    return f"{value:.4f} ({interval['low']:.4f}–{interval['high']:.4f}, n = {interval['rows']:,})"
 
 
 def draw(model: str, forms: Sequence[Form], path: Path, caption: str) -> None:

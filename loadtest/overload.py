@@ -26,10 +26,9 @@ from pathlib import Path
 import numpy as np
 
 from loadtest import figures, machine
-from loadtest.documents import Place, Promise, command_line, split_section
-from loadtest.openloop.load import Burst, GeneratorError, Load, LoadResult, quantile
-from loadtest.pool import ServicePool, Target
-from loadtest.progress import Progress
+from loadtest.documents import Place, Progress, Promise, command_line, split_section
+from loadtest.measurement import ServicePool, Target
+from loadtest.openloop import Burst, Load, LoadResult, quantile
 from loadtest.service import HOST, ServiceError
 from loadtest.workload import Workload
 
@@ -97,7 +96,7 @@ def main(words: Sequence[str] | None = None) -> int:
             target = pool.target(settings, options.form)
             overload = Overload.of(target.capacity(), options.seconds)
             result, memory = endure(target, overload.load(target.service.port, 0 if options.anew else CONNECTIONS))
-    except (ServiceError, GeneratorError) as error:
+    except ServiceError as error:
         print(f"no overload: {error}", file=sys.stderr)
         return 2
     how = f"{options.rows} rows a request{', each over a new connection' * options.anew}"
@@ -116,7 +115,7 @@ def allow_connections() -> None:
 
 
 def endure(target: Target, load: Load) -> tuple[LoadResult, Memory]:
-    """What came of the load, and the service's memory meanwhile, once a second. GeneratorError"""
+    """What came of the load, and the service's memory meanwhile, once a second. ServiceError"""
     progress, started, memory = Progress(load.measured_seconds), time.monotonic(), []
     with ThreadPoolExecutor(1) as thread:
         result = thread.submit(target.send, load, check=False)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -29,7 +30,7 @@ Headers = Mapping[str, str]
 
 
 class ServiceError(Exception):
-    """A service could not be started or asked; the message says why."""
+    """A service cannot be started, asked or measured; the message says why."""
 
 
 @dataclass
@@ -48,7 +49,7 @@ class ServiceProcess:
 
     def request(self, path: str, body: bytes | None = None, headers: Headers | None = None) -> tuple[Headers, bytes]:
         """As `request` below, of this service."""
-        return request(f"{HOST}:{self.port}", path, body, headers)
+        return request(self.url + path, body, headers)
 
     def json(self, path: str) -> Any:
         """The JSON of a 200 answer to a GET. ServiceError"""
@@ -177,19 +178,19 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def request(
-    address: str, path: str, body: bytes | None = None, headers: Headers | None = None
-) -> tuple[Headers, bytes]:
+def request(url: str, body: bytes | None = None, headers: Headers | None = None) -> tuple[Headers, bytes]:
     """Headers, by lower-case name, and body of a 200 answer to a GET, or to a POST of a body. ServiceError"""
-    connection = http.client.HTTPConnection(address, timeout=30)
+    where = urlsplit(url)
+    connect = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
+    connection = connect(where.netloc, timeout=30)
     try:
-        connection.request("GET" if body is None else "POST", path, body, dict(headers or {}))
+        connection.request("GET" if body is None else "POST", where.path, body, dict(headers or {}))
         response = connection.getresponse()
         text = response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise ServiceError(f"{address}{path}: {error!r}") from None
+        raise ServiceError(f"{url}: {error!r}") from None
     finally:
         connection.close()
     if response.status != 200:
-        raise ServiceError(f"{address}{path}: {response.status} {text[:200].decode(errors='replace')}")
+        raise ServiceError(f"{url}: {response.status} {text[:200].decode(errors='replace')}")
     return {name.lower(): value for name, value in response.headers.items()}, text

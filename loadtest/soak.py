@@ -27,10 +27,9 @@ import psutil
 from scipy.stats import theilslopes
 
 from loadtest import figures, machine
-from loadtest.documents import Place, Promise, command_line, split_section
-from loadtest.openloop.load import GeneratorError, Load, LoadResult
-from loadtest.pool import ServicePool, Target
-from loadtest.progress import Progress
+from loadtest.documents import Place, Progress, Promise, command_line, split_section
+from loadtest.measurement import ServicePool, Target
+from loadtest.openloop import Load, LoadResult
 from loadtest.service import HOST, ServiceError, ServiceProcess
 from loadtest.workload import Workload
 
@@ -89,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> int:
             target = pool.target({"EKIBEN_WORKERS": str(workers)}, options.form)
             capacity = target.capacity(loads=1)
             samples = soak(target, options.load * capacity, 60 * options.minutes)
-    except (ServiceError, GeneratorError) as error:
+    except ServiceError as error:
         print(f"no soak: {error}", file=sys.stderr)
         return 2
     (FOLDER / "soak.json").write_text(json.dumps([asdict(each) for each in samples], indent=1))
@@ -101,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def soak(target: Target, rate: float, seconds: float) -> list[Sample]:
-    """A sample after each slice. GeneratorError"""
+    """A sample after each slice. ServiceError"""
     each = max(SHORTEST, seconds / SLICES)
     progress, started = Progress(seconds), time.monotonic()
     samples: list[Sample] = []

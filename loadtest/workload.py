@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from loadtest import v2
-from loadtest.openloop.generator import END
 from loadtest.service import HOST, ServiceProcess
 
 COUNT = 64  # different requests; fewer where they are large
 MOST_VALUES = 2**20
+END = b"\r\n\r\n"  # of a head
 
 
 @dataclass

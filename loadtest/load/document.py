@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import machine
-from loadtest.documents import CHECKOUT, command_line, replace_section
+from loadtest.documents import CHECKOUT, Progress, command_line, replace_section
 from loadtest.documents import table as markdown_table
-from loadtest.load.metadata import describe
 from loadtest.load.plan import NAMED
-from loadtest.load.requests import folders
-from loadtest.progress import Progress
+from loadtest.load.requests import describe, folders
 from loadtest.service import ServiceError
 
 INTERFACES = ("native", "v2", "binary")

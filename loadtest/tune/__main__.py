@@ -25,10 +25,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from loadtest.documents import CHECKOUT, command_line, replace_section
+from loadtest.documents import CHECKOUT, Progress, command_line, replace_section
 from loadtest.machine import Cores, describe
-from loadtest.pool import ServicePool
-from loadtest.progress import Progress
+from loadtest.measurement import ServicePool
 from loadtest.service import ServiceError
 from loadtest.tune import report, space
 from loadtest.tune.report import Findings

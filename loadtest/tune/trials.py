@@ -10,10 +10,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from loadtest.measurement import Limit, Run
-from loadtest.openloop.load import Load
-from loadtest.pool import ServicePool
-from loadtest.progress import Progress
+from loadtest.documents import Progress
+from loadtest.measurement import Limit, Run, ServicePool
+from loadtest.openloop import Load
 from loadtest.service import HOST, ServiceError
 from loadtest.tune.rounds import Bracket, OutOfBudget, highest, rounded
 from loadtest.tune.space import Setting
