@@ -118,8 +118,8 @@ def compare(artifacts: Artifacts, outputs: Arrays, expected: Arrays, tolerance: 
         gaps = row_gaps(outputs, expected, tolerance.relative)
         changed = n_rows - int((gaps <= (tolerance.difference or 0.0)).sum())
         return Comparison("values", n_rows, changed, statistics.upper_bound(changed, n_rows))
-    right, was_right = labels == artifacts.targets, trained == artifacts.targets
-    worse, better = int((was_right & ~right).sum()), int((right & ~was_right).sum())
+    correct, was_correct = labels == artifacts.targets, trained == artifacts.targets
+    worse, better = int((was_correct & ~correct).sum()), int((correct & ~was_correct).sum())
     changed = int((labels != trained).sum())
     return Comparison(
         what="labels",

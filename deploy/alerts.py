@@ -29,10 +29,10 @@ class Alert:
 
     def rule(self, slo: Slo) -> dict[str, Any]:
         """The rule as Prometheus reads it."""
-        held = {"for": slo.span(self.pending)} if self.pending else {}
+        duration = {"for": slo.span(self.pending)} if self.pending else {}
         annotations = {"summary": self.summary, "description": self.description, "runbook_url": self.runbook(slo)}
         labels = {"severity": self.severity, **self.labels}
-        return {"alert": self.name, "expr": self.expr, **held, "labels": labels, "annotations": annotations}
+        return {"alert": self.name, "expr": self.expr, **duration, "labels": labels, "annotations": annotations}
 
     def runbook(self, slo: Slo) -> str:
         """The address of this alert's section."""
@@ -45,9 +45,9 @@ class Alert:
             text = re.sub(r"{{ \$labels\.(\w+) }}", lambda m: labels[m[1]], text)
             return re.sub(r"{{ \$value[^}]*}}", value, text)
 
-        shown = {"severity": self.severity, **labels, **self.labels}
+        all_labels = {"severity": self.severity, **labels, **self.labels}
         return {
-            "exp_labels": {name: label for name, label in shown.items() if label},
+            "exp_labels": {name: label for name, label in all_labels.items() if label},
             "exp_annotations": {
                 "summary": rendered(self.summary),
                 "description": rendered(self.description),

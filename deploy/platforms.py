@@ -76,14 +76,14 @@ PLATFORMS = (
 
 def locked(lines: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
     """Name → `==version`, of the lines whose markers hold there."""
-    wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
-    return {canonicalize_name(one.name): str(one.specifier) for one in wanted if _holds(one, environment)}
+    requirements = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    return {canonicalize_name(one.name): str(one.specifier) for one in requirements if _holds(one, environment)}
 
 
 def needed(requirements: Iterable[str], environment: Mapping[str, str], extras: Iterable[str] = ()) -> set[str]:
     """The requirements that hold there, without their markers; extras are those under which they are looked at."""
-    wanted = map(Requirement, requirements)
-    return {_bare(one) for one in wanted if any(_holds(one, environment, extra) for extra in ("", *extras))}
+    parsed = map(Requirement, requirements)
+    return {_bare(one) for one in parsed if any(_holds(one, environment, extra) for extra in ("", *extras))}
 
 
 def _holds(requirement: Requirement, environment: Mapping[str, str], extra: str = "") -> bool:
@@ -117,10 +117,10 @@ def ask(python: str, platform: Platform, direct: Iterable[str], lock: Sequence[s
         extras = {one.name: one.extras for one in map(Requirement, todo)}
         names |= extras.keys()
         missing |= {name for name in extras if name not in versions}
-        found, absent = wheels(python, platform, {name: versions[name] for name in extras if name in versions})
+        metadata, absent = wheels(python, platform, {name: versions[name] for name in extras if name in versions})
         missing |= absent
         seen |= todo
-        todo = {need for one in found for need in _needs(one, environment, extras)} - seen
+        todo = {need for one in metadata for need in _needs(one, environment, extras)} - seen
     return Answer(frozenset(names), frozenset(missing))
 
 
@@ -132,17 +132,19 @@ def wheels(
     python: str, platform: Platform, versions: Mapping[str, str]
 ) -> tuple[list[Mapping[str, Any]], frozenset[str]]:
     """The metadata of the wheels that pip takes there, and the names of packages without one. SystemExit"""
-    left, absent = dict(versions), set[str]()
+    remaining, absent = dict(versions), set[str]()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        while left:
-            done = subprocess.run(_command(python, platform, left, folder, report), capture_output=True, text=True)
-            if done.returncode == 0:
+        while remaining:
+            process = subprocess.run(
+                _command(python, platform, remaining, folder, report), capture_output=True, text=True
+            )
+            if process.returncode == 0:
                 return [one["metadata"] for one in json.loads(report.read_text())["install"]], frozenset(absent)
-            if (match := MISSING.search(done.stderr)) is None:
-                raise SystemExit(f"pip says, of Python {python} on {platform.title}:\n{done.stderr}")
+            if (match := MISSING.search(process.stderr)) is None:
+                raise SystemExit(f"pip says, of Python {python} on {platform.title}:\n{process.stderr}")
             absent.add(name := canonicalize_name(match[1]))
-            del left[name]
+            del remaining[name]
     return [], frozenset(absent)
 
 

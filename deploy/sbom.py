@@ -29,12 +29,12 @@ def contents(image: str) -> tuple[Named, Named]:
 def _asked(image: str, program: str, *arguments: str) -> Named:
     box = ["docker", "run", "--rm", "--network", "none", "--read-only", "--entrypoint", program, image]
     try:
-        done = subprocess.run([*box, *arguments], check=True, capture_output=True, text=True)
+        process = subprocess.run([*box, *arguments], check=True, capture_output=True, text=True)
     except FileNotFoundError:
         raise SystemExit("docker is not installed, and the image has to be asked") from None
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"image {image}: {error.stderr.strip()}") from None
-    return {(name, version) for name, _, version in (line.partition(" ") for line in done.stdout.splitlines())}
+    return {(name, version) for name, _, version in (line.partition(" ") for line in process.stdout.splitlines())}
 
 
 def bill(image: str, distributions: Named, packages: Named) -> Bom:

@@ -306,8 +306,8 @@ def _power(axis: plots.Axes, trained: Sequence[int], count: int, random: np.rand
     for rows, colour in zip(trained, plt.colormaps["viridis"](np.linspace(0, 0.85, len(trained))), strict=True):
         reference = Reference("", "", DECILES, rows)
         above = limit(reference, FEWEST)
-        told = [100 * (_looks(reference, count // 4, random, by) > above).mean() for by in PLOTTED_SHIFTS]
-        axis.plot(PLOTTED_SHIFTS, told, color=colour, label=f"{rows:,} rows, limit {above:.2f}")
+        alarms = [100 * (_looks(reference, count // 4, random, by) > above).mean() for by in PLOTTED_SHIFTS]
+        axis.plot(PLOTTED_SHIFTS, alarms, color=colour, label=f"{rows:,} rows, limit {above:.2f}")
     axis.set(xlabel="shift, in standard deviations of a normal quantity", xlim=(0, 2.15), ylim=(-2, 102))
     axis.set_title(f"Looks at {FEWEST} rows that tell a shift, %")
     axis.legend(loc="lower right")

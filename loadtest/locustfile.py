@@ -78,16 +78,16 @@ class LoadRun:
 def _by_kind(plan: Plan, host: str) -> dict[tuple[str, str], list[Request]]:
     """The requests to all models that the plan wants. PlanError, ServiceError"""
     served = {model.name: model for model in describe(host, folders())}
-    wanted = plan.models or tuple(served)
-    if missing := set(wanted) - served.keys():
+    models = plan.models or tuple(served)
+    if missing := set(models) - served.keys():
         raise PlanError(f"--models: {min(missing)!r} is not served, or has no examples; there is {', '.join(served)}")
     kinds = defaultdict(list)
-    for name in wanted:
+    for name in models:
         payloads = drawn(host, served[name], DRAWN) or examples(name)
         for request in requests(served[name], payloads, plan.rows):
             kinds[request.kind].append(request)
     if not any(plan.shares(kinds)):
-        raise PlanError(f"--mix {plan.mix} leaves nothing to ask of {', '.join(wanted) or 'a service without models'}")
+        raise PlanError(f"--mix {plan.mix} leaves nothing to ask of {', '.join(models) or 'a service without models'}")
     return kinds
 
 
@@ -244,12 +244,12 @@ def gather(run: LoadRun) -> None:
 def conclude(run: LoadRun, folder: Path) -> int:
     """Writes and prints the report. 0 if every threshold is met, else 1"""
     run.over = True
-    held = verdicts(read_thresholds(), run.records)
-    report.write(folder, run.plan, run.records, held)
-    report.draw(run.plan, run.records, held, folder / "load.png")
-    print(report.text(run.plan, run.records, held), flush=True)
+    outcomes = verdicts(read_thresholds(), run.records)
+    report.write(folder, run.plan, run.records, outcomes)
+    report.draw(run.plan, run.records, outcomes, folder / "load.png")
+    print(report.text(run.plan, run.records, outcomes), flush=True)
     print(f"\nwritten: {folder}/load.png, load.json, seconds.csv", file=sys.stderr)
-    return 0 if all(verdict.met for verdict in held) else 1
+    return 0 if all(verdict.met for verdict in outcomes) else 1
 
 
 def show_progress(run: LoadRun, environment: Environment) -> None:

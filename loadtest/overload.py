@@ -173,9 +173,9 @@ def recovery(result: LoadResult, overload: Overload) -> float:
 
 def memory_growth(memory: Memory, begins: float, ends: float) -> float:
     """The last quarter of the overload's memory against its first, as a share."""
-    held = [size for at, size in memory if begins <= at < ends]
-    quarter = max(1, len(held) // 4)
-    return float(np.mean(held[-quarter:]) / np.mean(held[:quarter]) - 1) if held else 0.0
+    sizes = [size for at, size in memory if begins <= at < ends]
+    quarter = max(1, len(sizes) // 4)
+    return float(np.mean(sizes[-quarter:]) / np.mean(sizes[:quarter]) - 1) if sizes else 0.0
 
 
 def draw(result: LoadResult, overload: Overload, memory: Memory, caption: str, path: Path) -> None:
@@ -210,8 +210,8 @@ def _latencies(axis: figures.Axes, result: LoadResult) -> None:
     """Median and p99 of those answered and those turned away, by the time they were due."""
     edges = np.arange(0, result.due[-1] + PLOT_BIN, PLOT_BIN)
     for statuses, colour, label in (((200,), figures.BLUE, "answered"), (TURNED_AWAY, figures.RED, "turned away")):
-        chosen = np.isin(result.status, statuses)
-        place, seconds = np.digitize(result.due[chosen], edges) - 1, result.response_seconds[chosen]
+        mask = np.isin(result.status, statuses)
+        place, seconds = np.digitize(result.due[mask], edges) - 1, result.response_seconds[mask]
         bins = [(edge + PLOT_BIN / 2, seconds[place == i]) for i, edge in enumerate(edges)]
         filled = [(at, values) for at, values in bins if len(values)]
         for share, style, name in ((0.5, "-", "median"), (0.99, ":", "p99")):

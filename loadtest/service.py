@@ -79,19 +79,19 @@ class ServiceProcess:
 
     def wait_until(self, probe: Callable[[], object], seconds: float = START_SECONDS) -> ServiceProcess:
         """Itself, once the probe raises no ServiceError. ServiceError with the last words of its log"""
-        deadline, seen, up_since = time.monotonic() + seconds, "", 0.0
+        deadline, last_error, up_since = time.monotonic() + seconds, "", 0.0
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 probe()
                 return self
             except ServiceError as error:
-                seen = str(error)
-                up_since = (up_since or time.monotonic()) if ": 503 " in seen else 0.0
+                last_error = str(error)
+                up_since = (up_since or time.monotonic()) if ": 503 " in last_error else 0.0
                 if up_since and time.monotonic() - up_since > REFUSING_SECONDS:
                     break
             time.sleep(0.05)
         words = " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-3:])
-        raise ServiceError(f"the service did not become ready: {words if not up_since else seen}; see {self.log}")
+        raise ServiceError(f"the service did not become ready: {words if not up_since else last_error}; see {self.log}")
 
     def wait_ready(self) -> ServiceProcess:
         """Itself, once /readyz is 200. ServiceError"""
@@ -133,11 +133,11 @@ def start(
     pin: Callable[[], None] | None = None, grace_seconds: float = 0.0,
 ) -> ServiceProcess:  # fmt: skip
     """A process that will listen on the port; not ready. No EKIBEN_ variable reaches it but those in `environment`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("EKIBEN_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("EKIBEN_")}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         process = subprocess.Popen(
-            list(command), cwd=cwd, env={**kept, **environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            list(command), cwd=cwd, env={**inherited, **environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True, preexec_fn=pin,
         )  # fmt: skip
     return ServiceProcess(port, process, log, folder, grace_seconds)

@@ -60,8 +60,10 @@ def run(port: int, file: Path, connections: int, seconds: float) -> WrkResult:
     """Sends a file's requests to a port of 127.0.0.1, round and round, for so many whole seconds. ServiceError"""
     load = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(SCRIPT)]
     before = client_seconds()
-    done = subprocess.run(["wrk", *load, f"http://127.0.0.1:{port}/", "--", str(file)], capture_output=True, text=True)
-    return parse(done.stdout, done.stderr, client_seconds() - before)
+    process = subprocess.run(
+        ["wrk", *load, f"http://127.0.0.1:{port}/", "--", str(file)], capture_output=True, text=True
+    )
+    return parse(process.stdout, process.stderr, client_seconds() - before)
 
 
 def parse(output: str, complaint: str = "", cpu_seconds: float = 0.0) -> WrkResult:

@@ -114,8 +114,8 @@ def _round(target: Target, top: float, seconds: float, number: int, progress: Pr
         run = target.run(load, PUNCTUAL)
         counts = not run.rejected and isfinite(run.p50)
         words = f"{run.cpu_cores:.2f} cores, {run.p50:.2f} ms" if counts else run.rejected or "half was not answered"
-        done = (number * len(shares) + place + 1) * (seconds + WARMUP + AROUND)
-        progress.tell(f"{run.rate:,.0f}/s: {words}", done)
+        seconds_done = (number * len(shares) + place + 1) * (seconds + WARMUP + AROUND)
+        progress.tell(f"{run.rate:,.0f}/s: {words}", seconds_done)
         if counts:
             yield share, run
 

@@ -61,9 +61,9 @@ def run(host: str, name: str, *words: str) -> Path:
     """The folder of one load test's results. Exits if a threshold was missed: that is no table to publish."""
     folder = CHECKOUT / "build" / "load" / name
     command = [sys.executable, "-m", "loadtest.load", "--host", host, "--out", str(folder), *words]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{name}: {done.stdout}{done.stderr}")
+    process = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    if process.returncode:
+        sys.exit(f"{name}: {process.stdout}{process.stderr}")
     return folder
 
 

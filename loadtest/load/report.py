@@ -107,12 +107,12 @@ def verdicts(thresholds: dict[str, Any], records: Records) -> list[Verdict]:
     kinds = [model for model, _ in records.kinds]
     model_of = np.array(kinds, object)[records.column("kind")] if kinds else np.array([], object)
     latency, failed = records.column("latency"), records.column("failed")
-    held = list(_verdicts("service", thresholds["service"], latency, failed))
+    result = list(_verdicts("service", thresholds["service"], latency, failed))
     for model, promised in thresholds["models"].items():
         if model in kinds:
             its = model_of == model
-            held += _verdicts(model, promised, latency[its], failed[its])
-    return held
+            result += _verdicts(model, promised, latency[its], failed[its])
+    return result
 
 
 def _verdicts(whose: str, promised: dict[str, Any], latency: np.ndarray, failed: np.ndarray) -> Iterator[Verdict]:

@@ -158,12 +158,12 @@ class Request:
 
 def requests(model: ServedModel, payloads: list[Any], rows: int) -> list[Request]:
     """Every example as a request through every interface; with rows > 1 each begins at another example."""
-    made = [_native(model, window) for window in _windows(payloads, rows)] if model.native else []
+    result = [_native(model, window) for window in _windows(payloads, rows)] if model.native else []
     if (each := tensor_rows(model, payloads)) is not None:
         finite = [row for row in each if np.isfinite(row).all()]  # JSON has no NaN
-        made += [_v2(model, np.stack(window), binary=True) for window in _windows(list(each), rows)]
-        made += [_v2(model, np.stack(window), binary=False) for window in _windows(finite, rows)]
-    return made
+        result += [_v2(model, np.stack(window), binary=True) for window in _windows(list(each), rows)]
+        result += [_v2(model, np.stack(window), binary=False) for window in _windows(finite, rows)]
+    return result
 
 
 def _windows(items: list[Any], size: int) -> list[list[Any]]:

@@ -85,8 +85,8 @@ def read(path: Path) -> Grid:
         if len(document[axis]) != 1 or not all(isinstance(values, list) for values in document[axis].values()):
             raise SystemExit(f"{path}: {axis} must be one setting and a list of its values")
     (row, rows), (column, columns) = next(iter(document["rows"].items())), next(iter(document["columns"].items()))
-    kept = {key: document[key] for key in ("model", "form", "concurrency", "fixed")}
-    return Grid(**kept, row=row, rows=rows, column=column, columns=columns)
+    common = {key: document[key] for key in ("model", "form", "concurrency", "fixed")}
+    return Grid(**common, row=row, rows=rows, column=column, columns=columns)
 
 
 @dataclass

@@ -24,7 +24,7 @@ SETTINGS = ChainSettings.read_or_exit()
 
 
 class StageService:
-    """A stage's worker. Only the model stage loads something into its repository; here it beats the pulse."""
+    """A stage's worker. Only the model stage loads something into its repository; here it sends heartbeats."""
 
     stage: str
 
