@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import json
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,7 @@ from loadtest.documents import CHECKOUT, Progress, command_line, render, replace
 from loadtest.machine import BackgroundLoad, busy_warning, describe
 from loadtest.peers.__main__ import numbers
 from loadtest.peers.payloads import form
-from loadtest.service import HOST, ServiceError, ServiceProcess, request, serve
+from loadtest.service import HOST, ServiceError, ServiceProcess, request, run_command, serve
 from loadtest.workload import http_request
 
 WAYS = {"in process": "", "chain, HTTP": "http", "chain, volume": "volume"}
@@ -69,17 +68,13 @@ def examples(model: str) -> list[Path]:
 
 
 def main(words: list[str] | None = None) -> None:
-    """The command. SystemExit where arrangements cannot be compared"""
+    """The command. ServiceError where arrangements cannot be compared"""
     options = arguments(words)
     wrk.require()
-    # A terminated benchmark unwinds like an interrupted one, and so ends the services that it has started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # What compose shares between containers is memory, too.
     volume = Path(tempfile.mkdtemp(prefix="ekiben-chain-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
     try:
         write(options.out, run(options, volume))
-    except ServiceError as error:
-        sys.exit(str(error))
     finally:
         shutil.rmtree(volume, ignore_errors=True)
 
@@ -291,4 +286,4 @@ def draw(results: Record, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

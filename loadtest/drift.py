@@ -26,7 +26,7 @@ from scipy.stats import norm
 from loadtest import figures as plots
 from loadtest.documents import Progress, command_line, render, replace_section, split_section, table
 from loadtest.measurement import samples
-from loadtest.service import ServiceError, request
+from loadtest.service import ServiceError, request, run_command
 
 # As deploy/prometheus/rules/drift.yml has them; a test holds them together.
 PSI = 0.2
@@ -57,15 +57,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """The command: 0, or 2 where the service has no references."""
+def main(words: Sequence[str] | None = None) -> None:
+    """The command. ServiceError where the service has no references"""
     options = arguments(words)
     split_section(options.doc, "drift")
-    try:
-        references = read_references(options.url.rstrip("/"))
-    except ServiceError as error:
-        print(error, file=sys.stderr)
-        return 2
+    references = read_references(options.url.rstrip("/"))
     with Progress(len(references)) as progress:
         models, quantities = measure(references, options.looks, progress.tell)
     picture = options.doc.with_suffix(".png")
@@ -74,7 +70,6 @@ def main(words: Sequence[str] | None = None) -> int:
     draw(quantities, options.looks, picture)
     print(text.partition("\n")[0])
     print(f"written: {options.doc}, {picture}", file=sys.stderr)
-    return 0
 
 
 # What chance makes of PSI: rows drawn from the distribution that training's rows were drawn from, again and again.
@@ -318,4 +313,4 @@ def _looks(reference: Reference, count: int, random: np.random.Generator, shift:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -20,7 +20,7 @@ from loadtest import figures as plots
 from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.measurement import Run, ServicePool
-from loadtest.service import ServiceError, models
+from loadtest.service import ServiceError, models, run_command
 from loadtest.workload import Workload
 
 BATCHES = (1, 8, 32, 128)
@@ -117,7 +117,7 @@ def certificate(model: str, form: str, version: str) -> Mapping[str, Any]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """The command. SystemExit where no form is ready"""
+    """The command. ServiceError where no form is ready"""
     parser = command_line("loadtest.forms", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",
@@ -126,10 +126,7 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     cores = Cores.split()
     print(cores, file=sys.stderr)
-    try:
-        forms = measure(options.model, cores, Path("build/forms"))
-    except ServiceError as error:
-        sys.exit(str(error))
+    forms = measure(options.model, cores, Path("build/forms"))
     where = f"{describe()}; {cores}"
     draw(options.model, forms, options.picture, where)
     picture = options.picture.resolve().relative_to(options.document.resolve().parent)
@@ -178,4 +175,4 @@ def draw(model: str, forms: Sequence[Form], path: Path, caption: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -23,19 +23,10 @@ from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING, MasterRunner, Runner, WorkerRunner
 
 from loadtest.documents import Progress
-from loadtest.load import report
+from loadtest.load import report, requests
 from loadtest.load.plan import Plan, PlanError, add_options, schedule
 from loadtest.load.report import Records, read_thresholds, verdicts
-from loadtest.load.requests import (
-    Request,
-    WrongAnswer,
-    common_headers,
-    describe,
-    drawn,
-    examples,
-    folders,
-    requests,
-)  # fmt: skip
+from loadtest.load.requests import Request, WrongAnswer
 from loadtest.service import ServiceError
 
 TIMEOUT = 10.0  # seconds until a request has failed
@@ -77,14 +68,14 @@ class LoadRun:
 
 def _by_kind(plan: Plan, host: str) -> dict[tuple[str, str], list[Request]]:
     """The requests to all models that the plan wants. PlanError, ServiceError"""
-    served = {model.name: model for model in describe(host, folders())}
+    served = {model.name: model for model in requests.describe(host, requests.folders())}
     models = plan.models or tuple(served)
     if missing := set(models) - served.keys():
         raise PlanError(f"--models: {min(missing)!r} is not served, or has no examples; there is {', '.join(served)}")
     kinds = defaultdict(list)
     for name in models:
-        payloads = drawn(host, served[name], DRAWN) or examples(name)
-        for request in requests(served[name], payloads, plan.rows):
+        payloads = requests.drawn(host, served[name], DRAWN) or requests.examples(name)
+        for request in requests.requests(served[name], payloads, plan.rows):
             kinds[request.kind].append(request)
     if not any(plan.shares(kinds)):
         raise PlanError(f"--mix {plan.mix} leaves nothing to ask of {', '.join(models) or 'a service without models'}")
@@ -109,7 +100,7 @@ class CheckingUser(FastHttpUser):
         with self.client.post(
             request.path,
             data=request.body(number),  # type: ignore[arg-type] # which takes bytes too
-            headers={**request.headers, **common_headers()},
+            headers={**request.headers, **requests.common_headers()},
             name=request.model.name,
             catch_response=True,
         ) as response:

@@ -13,7 +13,6 @@ And what Prometheus's visit takes, four times a minute.
 
 from __future__ import annotations
 
-import sys
 import time
 import timeit
 from collections import Counter
@@ -25,7 +24,7 @@ from loadtest import wrk
 from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
 from loadtest.machine import Cores, describe
 from loadtest.measurement import samples
-from loadtest.service import ServiceError, ServiceProcess, serve
+from loadtest.service import ServiceError, ServiceProcess, run_command, serve
 from loadtest.workload import Workload
 
 DOCUMENT = CHECKOUT / "docs" / "monitoring.md"
@@ -57,7 +56,7 @@ class Cost:
 
 
 def main() -> int:
-    """The command: 0 where counting takes no more than it may, else 1."""
+    """The command: 0 where counting takes no more than it may, else 1. ServiceError"""
     parser = command_line("loadtest.metrics_cost", __doc__)
     parser.add_argument("--model", default="iris", help="a model of fields that are numbers (iris)")
     parser.add_argument("--rounds", type=int, default=5, help="how often it is measured (5)")
@@ -65,10 +64,7 @@ def main() -> int:
     parser.add_argument("--dry", action="store_true", help="write nothing")
     options = parser.parse_args()
     wrk.require()
-    try:
-        costs = measure(options.model, options.rounds, options.seconds)
-    except ServiceError as error:
-        raise SystemExit(str(error)) from None
+    costs = measure(options.model, options.rounds, options.seconds)
     text = report(options.model, costs)
     print(text)
     if not options.dry:
@@ -158,4 +154,4 @@ def report(model: str, costs: list[Cost]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

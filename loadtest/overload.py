@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import resource
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ from loadtest import figures, machine
 from loadtest.documents import Place, Progress, Promise, command_line, split_section
 from loadtest.measurement import ServicePool, Target
 from loadtest.openloop import Burst, Load, LoadResult, quantile
-from loadtest.service import HOST, ServiceError
+from loadtest.service import HOST, run_command
 from loadtest.workload import Workload
 
 FOLDER = Path("build/overload")
@@ -82,7 +81,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command: 0 where every promise is kept, 1 where one is broken, 2 where nothing was measured."""
+    """The command: 0 where every promise is kept, 1 where one is broken. ServiceError where nothing was measured"""
     options = arguments(words)
     name = f"overload-{options.model}-{options.form}{'-anew' * options.anew}"
     place = Place(name, options.doc, FOLDER, options.write)
@@ -91,14 +90,10 @@ def main(words: Sequence[str] | None = None) -> int:
     allow_connections()
     cores = machine.Cores.split()
     settings = {"EKIBEN_MAX_LATENCY_MS": f"{1e3 * DEADLINE_SECONDS:g}"}
-    try:
-        with ServicePool(Workload(options.model, True, options.rows), cores, FOLDER / "serve.log") as pool:
-            target = pool.target(settings, options.form)
-            overload = Overload.of(target.capacity(), options.seconds)
-            result, memory = endure(target, overload.load(target.service.port, 0 if options.anew else CONNECTIONS))
-    except ServiceError as error:
-        print(f"no overload: {error}", file=sys.stderr)
-        return 2
+    with ServicePool(Workload(options.model, True, options.rows), cores, FOLDER / "serve.log") as pool:
+        target = pool.target(settings, options.form)
+        overload = Overload.of(target.capacity(), options.seconds)
+        result, memory = endure(target, overload.load(target.service.port, 0 if options.anew else CONNECTIONS))
     how = f"{options.rows} rows a request{', each over a new connection' * options.anew}"
     caption = f"{options.model}-{options.form}, {how}, one worker; {cores}; {machine.describe()}"
     draw(result, overload, memory, caption, place.picture)
@@ -224,4 +219,4 @@ def _latencies(axis: figures.Axes, result: LoadResult) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -22,7 +22,7 @@ import numpy as np
 
 from loadtest import v2
 from loadtest.documents import CHECKOUT, command_line, replace_section, table
-from loadtest.service import ServiceError, ServiceProcess, serve
+from loadtest.service import ServiceError, ServiceProcess, run_command, serve
 
 CLIENTS = 8
 DOCUMENT = CHECKOUT / "docs" / "models.md"
@@ -142,4 +142,4 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

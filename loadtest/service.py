@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import psutil
@@ -176,6 +176,19 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind((HOST, 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+def run_command(main: Callable[[], int | None]) -> NoReturn:
+    """Exits with what a command returns, or with 2 and the message where a service cannot be measured.
+
+    A terminated command unwinds like an interrupted one, and so ends the services that it has started.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        sys.exit(main())
+    except ServiceError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def request(url: str, body: bytes | None = None, headers: Headers | None = None) -> tuple[Headers, bytes]:

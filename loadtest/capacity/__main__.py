@@ -20,7 +20,7 @@ from loadtest.documents import CHECKOUT, Progress, command_line, replace_section
 from loadtest.machine import Cores, describe
 from loadtest.measurement import Limit, Run, ServicePool, Target
 from loadtest.openloop import Load
-from loadtest.service import HOST, ServiceError, ServiceProcess
+from loadtest.service import HOST, ServiceError, ServiceProcess, run_command
 from loadtest.workload import Workload
 
 FITTED = (0.1, 0.2, 0.35, 0.5, 0.65, 0.75)  # of saturation, as it is measured first
@@ -35,7 +35,7 @@ PUNCTUAL = Limit(0.99, 0.02)  # no objective; the generator may be 2 ms late
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """The command. SystemExit where too little can be measured"""
+    """The command. ServiceError where too little can be measured"""
     parser = command_line("loadtest.capacity", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--form", required=True, help="its form")
@@ -50,11 +50,8 @@ def main(words: Sequence[str] | None = None) -> None:
     print(cores, file=sys.stderr)
     settings = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1", "EKIBEN_FORMS": options.form}
     workload = Workload(options.model, binary=False)
-    try:
-        with ServicePool(workload, cores, Path("build/capacity/service.log")) as pool:
-            measured = measure(pool.target(settings, options.form), options.seconds)
-    except ServiceError as error:
-        sys.exit(str(error))
+    with ServicePool(workload, cores, Path("build/capacity/service.log")) as pool:
+        measured = measure(pool.target(settings, options.form), options.seconds)
     name, where = f"{options.model}-{options.form}", f"{describe()}; {cores}"
     study = Study(name, where, measured, fit(measured.fitted, measured.saturation, measured.idle))
     picture = options.document.with_name("capacity.png")
@@ -121,4 +118,4 @@ def _round(target: Target, top: float, seconds: float, number: int, progress: Pr
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

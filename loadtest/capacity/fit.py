@@ -1,4 +1,4 @@
-"""A queue whose server sleeps when nobody is there, its costs from measured loads, and how many replicas follow.
+"""A queue whose server sleeps when nobody is there, and its costs from measured loads: what a worker here is.
 
 Requests arrive by Poisson, λ a second, at one server. Waking costs c, each request a more. This is M/G/1 with set-up
 times: M. Harchol-Balter, Performance Modeling and Design of Computer Systems, Cambridge 2013, §27.3, after P. D. Welch,
@@ -8,7 +8,6 @@ Operations Research 12, 1964. Without c it is M/G/1, and its mean wait that of P
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -17,7 +16,6 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from loadtest.measurement import KEPT_UP, Run
-from loadtest.tune.verdict import Estimate
 
 NOISE = 0.1  # relative errors above this count less and less: a neighbour on the machine, a stall
 Pair = tuple[float, float]
@@ -143,31 +141,3 @@ def fit_queue(points: Sequence[Point], saturation: float, idle: float) -> SetupQ
 def _least(errors: Callable[[np.ndarray], list[float]], start: Pair, bounds: tuple[Pair, Pair]) -> np.ndarray:
     solution = least_squares(errors, start, bounds=bounds, loss="soft_l1", f_scale=NOISE, x_scale="jac")
     return np.asarray(solution.x)
-
-
-@dataclass(frozen=True)
-class Replicas:
-    """The fewest for a load, and the ends of their 95 % interval, whole numbers; low and high are 0 where unknown."""
-
-    number: int
-    low: int = 0
-    high: int = 0
-
-    def __str__(self) -> str:
-        """`8 (7 to 9)`"""
-        return f"{self.number} ({self.low} to {self.high})" if self.high else f"{self.number}"
-
-
-def replicas(target: float, load: float, fitted: float, most: float, sure: Estimate) -> Replicas:
-    """For a target in requests/s, if none gets more than this share of its saturation, nor more than `most`.
-
-    `fitted` is 1/a of all rounds together; `sure` is by how much it differs from round to round.
-    """
-
-    def so_many(saturated: float) -> int:
-        return math.ceil(target / min(load * saturated, most))
-
-    if not sure.known:
-        return Replicas(so_many(fitted))
-    ends = fitted * sure.high / sure.mean, fitted * sure.low / sure.mean
-    return Replicas(so_many(fitted), so_many(ends[0]), so_many(ends[1]))

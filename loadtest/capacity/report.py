@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from loadtest import figures as plots
-from loadtest.capacity.fit import Cost, Point, Replicas, fit_queue, replicas
+from loadtest.capacity.fit import Cost, Point, fit_queue
 from loadtest.documents import render
 from loadtest.machine import busy_warning
 from loadtest.tune.verdict import Estimate, estimate
@@ -86,17 +87,32 @@ class Study:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a load takes: requests/s of each replica."""
+    """What a load takes: the fewest replicas, the ends of their 95 % interval (0: unknown), requests/s of each."""
 
     load: float
-    replicas: Replicas
+    number: int
+    low: int
+    high: int
     rate: float
 
     @classmethod
     def of(cls, study: Study, load: float, target: float) -> Answer:
-        """As few replicas as give none more than this share of saturation, nor more than was measured."""
-        fewest = replicas(target, load, study.cost.queue.saturation, study.measured.highest, study.sure)
-        return cls(load, fewest, target / fewest.number)
+        """So many that none gets more than this share of saturation, nor more than was measured."""
+        fitted, most, sure = study.cost.queue.saturation, study.measured.highest, study.sure
+
+        def fewest(saturation: float) -> int:
+            return math.ceil(target / min(load * saturation, most))
+
+        number = fewest(fitted)
+        if not sure.known:
+            return cls(load, number, 0, 0, target / number)
+        low, high = (fewest(fitted * end / sure.mean) for end in (sure.high, sure.low))
+        return cls(load, number, low, high, target / number)
+
+    @property
+    def replicas(self) -> str:
+        """`8 (7 to 9)`"""
+        return f"{self.number} ({self.low} to {self.high})" if self.high else f"{self.number}"
 
 
 def markdown(study: Study, target: float, price: float, picture: str) -> str:

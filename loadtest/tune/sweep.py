@@ -26,7 +26,7 @@ from loadtest import figures as plots
 from loadtest.documents import Progress, command_line, replace_section, table
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.measurement import Run, ServicePool
-from loadtest.service import ServiceError
+from loadtest.service import run_command
 from loadtest.tune.__main__ import DOCUMENT
 from loadtest.tune.space import variables
 from loadtest.tune.trials import Journal
@@ -128,7 +128,7 @@ class Swept:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """The command. SystemExit where the service does not start"""
+    """The command. ServiceError where the service does not start"""
     parser = command_line("loadtest.tune.sweep", __doc__)
     parser.add_argument("grid", type=Path, nargs="?", default=GRID, help="YAML: the model and the two settings")
     parser.add_argument("--seconds", type=float, default=2.5, help="of one cell's measurement (2.5)")
@@ -143,8 +143,6 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         with ServicePool(Workload(grid.model, binary=False), cores, options.out / "service.log") as pool:
             swept = sweep(grid, pool, journal, options.seconds)
-    except ServiceError as error:
-        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted: the same command goes on from {journal.path}")
     caption = f"{describe()} · {cores}"
@@ -232,4 +230,4 @@ def _panel(axes: plots.Axes, swept: Swept, name: str, title: str, colours: str, 
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -11,7 +11,7 @@ import pytest
 from loadtest.capacity import __main__ as cli
 from loadtest.capacity import report
 from loadtest.capacity.__main__ import FITTED, HELD_OUT
-from loadtest.capacity.fit import Cost, Point, Replicas, SetupQueue, fit, replicas
+from loadtest.capacity.fit import Cost, Point, SetupQueue, fit
 from loadtest.capacity.report import Measured, Round, Study, draw
 from loadtest.measurement import Limit, Run
 from loadtest.openloop import Load
@@ -154,7 +154,7 @@ def test_no_answer_is_beyond_what_was_measured(a: float) -> None:
     for target in (10.0, 100_000.0):
         answers = [report.Answer.of(found, load, target) for load in report.LOADS]
         assert all(answer.rate <= min(highest, answer.load / a) for answer in answers)
-        assert all(answer.rate * answer.replicas.number == pytest.approx(target) for answer in answers)
+        assert all(answer.rate * answer.number == pytest.approx(target) for answer in answers)
 
 
 def test_rates_held_out_lie_below_between_and_beyond_the_fitted_and_below_saturation() -> None:
@@ -189,23 +189,25 @@ def measured_rounds(each: list[Round]) -> Measured:
 
 
 def test_an_interval_of_replicas_has_an_end_for_each_end_of_the_speeds() -> None:
-    sure = measured_rounds(rounds(0.1)).sure()
+    spread = replace(study(), measured=measured_rounds(rounds(0.1)))
+    sure = spread.sure
     assert sure.known and sure.low < TOP < sure.high
-    found = replicas(100_000, 0.7, TOP, 15_000, sure)
-    assert (found.low, found.number, found.high) == (
+    answer = report.Answer.of(spread, 0.7, 100_000)
+    assert (answer.low, answer.number, answer.high) == (
         math.ceil(100_000 / (0.7 * TOP * sure.high / sure.mean)),
         9,
         math.ceil(100_000 / (0.7 * TOP * sure.low / sure.mean)),
     )
-    assert found.low < 9 < found.high
-    assert replicas(100_000, 0.99, TOP, 15_000, sure).low == 7  # of speeds that nobody has measured none is counted on
+    assert answer.low < 9 < answer.high
+    highest = math.ceil(100_000 / spread.measured.highest)
+    assert report.Answer.of(spread, 0.99, 100_000).low == highest  # on no speed that nobody has measured is counted
 
 
 def test_two_rounds_have_no_interval() -> None:
-    two = measured_rounds(rounds(count=2)).sure()
-    assert not two.known and str(replicas(100_000, 0.7, TOP, 15_000, two)) == "9"
-    assert str(Replicas(8, 7, 9)) == "8 (7 to 9)"
-    assert "no interval, of 2 rounds" in text(replace(study(), measured=measured_rounds(rounds(count=2))))
+    two = replace(study(), measured=measured_rounds(rounds(count=2)))
+    assert not two.sure.known and report.Answer.of(two, 0.7, 100_000).replicas == "9"
+    assert report.Answer(0.7, 8, 7, 9, 1.0).replicas == "8 (7 to 9)"
+    assert "no interval, of 2 rounds" in text(two)
 
 
 def test_the_interval_holds_the_true_speed_as_often_as_it_says_and_that_of_single_rates_does_not() -> None:

@@ -83,7 +83,7 @@ def test_the_report_is_written_between_the_markers(tmp_path: Path, capsys: pytes
     doc = tmp_path / "drift.md"
     doc.write_text("before\n<!-- drift -->\nformer figures\n<!-- /drift -->\nafter\n")
     with serving(lambda path, body: (200, "text/plain", exported().encode())) as port:
-        assert main(["--url", f"http://127.0.0.1:{port}", "--looks", "200", "--doc", str(doc)]) == 0
+        main(["--url", f"http://127.0.0.1:{port}", "--looks", "200", "--doc", str(doc)])
     written = doc.read_text()
     assert written.startswith("before\n<!-- drift -->\n200 looks at each of 1 quantities")
     assert "former" not in written and written.endswith("<!-- /drift -->\nafter\n")
@@ -91,12 +91,11 @@ def test_the_report_is_written_between_the_markers(tmp_path: Path, capsys: pytes
     assert "m input:a" in capsys.readouterr().err
 
 
-def test_what_cannot_be_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_is_told(tmp_path: Path) -> None:
     with serving(lambda path, body: (200, "text/plain", b"other 1\n")) as port:
-        with pytest.raises(ServiceError, match="no model there was trained with a reference"):
-            read_references(f"http://127.0.0.1:{port}")
-        assert main(["--url", f"http://127.0.0.1:{port}"]) == 2
-    assert "/metrics has no ekiben_drift_reference_ratio" in capsys.readouterr().err
+        for command in (read_references, lambda url: main(["--url", url])):
+            with pytest.raises(ServiceError, match=r"no model there was trained with a reference"):
+                command(f"http://127.0.0.1:{port}")
     (tmp_path / "plain.md").write_text("no markers\n")
     with pytest.raises(SystemExit, match="must hold <!-- drift -->"):
         main(["--doc", str(tmp_path / "plain.md")])

@@ -17,7 +17,7 @@ import pytest
 from loadtest.machine import Cores
 from loadtest.measurement import Limit, ServicePool, Target, scrape, since
 from loadtest.openloop import Load
-from loadtest.service import HOST, ServiceError, serve
+from loadtest.service import HOST, ServiceError, run_command, serve
 from loadtest.workload import RequestSet, Workload
 from serving.settings import Settings
 from tests.conftest import ROOT
@@ -103,6 +103,17 @@ def test_a_service_that_does_not_start_says_why(pool: ServicePool, tmp_path: Pat
         serve(".", {"EKIBEN_WORKERS": "0"}, tmp_path / "log", CORES.pin) as service,
     ):
         service.wait_ready()
+
+
+def test_a_command_that_cannot_measure_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def command() -> None:
+        raise ServiceError("nobody is there")
+
+    with pytest.raises(SystemExit, match="2"):
+        run_command(command)
+    assert capsys.readouterr().err == "nobody is there\n"
 
 
 def tune(store: Path, out: Path) -> subprocess.Popen[str]:
