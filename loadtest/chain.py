@@ -226,6 +226,7 @@ class Figure:
 
     @property
     def cpu_us(self) -> float:
+        """µs a request, of all stages."""
         return sum(self.cpu.values())
 
 

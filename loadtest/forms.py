@@ -53,6 +53,7 @@ class Form:
 
     @property
     def bytes(self) -> int:
+        """Of its file."""
         return int(self.certificate["file"]["bytes"])
 
     def rows_per_second(self, batch: int) -> float:

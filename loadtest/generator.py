@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
+        """Whether a request can be sent on it."""
         return self._transport is not None
 
     def ask(self, exchange: Exchange, request: bytes) -> None:
@@ -64,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def close(self) -> None:
+        """At once, whatever is under way."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -266,6 +268,7 @@ async def drive(load: Load, requests: list[bytes], expected: list[bytes]) -> Loa
 
 
 def main() -> None:
+    """Reads a load from standard input and writes its result to standard output, both pickled."""
     load, requests, expected, cores = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by run_load
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)

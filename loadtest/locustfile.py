@@ -127,6 +127,7 @@ class Client(CheckingUser):
 
     @task
     def again(self) -> None:
+        """One request after the other."""
         self.ask()
 
 
@@ -138,6 +139,7 @@ class Arrivals(CheckingUser):
 
     @task
     def arrive(self) -> None:
+        """Sends every request when it is due."""
         run, flying = self.current, Group()
         assert run
         for second in schedule(run.plan, run.generator, run.generators):
@@ -151,16 +153,19 @@ class Arrivals(CheckingUser):
             gevent.sleep(0.05)
 
     def ending(self) -> bool:
+        """Whether Locust wants its users to stop."""
         return self.environment.runner is None or self.environment.runner.state in ENDING
 
 
 @events.init_command_line_parser.add_listener
 def options(parser: LocustArgumentParser) -> None:
+    """The options of a plan, for the command line and the web page."""
     add_options(parser)
 
 
 @events.init.add_listener
 def init(environment: Environment, runner: Runner, **_: Any) -> None:
+    """Takes in the other processes' records; headless, exits with 2 where the plan cannot be run."""
     environment.stop_timeout = TIMEOUT + 1
     if isinstance(runner, MasterRunner):
         runner.register_message(MESSAGE, lambda msg, **_: _current().records.merge(msg.data))
@@ -185,6 +190,7 @@ class Shape(LoadTestShape):
     run: LoadRun | None = None
 
     def tick(self) -> tuple[int, float, list[type[User]] | None] | None:
+        """Users, users started a second and their class, now; None ends the test."""
         assert self.runner
         try:
             self.run = run = self.run or self._begin(self.runner.environment)
@@ -207,12 +213,14 @@ class Shape(LoadTestShape):
 
 @events.test_start.add_listener
 def test_start(environment: Environment, **_: Any) -> None:
+    """In another process: its part of the run begins."""
     if isinstance(environment.runner, WorkerRunner):
         begin(environment, environment.runner.worker_index)
 
 
 @events.test_stop.add_listener
 def test_stop(environment: Environment, **_: Any) -> None:
+    """In another process: sends the records; in the first: gathers them and reports."""
     if isinstance(environment.runner, WorkerRunner):
         environment.runner.send_message(MESSAGE, _current().records.message())
         environment.stop_timeout = 0  # for so long Locust would now be deaf to the word to quit

@@ -45,6 +45,7 @@ class ServiceProcess:
 
     @property
     def url(self) -> str:
+        """Of its root, without a slash at the end."""
         return f"http://{HOST}:{self.port}"
 
     def request(self, path: str, body: bytes | None = None, headers: Headers | None = None) -> tuple[Headers, bytes]:

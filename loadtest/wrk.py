@@ -34,10 +34,12 @@ class WrkResult:
 
     @property
     def rate(self) -> float:
+        """Requests a second."""
         return self.requests / self.seconds
 
     @property
     def failed(self) -> int:
+        """Requests without a 200."""
         return self.not_200 + self.broken + self.timed_out
 
 

@@ -89,6 +89,7 @@ class Verdict:
 
     @property
     def met(self) -> bool:
+        """Whether the value is within the limit."""
         return self.value <= self.limit
 
     def __str__(self) -> str:

@@ -35,6 +35,7 @@ class Findings:
 
     @property
     def winner(self) -> Setting:
+        """The setting that the report recommends."""
         return self.results.winner
 
     @property

@@ -112,6 +112,7 @@ class Swept:
 
     @property
     def best(self) -> Cell:
+        """The cell with the highest rate, by luck or not."""
         return max(self.runs, key=self.rate)
 
     @property
