@@ -66,6 +66,11 @@ def group(name: str, rules: Iterable[dict[str, Any]], interval: str = "") -> dic
     return {"name": name} | ({"interval": interval} if interval else {}) | {"rules": list(rules)}
 
 
+def alert_group(name: str, alerts: Iterable[Alert], slo: Slo) -> dict[str, Any]:
+    """A group of alerting rules."""
+    return group(name, [alert.rule(slo) for alert in alerts])
+
+
 class _Dumper(yaml.SafeDumper):
     """Several lines as a block, so that a query reads as it was written."""
 
