@@ -61,13 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := sorted(set(models) - set(names)):
         command.error(f"no model {unknown[0]!r}: there is {', '.join(names)}")
     only = options.forms.split(",") if options.forms else None
-    known = {form for name in models for form in forms_of(name)}
-    if only and known and (strange := sorted(set(only) - known)):
-        command.error(f"no form {strange[0]!r} of {', '.join(models)}: there is {', '.join(sorted(known))}")
+    all_forms = {form for name in models for form in forms_of(name)}
+    if only and all_forms and (strange := sorted(set(only) - all_forms)):
+        command.error(f"no form {strange[0]!r} of {', '.join(models)}: there is {', '.join(sorted(all_forms))}")
     outcomes = [outcome for name in models for outcome in convert_model(name, options.artifacts, only, options.force)]
     print(table(outcomes))
-    left = {outcome.model for outcome in outcomes if not outcome.refusal}
-    return int(bool(set(options.models) - left) or (options.strict and any(o.refusal for o in outcomes)))
+    converted = {outcome.model for outcome in outcomes if not outcome.refusal}
+    return int(bool(set(options.models) - converted) or (options.strict and any(o.refusal for o in outcomes)))
 
 
 def quieten() -> None:

@@ -28,20 +28,20 @@ class Draw:
 
     def values(self, shape: tuple[int, ...], dtype: np.dtype[Any], random: np.random.Generator) -> np.ndarray:
         """An array of a shape and a type."""
-        drawn: np.ndarray
+        array: np.ndarray
         if self.how == "choice":
-            drawn = np.array(self.choices, dtype)[random.integers(0, len(self.choices), shape)]
+            array = np.array(self.choices, dtype)[random.integers(0, len(self.choices), shape)]
         elif self.how == "whole":
-            drawn = random.integers(0, self.high, shape)
+            array = random.integers(0, self.high, shape)
         elif self.how == "mask":
-            drawn = np.ones(shape)
+            array = np.ones(shape)
             if len(shape) == 2 and shape[1] > 1:  # each row a length of its own
-                drawn = np.arange(shape[1]) < random.integers(1, shape[1] + 1, (shape[0], 1))
+                array = np.arange(shape[1]) < random.integers(1, shape[1] + 1, (shape[0], 1))
         elif self.how == "uniform":
-            drawn = random.random(shape)
+            array = random.random(shape)
         else:
-            drawn = random.standard_normal(shape)
-        return np.asarray(drawn).astype(dtype)
+            array = random.standard_normal(shape)
+        return np.asarray(array).astype(dtype)
 
 
 def draws(model: ModelProto, name: str, dtype: np.dtype[Any]) -> list[Draw]:

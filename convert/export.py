@@ -113,9 +113,9 @@ def from_forest(model: Model, framework: str, fitted: Any, read: Callable[[Path]
         node.output[:] = [renamed.get(name, name) for name in node.output]
     for value in (*exported.graph.input, *exported.graph.output):
         value.name = renamed.get(value.name, value.name)
-    kept = [value for value in exported.graph.output if value.name in names]
+    outputs = [value for value in exported.graph.output if value.name in names]
     del exported.graph.output[:]
-    exported.graph.output.extend(kept)
+    exported.graph.output.extend(outputs)
     return exported
 
 

@@ -122,12 +122,12 @@ def datatype(value: onnx.ValueInfoProto) -> str:
     """The datatype of a tensor in V2's words. ConvertError where V2 has no word for it"""
     element = value.type.tensor_type.elem_type
     numbers = {name: dtype for name, dtype in DATATYPES.items() if name not in NO_NUMPY}
-    known: dict[int, str] = {onnx.helper.np_dtype_to_tensor_dtype(dtype): name for name, dtype in numbers.items()}
-    known |= {onnx.TensorProto.STRING: "BYTES", onnx.TensorProto.BFLOAT16: "BF16"}
-    if element not in known:
+    datatypes: dict[int, str] = {onnx.helper.np_dtype_to_tensor_dtype(dtype): name for name, dtype in numbers.items()}
+    datatypes |= {onnx.TensorProto.STRING: "BYTES", onnx.TensorProto.BFLOAT16: "BF16"}
+    if element not in datatypes:
         name = onnx.TensorProto.DataType.Name(element)
         raise ConvertError(f"is of {name}: served are {', '.join(DATATYPES)}")
-    return known[element]
+    return datatypes[element]
 
 
 def as_promised(graph: onnx.ModelProto, promised: Signature) -> None:
@@ -168,9 +168,9 @@ def opset(graph: onnx.ModelProto) -> dict[str, int]:
 def tidy(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Without what only its exporter needed: stack traces, file paths, versions of domains that no node is of."""
     used = {"", *(n.domain for n in nodes(graph))}
-    kept = [o for o in graph.opset_import if o.domain in used]
+    opsets = [o for o in graph.opset_import if o.domain in used]
     del graph.opset_import[:]
-    graph.opset_import.extend(kept)
+    graph.opset_import.extend(opsets)
     for part in (graph, graph.graph, *nodes(graph), *graph.graph.input, *graph.graph.output, *graph.graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
@@ -197,11 +197,11 @@ def write(graph: onnx.ModelProto, path: Path) -> None:
 def random_rows(of: Signature, count: int, seed: int = 0) -> Arrays:
     """Rows of the right shape and type, for checking that a file runs. name → (count, …)"""
     random = np.random.default_rng(seed)
-    drawn: Arrays = {}
+    rows: Arrays = {}
     for tensor in of.inputs:
         shape = (count, *tensor.sizes[1:])
         whole = tensor.dtype.kind in "iub"
-        drawn[tensor.name] = (random.integers(0, 2, shape) if whole else random.standard_normal(shape)).astype(
+        rows[tensor.name] = (random.integers(0, 2, shape) if whole else random.standard_normal(shape)).astype(
             tensor.dtype
         )
-    return drawn
+    return rows

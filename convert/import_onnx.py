@@ -196,11 +196,11 @@ def batching(findings: Findings) -> str:
 
 def described(wish: Wish, origin: Path, mended: Mended, findings: Findings) -> dict[str, Any]:
     """What the model says of itself, having no folder."""
-    said: dict[str, Any] = {"title": wish.title or wish.name, "doc": f"Imported from {origin.name}."}
+    description: dict[str, Any] = {"title": wish.title or wish.name, "doc": f"Imported from {origin.name}."}
     if mended.notes:
-        said["changes"] = list(mended.notes)
+        description["changes"] = list(mended.notes)
     if names := columns(wish.sample):
-        said["columns"] = names
+        description["columns"] = names
     if not findings.batched:
-        said["unbatched"] = findings.reason
-    return said
+        description["unbatched"] = findings.reason
+    return description

@@ -30,19 +30,19 @@ RANKING = {"lambdarank", "rank_xendcg", "custom", "none"}
 def read(path: Path) -> Forest:
     """The forest in a LightGBM text file. ConvertError names what in it has no ONNX operator."""
     head, *trees = path.read_text().partition("\nend of trees")[0].split("\nTree=")
-    said = _pairs(head)
-    objective, *parameters = said.get("objective", "none").split()
+    header = _pairs(head)
+    objective, *parameters = header.get("objective", "none").split()
     options = dict(word.split(":", 1) for word in parameters if ":" in word)
     if objective not in {*LINKS, *PLAIN, *RANKING}:
         raise ConvertError(f"its objective is {objective!r}: known are {', '.join(sorted({*LINKS, *PLAIN, *RANKING}))}")
     link = LINKS.get(objective, "signed_square" if "sqrt" in parameters else "identity")
-    n_targets = int(said.get("num_tree_per_iteration", "1"))
+    n_targets = int(header.get("num_tree_per_iteration", "1"))
     scale = float(options.get("sigmoid", 1.0)) if link in ("logistic", "logistic_each") else 1.0
     if "average_output" in head.splitlines():
         scale /= max(1, len(trees) // n_targets)
     return Forest(
         trees=[_tree(_pairs(text), place % n_targets, place, scale) for place, text in enumerate(trees)],
-        n_features=int(said["max_feature_idx"]) + 1,
+        n_features=int(header["max_feature_idx"]) + 1,
         n_targets=n_targets,
         mode="BRANCH_LEQ",
         link=link,
@@ -53,14 +53,14 @@ def _pairs(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def _tree(said: dict[str, str], target: int, place: int, scale: float) -> Tree:
+def _tree(fields: dict[str, str], target: int, place: int, scale: float) -> Tree:
     """LightGBM numbers inner nodes from 0, and leaves as ~leaf; here leaves follow the inner nodes."""
 
     def numbers(key: str, dtype: type = int) -> np.ndarray:
-        return np.array(said.get(key, "").split(), dtype)
+        return np.array(fields.get(key, "").split(), dtype)
 
     leaves = numbers("leaf_value", float) * scale
-    if said.get("is_linear", "0") != "0":
+    if fields.get("is_linear", "0") != "0":
         raise ConvertError(f"tree {place} has linear models in its leaves, which no ONNX operator has")
     n_inner = len(leaves) - 1
     kinds = numbers("decision_type")

@@ -174,8 +174,8 @@ def _kills(node: NodeProto, types: dict[str, int]) -> bool:
         return False
     if node.op_type == "Mod" and any(a.name == "fmod" and a.i for a in node.attribute):
         return False
-    known = [types[name] for name in node.input if name in types]
-    return (node.op_type == "Mod" and not known) or any(kind in WHOLE for kind in known)
+    kinds = [types[name] for name in node.input if name in types]
+    return (node.op_type == "Mod" and not kinds) or any(kind in WHOLE for kind in kinds)
 
 
 def _guarded(node: NodeProto, kind: int, prefix: str) -> tuple[str, list[NodeProto]]:

@@ -25,11 +25,11 @@ class _Reader:
         self._at = 0
 
     def _bytes(self, count: int) -> bytes:
-        taken = self._data[self._at : self._at + count]
-        if count < 0 or len(taken) < count:
+        chunk = self._data[self._at : self._at + count]
+        if count < 0 or len(chunk) < count:
             raise ValueError("it is cut off")
         self._at += count
-        return taken
+        return chunk
 
     def _next_is(self, marker: bytes) -> bool:
         if self._data[self._at : self._at + 1] != marker:

@@ -79,13 +79,13 @@ def _used(learner: Any, model: Any) -> tuple[int, list[str]]:
     ends = model.get("iteration_indptr")
     if best is None or ends is None:
         return n_trees, []
-    kept = int(ends[int(best) + 1])
-    return kept, [f"{kept} of {n_trees} trees count, those up to its best_iteration"] if kept < n_trees else []
+    n_used = int(ends[int(best) + 1])
+    return n_used, [f"{n_used} of {n_trees} trees count, those up to its best_iteration"] if n_used < n_trees else []
 
 
-def _margin(said: Any, link: str) -> tuple[float, ...]:
+def _margin(base_score: Any, link: str) -> tuple[float, ...]:
     """base_score as a sum of trees is: `5E-1`, or a list of them in newer versions."""
-    values = np.atleast_1d(np.array(json.loads(said) if isinstance(said, str) else said, np.float64))
+    values = np.atleast_1d(np.array(json.loads(base_score) if isinstance(base_score, str) else base_score, np.float64))
     if link in ("logistic", "sigmoid"):
         values = np.log(values / (1 - values))
     elif link == "exp":
@@ -93,19 +93,19 @@ def _margin(said: Any, link: str) -> tuple[float, ...]:
     return tuple(values.tolist())
 
 
-def _tree(said: Any, target: int, place: int, weight: float) -> Tree:
-    if any(np.asarray(said.get("split_type", []), int)):
+def _tree(tree: Any, target: int, place: int, weight: float) -> Tree:
+    if any(np.asarray(tree.get("split_type", []), int)):
         raise ConvertError(f"tree {place} splits on categories: train on numbers, one column a category")
-    if int(said["tree_param"].get("size_leaf_vector", 1)) > 1:
+    if int(tree["tree_param"].get("size_leaf_vector", 1)) > 1:
         raise ConvertError(f"tree {place} has several values in a leaf (multi_strategy): train one tree per output")
-    left = np.asarray(said["left_children"], int)
-    values = np.asarray(said["split_conditions"], np.float32)
+    left = np.asarray(tree["left_children"], int)
+    values = np.asarray(tree["split_conditions"], np.float32)
     return Tree(
-        feature=np.asarray(said["split_indices"], int),
+        feature=np.asarray(tree["split_indices"], int),
         threshold=values,
         left=left,
-        right=np.asarray(said["right_children"], int),
-        missing_left=np.asarray(said["default_left"], bool),
+        right=np.asarray(tree["right_children"], int),
+        missing_left=np.asarray(tree["default_left"], bool),
         value=np.where(left < 0, values * np.float32(weight), 0),
         target=target,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.alerts import Alert, group
+from deploy.alerts import Alert, alert_group
 from deploy.objectives import Slo
 
 RECENT = "15m"  # longer than Alertmanager's longest group_interval, after which it tries again
@@ -16,7 +16,7 @@ RECENT = "15m"  # longer than Alertmanager's longest group_interval, after which
 
 def rules(slo: Slo) -> dict[str, Any]:
     """The one group of rules about alerting."""
-    return group("alerting", [alert.rule(slo) for alert in alerts(slo)])
+    return alert_group("alerting", alerts(slo), slo)
 
 
 def alerts(slo: Slo) -> list[Alert]:

@@ -29,10 +29,10 @@ class Alert:
 
     def rule(self, slo: Slo) -> dict[str, Any]:
         """The rule as Prometheus reads it."""
-        held = {"for": slo.span(self.pending)} if self.pending else {}
+        duration = {"for": slo.span(self.pending)} if self.pending else {}
         annotations = {"summary": self.summary, "description": self.description, "runbook_url": self.runbook(slo)}
         labels = {"severity": self.severity, **self.labels}
-        return {"alert": self.name, "expr": self.expr, **held, "labels": labels, "annotations": annotations}
+        return {"alert": self.name, "expr": self.expr, **duration, "labels": labels, "annotations": annotations}
 
     def runbook(self, slo: Slo) -> str:
         """The address of this alert's section."""
@@ -45,9 +45,9 @@ class Alert:
             text = re.sub(r"{{ \$labels\.(\w+) }}", lambda m: labels[m[1]], text)
             return re.sub(r"{{ \$value[^}]*}}", value, text)
 
-        shown = {"severity": self.severity, **labels, **self.labels}
+        all_labels = {"severity": self.severity, **labels, **self.labels}
         return {
-            "exp_labels": {name: label for name, label in shown.items() if label},
+            "exp_labels": {name: label for name, label in all_labels.items() if label},
             "exp_annotations": {
                 "summary": rendered(self.summary),
                 "description": rendered(self.description),
@@ -64,6 +64,11 @@ def recording(record: str, expr: str, **labels: str) -> dict[str, Any]:
 def group(name: str, rules: Iterable[dict[str, Any]], interval: str = "") -> dict[str, Any]:
     """A group of rules; `interval` says how often they are evaluated, empty is Prometheus' own."""
     return {"name": name} | ({"interval": interval} if interval else {}) | {"rules": list(rules)}
+
+
+def alert_group(name: str, alerts: Iterable[Alert], slo: Slo) -> dict[str, Any]:
+    """A group of alerting rules."""
+    return group(name, [alert.rule(slo) for alert in alerts])
 
 
 class _Dumper(yaml.SafeDumper):

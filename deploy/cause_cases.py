@@ -58,20 +58,20 @@ def workers(slo: Slo) -> Iterable[Case]:
     lost = worker_lost(slo)
     at = {"job": slo.job, "instance": "a"}
     first, second = (series("ekiben_worker_heartbeats_total", **at, worker=worker) for worker in "01")
-    known = {series("ekiben_workers", **at): "2+0x30"}
+    expected = {series("ekiben_workers", **at): "2+0x30"}
     well = {first: growing(60, 30), second: growing(60, 30)}
-    yield Case("both workers live", known | well).silent(20, lost)
-    yield Case("one hardly gets to run", known | well | {second: growing(0.1, 30)}).silent(20, lost)
+    yield Case("both workers live", expected | well).silent(20, lost)
+    yield Case("one hardly gets to run", expected | well | {second: growing(0.1, 30)}).silent(20, lost)
     # The last sign of life is of minute 10, seen by the window until 14:30.
-    one = Case("one worker of two stops", known | well | {second: "0+60x10 600+0x20"})
+    one = Case("one worker of two stops", expected | well | {second: "0+60x10 600+0x20"})
     yield (
         one.silent(15, lost)
         .fires(16, lost.name, lost.fired(slo, at, "1"))
         .fires(20, lost.name, lost.fired(slo, at, "1"))
     )
-    none = Case("no worker is left", known | dict.fromkeys(well, "600+0x30"))
+    none = Case("no worker is left", expected | dict.fromkeys(well, "600+0x30"))
     yield none.fires(20, lost.name, lost.fired(slo, at, "2"))
-    again = Case("a worker starts again", known | well | {second: "0+60x10 0+60x20"})
+    again = Case("a worker starts again", expected | well | {second: "0+60x10 0+60x20"})
     yield again.silent(12, lost).silent(20, lost)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.alerts import PERCENT, Alert, group
+from deploy.alerts import PERCENT, Alert, alert_group
 from deploy.boundaries import LAG, QUEUE, le, of_file
 from deploy.burn import answered, failed, rate
 from deploy.objectives import Slo, SloError
@@ -17,7 +17,7 @@ STALLS = 4  # of a replica's event loops within 5 minutes
 
 def rules(slo: Slo) -> dict[str, Any]:
     """The one group of alerts on causes."""
-    return group("causes", [alert.rule(slo) for alert in alerts(slo)])
+    return alert_group("causes", alerts(slo), slo)
 
 
 def alerts(slo: Slo) -> list[Alert]:

@@ -203,11 +203,11 @@ def volume(slo: Slo) -> Iterable[Case]:
     minutes = round(seconds(slo.drift.window) / 60)
     for share, name in ((0.98, "too few rows to tell"), (1.02, "just enough rows to tell")):
         rows = slo.drift.samples * share / minutes
-        seen = Stream(slo, INPUT, [rows * 0.02] * 5 + [rows * 0.18] * 5)
+        stream = Stream(slo, INPUT, [rows * 0.02] * 5 + [rows * 0.18] * 5)
         if share < 1:
-            yield seen.few(name)
+            yield stream.few(name)
         else:
-            yield seen.case(name).fires(seen.at, came_in.name, came_in.fired(slo, seen.labels, "0.88"))
+            yield stream.case(name).fires(stream.at, came_in.name, came_in.fired(slo, stream.labels, "0.88"))
     still = Stream(slo, INPUT, [0] * 10)
     idle = Case("no traffic", dict.fromkeys(still.series(), f"7+0x{still.at}"))
     yield idle.gives(still.at, "ekiben:drift_psi").silent(still.at, came_in, predicted)

@@ -63,8 +63,8 @@ class Looks:
         observed, trained = 1 / independent, 1 / self.trained
         psi = ((np.maximum(p, float(EMPTY)) - q) * np.log(np.maximum(p, float(EMPTY)) / q)).sum(1)
         limit = max((observed + trained) * QUANTILE, read().drift.psi)
-        known = (p + q) * independent >= SPARSE
-        chi_square = np.where(known, (p - q) ** 2 / (p * trained + q * observed), 0).sum(1)
+        populated = (p + q) * independent >= SPARSE
+        chi_square = np.where(populated, (p - q) ** 2 / (p * trained + q * observed), 0).sum(1)
         sure = chi_square > QUANTILE
         return float((sure & (psi > limit)).mean()), float(sure.mean())
 

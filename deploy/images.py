@@ -41,12 +41,12 @@ def digest(image: str) -> str:
     """What the image's registry has under its tag now."""
     command = ["docker", "buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}", image]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=120)
     except FileNotFoundError:
         raise ImagesError("docker is not installed, and the registry is asked through it") from None
-    if done.returncode or not DIGEST.fullmatch(done.stdout.strip()):
-        raise ImagesError(f"{image}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout.strip()
+    if process.returncode or not DIGEST.fullmatch(process.stdout.strip()):
+        raise ImagesError(f"{image}: {(process.stderr or process.stdout).strip()}")
+    return process.stdout.strip()
 
 
 def lock(images: Mapping[str, str]) -> str:

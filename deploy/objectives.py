@@ -103,24 +103,24 @@ class Slo:
 
 def read(file: Path = HERE / "slo.yaml", scale: float = 1.0) -> Slo:
     """slo.yaml, checked, with the tiers of windows.yaml fitted to each objective."""
-    written = yaml.safe_load(file.read_text())
-    only(written, KEYS, "slo.yaml")
-    if missing := KEYS - OPTIONAL - set(written):
+    document = yaml.safe_load(file.read_text())
+    only(document, KEYS, "slo.yaml")
+    if missing := KEYS - OPTIONAL - set(document):
         raise SloError(f"slo.yaml: {', '.join(sorted(missing))} is missing")
     policy = yaml.safe_load((HERE / "windows.yaml").read_text())
-    window, tiers = written["window"], policy["tiers"]
-    wide = tuple(objectives(written["objectives"], ""))
+    window, tiers = document["window"], policy["tiers"]
+    wide = tuple(objectives(document["objectives"], ""))
     if missing := {"availability", "latency"} - {o.sli for o in wide}:
         raise SloError(f"objectives: {', '.join(sorted(missing))} is missing; the service promises both")
-    single = (o for model, of_model in (written.get("models") or {}).items() for o in objectives(of_model, model))
+    single = (o for model, of_model in (document.get("models") or {}).items() for o in objectives(of_model, model))
     return Slo(
-        service=written["service"],
-        job=written.get("job") or written["service"],
+        service=document["service"],
+        job=document.get("job") or document["service"],
         window=window,
-        runbook=written.get("runbook") or RUNBOOK,
+        runbook=document.get("runbook") or RUNBOOK,
         objectives=tuple(replace(o, tiers=tiers_of(o, tiers, window)) for o in (*wide, *single)),
-        capacity=None if written.get("capacity") is None else positive("capacity", written["capacity"]),
-        drift=drift(written["drift"]),
+        capacity=None if document.get("capacity") is None else positive("capacity", document["capacity"]),
+        drift=drift(document["drift"]),
         failures=policy["failures"],
         windows=tuple(sorted({window, *(t[key] for t in tiers for key in ("long", "short"))}, key=seconds)),
         scale=scale,

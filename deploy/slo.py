@@ -102,8 +102,12 @@ def stale(generated: dict[str, str], root: Path = HERE) -> list[str]:
             changed = sum(line[0] in "+-" for line in diff[2:])
             summaries.append("\n".join([f"deploy/{path} is stale, {changed} lines differ:", *diff[2 : 2 + DIFF_LINES]]))
     # A rule file that nothing generates any more would go on alerting.
-    left = {str(p.relative_to(root)) for kind in ("rules", "tests") for p in (root / "prometheus" / kind).glob("*.yml")}
-    return summaries + [f"deploy/{path} is generated from nothing: remove it" for path in sorted(left - set(generated))]
+    on_disk = {
+        str(p.relative_to(root)) for kind in ("rules", "tests") for p in (root / "prometheus" / kind).glob("*.yml")
+    }
+    return summaries + [
+        f"deploy/{path} is generated from nothing: remove it" for path in sorted(on_disk - set(generated))
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -107,23 +107,23 @@ def threshold(slo: Slo, objective: Objective, tier: Tier) -> Case:
     step, long, short = every(tier.long), minutes(tier.long), minutes(tier.short)
     limit = tier.burn * objective.budget
     healthy = Phase(_round(long, step), 0, BUSY), Phase(_round(0.2 * long, step), 0)
-    seen = Traffic(step, slo.windows[0], *healthy, Phase(_round(0.9 * long, step), 1))
-    risen = seen.end
-    burning = replace(seen.phases[-1], bad=ABOVE * limit / seen.ratio(tier.long, risen))
-    seen.phases[-1] = burning
-    rising = next(t for t in range(risen, 0, -step) if seen.ratio(tier.long, t) <= BELOW * limit)
+    requests = Traffic(step, slo.windows[0], *healthy, Phase(_round(0.9 * long, step), 1))
+    risen = requests.end
+    burning = replace(requests.phases[-1], bad=ABOVE * limit / requests.ratio(tier.long, risen))
+    requests.phases[-1] = burning
+    rising = next(t for t in range(risen, 0, -step) if requests.ratio(tier.long, t) <= BELOW * limit)
     settles = short + 1 if tier.short == slo.windows[0] else short + RATE
-    seen.add(_round(settles, step), BELOW * limit, burning.requests)
-    fallen = seen.end
-    falling = next(t for t in range(fallen, 0, -step) if seen.ratio(tier.short, t) >= ABOVE * limit)
-    seen.add(_round(long / 2, step), 0, burning.requests)
+    requests.add(_round(settles, step), BELOW * limit, burning.requests)
+    fallen = requests.end
+    falling = next(t for t in range(fallen, 0, -step) if requests.ratio(tier.short, t) >= ABOVE * limit)
+    requests.add(_round(long / 2, step), 0, burning.requests)
     case = Case(
-        _name(objective, tier, f"{BELOW:g} and {ABOVE:g} of the threshold"), traffic(slo, objective, *seen.phases)
+        _name(objective, tier, f"{BELOW:g} and {ABOVE:g} of the threshold"), traffic(slo, objective, *requests.phases)
     )
     for minute in (rising, risen, falling, fallen):
-        _told(case, slo, objective, tier, seen, minute)
+        _told(case, slo, objective, tier, requests, minute)
     counted = f'ekiben:slo_errors:increase{{slo="{objective.name}",window="{tier.long}"}}'
-    return case.near(seen.end, counted, seen.count(tier.long, seen.end))
+    return case.near(requests.end, counted, requests.count(tier.long, requests.end))
 
 
 def few(slo: Slo, objective: Objective, tier: Tier) -> Case:
@@ -133,22 +133,22 @@ def few(slo: Slo, objective: Objective, tier: Tier) -> Case:
     """
     step, long, enough = every(tier.long), minutes(tier.long), slo.failures
     share = 1.15 * tier.burn * objective.budget
-    seen = Traffic(step, slo.windows[0], Phase(_round(0.5 * long, step), 0, BUSY))
+    requests = Traffic(step, slo.windows[0], Phase(_round(0.5 * long, step), 0, BUSY))
     # Five minutes before an evaluation ends what comes slowly, so that the next five are of that evaluation alone.
     at_once = (enough + 1) * seconds(INTERVAL) / 60 / step  # what the next five minutes are in the long window
     # For half as long again, so that a longer window would have counted more, and a shorter one less.
     length = _round(1.5 * long + RATE, step) + -RATE % step
-    seen.lift(length, tier.long, share, max(0.1 * enough, 0.8 * enough - at_once))
-    checked = [seen.last]
-    seen.add(RATE, share, (enough + 1) / RATE / share)
-    checked.append(seen.last)
+    requests.lift(length, tier.long, share, max(0.1 * enough, 0.8 * enough - at_once))
+    checked = [requests.last]
+    requests.add(RATE, share, (enough + 1) / RATE / share)
+    checked.append(requests.last)
     for count in (enough - 0.7, enough + 0.4):
-        seen.lift(10 * max(step, 2), tier.long, share, count)
-        checked.append(seen.last)
+        requests.lift(10 * max(step, 2), tier.long, share, count)
+        checked.append(requests.last)
     name = _name(objective, tier, f"fewer than {enough} bad requests, and as many")
-    case = Case(name, traffic(slo, objective, *seen.phases))
+    case = Case(name, traffic(slo, objective, *requests.phases))
     for minute in checked:
-        _told(case, slo, objective, tier, seen, minute)
+        _told(case, slo, objective, tier, requests, minute)
     return case
 
 
@@ -156,13 +156,13 @@ def spent(slo: Slo, objective: Objective) -> Case:
     """Twice the budget for a third of its window, and nothing since: what is older than the window is forgiven."""
     step, window = every(slo.window), minutes(slo.window)
     phases = Phase(_round(window / 3, step), 2 * objective.budget), Phase(_round(window * 5 / 6, step), 0)
-    seen = Traffic(step, slo.windows[0], *phases)
+    requests = Traffic(step, slo.windows[0], *phases)
     case = Case(f"{objective.name}: the budget of {slo.window}", traffic(slo, objective, *phases))
-    return case.near(seen.end, left(objective), 1 - seen.ratio(slo.window, seen.end) / objective.budget)
+    return case.near(requests.end, left(objective), 1 - requests.ratio(slo.window, requests.end) / objective.budget)
 
 
-def _told(case: Case, slo: Slo, objective: Objective, tier: Tier, seen: Traffic, minute: int) -> None:
-    burns = seen.burns(slo, objective, tier.severity, minute)
+def _told(case: Case, slo: Slo, objective: Objective, tier: Tier, requests: Traffic, minute: int) -> None:
+    burns = requests.burns(slo, objective, tier.severity, minute)
     case.gives(minute, f"{firing(objective, tier.severity)} > bool 0", *([("{}", 1)] if burns else []))
 
 

@@ -1,4 +1,4 @@
-"""Command lines, and the documents that they write into: sections between <!-- name --> and <!-- /name -->, tables."""
+"""Command lines, progress bars, and the documents that are written into: marked sections, tables, templates."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 CHECKOUT = Path(__file__).parents[1]
+BAR = "{percentage:3.0f}% |{bar:24}| {elapsed}, {remaining} left  {postfix}"
 
 
 def command_line(module: str, doc: str | None) -> argparse.ArgumentParser:
@@ -17,8 +21,20 @@ def command_line(module: str, doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(f"python -m {module}", description=doc, formatter_class=raw)
 
 
+class Progress(tqdm):
+    """A bar over steps, or over the seconds that everything may take, with the last step in words."""
+
+    def __init__(self, total: float, **options: Any) -> None:
+        super().__init__(total=total, bar_format=BAR, dynamic_ncols=True, **options)
+
+    def tell(self, text: str, done: float | None = None) -> None:
+        """A step has ended; `done` of the total is behind us, or one more than before."""
+        self.n: float = min(self.total, self.n + 1 if done is None else done)
+        self.set_postfix_str(text)
+
+
 def replace_section(document: Path, name: str, text: str) -> None:
-    """SystemExit if the document does not hold both marks once, in this order."""
+    """Puts a text between <!-- name --> and <!-- /name -->. SystemExit unless both are there once, in this order"""
     before, after = split_section(document, name)
     document.write_text(f"{before}\n{text.strip()}\n{after}")
 
@@ -37,6 +53,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Markdown; the first column is text, the others are figures."""
     lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def render(template: Path, **values: Any) -> str:
+    """Markdown of a Jinja template, whose filter `fmt` is Python's format()."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # which every load's generator would wait for
+
+    environment = Environment(  # noqa: S701 - Markdown, of figures that were measured
+        loader=FileSystemLoader(template.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["fmt"] = format
+    return environment.get_template(template.name).render(**values).strip()
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,10 @@ import yaml
 from matplotlib.ticker import NullLocator
 
 from loadtest import figures as plots
-from loadtest.documents import CHECKOUT, command_line, replace_section, table
+from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
 from loadtest.machine import Cores, busy_warning, describe
-from loadtest.measurement import Limit, Run
-from loadtest.openloop.load import Load
-from loadtest.pool import ServicePool, Target
-from loadtest.progress import Progress
-from loadtest.service import HOST, ServiceError, models, serve
+from loadtest.measurement import Run, ServicePool
+from loadtest.service import ServiceError, models, run_command, serve
 from loadtest.workload import Workload
 
 BATCHES = (1, 8, 32, 128)
@@ -32,7 +29,6 @@ ROUNDS = 3
 SECONDS, WARMUP = 0.8, 0.3
 BUSY_CONNECTIONS = 4  # for the rate: the engine never waits for the next request; one alone gives the latency
 ONE_EACH = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1"}
-ANY = Limit(0.99, 10.0)
 
 
 @dataclass
@@ -73,14 +69,13 @@ def measure(chosen: Sequence[str], cores: Cores, logs: Path) -> list[Form]:
     forms = [form for form in ready_forms(log) if not chosen or form.model in chosen]
     if missing := sorted(set(chosen) - {form.model for form in forms}) or ([] if forms else ["any model"]):
         raise ServiceError(f"no form of {missing[0]} is ready: run `make models`, or see `bentoml models list`")
-    progress = Progress(len(forms) * (1 + len(BATCHES) * ROUNDS))
-    for form in forms:
-        form.memory_mb = memory_alone(form, cores, log)
-        progress.tell(f"{form.model} {form.name} alone: {form.memory_mb:.0f} MB")
-    for model, batch in product(dict.fromkeys(form.model for form in forms), BATCHES):
-        for form in at_batch(model, [form for form in forms if form.model == model], batch, cores, log):
-            progress.tell(f"{model} {form.name}, batch {batch}: {form.rows_per_second(batch):,.0f} rows/s")
-    progress.close()
+    with Progress(len(forms) * (1 + len(BATCHES) * ROUNDS)) as progress:
+        for form in forms:
+            form.memory_mb = memory_alone(form, cores, log)
+            progress.tell(f"{form.model} {form.name} alone: {form.memory_mb:.0f} MB")
+        for model, batch in product(dict.fromkeys(form.model for form in forms), BATCHES):
+            for form in at_batch(model, [form for form in forms if form.model == model], batch, cores, log):
+                progress.tell(f"{model} {form.name}, batch {batch}: {form.rows_per_second(batch):,.0f} rows/s")
     return forms
 
 
@@ -101,7 +96,7 @@ def memory_alone(form: Form, cores: Cores, log: Path) -> float:
     """MB of a service with this form only, once it has answered the largest batches. ServiceError"""
     settings = {**ONE_EACH, "EKIBEN_FORMS": form.name, "EKIBEN_MAX_BATCH_SIZE": str(max(BATCHES))}
     with ServicePool(Workload(form.model, binary=True, rows=max(BATCHES)), cores, log) as pool:
-        return run_closed(pool.target(settings, form.name), BUSY_CONNECTIONS).memory_mb
+        return pool.target(settings, form.name).run_closed(BUSY_CONNECTIONS, SECONDS, WARMUP).memory_mb
 
 
 def at_batch(model: str, forms: Sequence[Form], batch: int, cores: Cores, log: Path) -> Iterator[Form]:
@@ -111,16 +106,8 @@ def at_batch(model: str, forms: Sequence[Form], batch: int, cores: Cores, log: P
             for form in forms:
                 target = pool.target({**ONE_EACH, "EKIBEN_MAX_BATCH_SIZE": str(batch)}, form.name)
                 for runs, connections in ((form.busy, BUSY_CONNECTIONS), (form.alone, 1)):
-                    runs.setdefault(batch, []).append(run_closed(target, connections))
+                    runs.setdefault(batch, []).append(target.run_closed(connections, SECONDS, WARMUP))
                 yield form
-
-
-def run_closed(target: Target, connections: int) -> Run:
-    """One closed loop. ServiceError if it counts for nothing"""
-    run = target.run(Load(HOST, target.service.port, 0.0, connections, SECONDS, WARMUP), ANY)
-    if run.rejected:
-        raise ServiceError(run.rejected)
-    return run
 
 
 def certificate(model: str, form: str, version: str) -> Mapping[str, Any]:
@@ -131,7 +118,7 @@ def certificate(model: str, form: str, version: str) -> Mapping[str, Any]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """The command. SystemExit where no form is ready"""
+    """The command. ServiceError where no form is ready"""
     parser = command_line("loadtest.forms", __doc__)
     parser.add_argument("--model", nargs="+", default=[], help="which, as in /v2/models/MODEL (all that are ready)")
     parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",
@@ -140,10 +127,7 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     cores = Cores.split()
     print(cores, file=sys.stderr)
-    try:
-        forms = measure(options.model, cores, Path("build/forms"))
-    except ServiceError as error:
-        sys.exit(str(error))
+    forms = measure(options.model, cores, Path("build/forms"))
     where = f"{describe()}; {cores}"
     draw(forms, options.picture, where)
     picture = options.picture.resolve().relative_to(options.document.resolve().parent)
@@ -223,4 +207,4 @@ def draw(forms: Sequence[Form], path: Path, caption: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

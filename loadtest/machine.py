@@ -39,16 +39,16 @@ class Cores:
             return f"service and generator share {self.count} cores: this system cannot pin them apart"
         if self.service == self.generator:
             return "service and generator share the only core: each slows the other down"
-        return f"service pinned to {_named(self.service)}, generator to {_named(self.generator)}"
+        named = [
+            f"core {cores[0]}" if len(cores) == 1 else f"cores {', '.join(map(str, cores))} ({len(cores)})"
+            for cores in (self.service, self.generator)
+        ]
+        return f"service pinned to {named[0]}, generator to {named[1]}"
 
     def pin(self) -> None:
         """Bind the calling process, and all that it starts, to the service's cores."""
         if self.service:
             os.sched_setaffinity(0, self.service)
-
-
-def _named(cores: tuple[int, ...]) -> str:
-    return f"core {cores[0]}" if len(cores) == 1 else f"cores {', '.join(map(str, cores))} ({len(cores)})"
 
 
 def processor() -> str:

@@ -1,17 +1,26 @@
-"""One measurement: a load on one form of the service, with what it cost and what the service counted meanwhile."""
+"""A load on one form of a service: what it cost, what the service counted meanwhile, and the service that is asked."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from scipy.stats import kendalltau
 
-from loadtest.openloop.load import Load, LoadResult, quantile
-from loadtest.stages import Stages
+from loadtest.machine import BackgroundLoad, Cores
+from loadtest.openloop import Load, LoadResult, quantile, run_load
+from loadtest.service import HOST, ServiceError, ServiceProcess, serve
+from loadtest.workload import RequestSet, Workload
 
 BLOCKS = 20  # of consecutive time: requests in one queue are not independent, blocks longer than a queue nearly are
 KEPT_UP = 0.97  # of the offered rate
+SETTLE_SECONDS = 2.5  # the workers that are not scraped themselves write what they counted once a second
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,9 @@ class Limit:
     def generator_seconds(self) -> float:
         """What the generator may be late at its own p99 before its run is thrown away."""
         return max(1e-3, self.seconds / 10)
+
+
+ANY = Limit(0.99, 10.0)  # where there is no objective
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,48 @@ class Run:
         return self.achieved >= KEPT_UP * self.rate
 
 
+# What the service counts
+
+Totals = dict[str, float]  # of one form, by sample name
+HISTOGRAMS = ("ekiben_request_seconds", "ekiben_queue_seconds", "ekiben_infer_seconds", "ekiben_batch_rows")
+SUMMED = tuple(f"{name}_{part}" for name in HISTOGRAMS for part in ("sum", "count"))
+
+
+def samples(text: str) -> Iterator[Sample]:
+    """Every sample of a text exposition."""
+    for family in text_string_to_metric_families(text):
+        yield from family.samples
+
+
+def scrape(service: ServiceProcess, model: str, form: str) -> Totals:
+    """The histograms' sums and counts, all interfaces, versions and reasons together. ServiceError"""
+    totals = dict.fromkeys(SUMMED, 0.0)
+    for sample in samples(service.request("/metrics")[1].decode()):
+        if sample.name in totals and (sample.labels["model"], sample.labels["form"]) == (model, form):
+            totals[sample.name] += sample.value
+    return totals
+
+
+def since(before: Totals, service: ServiceProcess, model: str, form: str, answered: int) -> Totals:
+    """What was counted since, once the count has reached the answers that the generator saw."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        totals = {name: value - before[name] for name, value in scrape(service, model, form).items()}
+        if totals["ekiben_request_seconds_count"] >= answered or time.monotonic() > deadline:
+            return totals
+        time.sleep(0.1)
+
+
+def mean(totals: Totals, histogram: str) -> float:
+    """Of one observation; 0 where there was none."""
+    count = totals[f"ekiben_{histogram}_count"]
+    return totals[f"ekiben_{histogram}_sum"] / count if count else 0.0
+
+
 def figures(
-    load: Load, limit: Limit, result: LoadResult, stages: Stages, cpu: float, memory: int, background: float = 0.0
+    load: Load, limit: Limit, result: LoadResult, totals: Totals, cpu: float, memory: int, background: float = 0.0
 ) -> Run:
-    """A load's result and the service's own figures as one Run.
+    """A load's result and what the service counted as one Run.
 
     cpu: seconds of the service; memory: bytes; background: cores.
     """
@@ -93,14 +143,14 @@ def figures(
         mean=1e3 * float(finite.mean()) if len(finite) else float("inf"),
         at_percentile=1e3 * result.quantile(limit.percentile),
         late_p99=1e3 * quantile(result.late, 0.99),
-        batch_rows=stages.rows,
-        batches=stages.batches / result.elapsed,
-        queue=1e3 * stages.mean("queue"),
-        infer=1e3 * stages.mean("infer"),
-        request=1e3 * stages.mean("request"),
-        engine_cores=stages.infer_seconds / result.elapsed,
+        batch_rows=mean(totals, "batch_rows"),
+        batches=totals["ekiben_batch_rows_count"] / result.elapsed,
+        queue=1e3 * mean(totals, "queue_seconds"),
+        infer=1e3 * mean(totals, "infer_seconds"),
+        request=1e3 * mean(totals, "request_seconds"),
+        engine_cores=totals["ekiben_infer_seconds_sum"] / result.elapsed,
         cpu_cores=cpu / result.elapsed,
-        cpu_us=1e6 * cpu / max(1, sum(result.statuses.values())),
+        cpu_us=1e6 * cpu / max(1, result.statuses.total()),
         memory_mb=memory / 2**20,
         background_cores=background,
         slow_shares=[float(block.mean()) for block in blocks(result.due, slow, result.seconds)],
@@ -138,3 +188,84 @@ def _rejected(result: LoadResult, limit: Limit, rate: float) -> str:
     if rate and (late := quantile(result.late, 0.99)) > limit.generator_seconds:
         return f"the generator was late: p99 of {1e3 * late:.1f} ms, {1e3 * limit.generator_seconds:g} ms is allowed"
     return ""
+
+
+# Who is asked
+
+
+@dataclass
+class Target:
+    """A form of a running service, and what it is asked."""
+
+    service: ServiceProcess
+    model: str
+    form: str
+    workload: RequestSet
+    cores: Cores
+
+    def send(self, load: Load, check: bool = True) -> LoadResult:
+        """What came of a load, its answers held against the expected ones. ServiceError"""
+        return run_load(load, self.workload.requests, self.workload.expected if check else [], self.cores.generator)
+
+    def capacity(self, loads: int = 3) -> float:
+        """Requests a second that 32 connections get which ask once they are answered; the median. ServiceError"""
+        closed = [Load(HOST, self.service.port, 0, 32, seconds=3, seed=seed) for seed in range(loads)]
+        return sorted(self.send(load).achieved for load in closed)[loads // 2]
+
+    def run(self, load: Load, limit: Limit = ANY) -> Run:
+        """One load on it, with what it cost. ServiceError"""
+        before = scrape(self.service, self.model, self.form)
+        background, spent = BackgroundLoad(), self.service.cpu_seconds()
+        result = self.send(load)
+        spent = self.service.cpu_seconds() - spent
+        cores = background.cores(spent)
+        totals = since(before, self.service, self.model, self.form, result.statuses[200])
+        return figures(load, limit, result, totals, spent, self.service.memory_bytes(), cores)
+
+    def run_closed(self, connections: int, seconds: float, warmup: float = 0.5) -> Run:
+        """One closed loop. ServiceError also if it counts for nothing"""
+        run = self.run(Load(HOST, self.service.port, 0.0, connections, seconds, warmup))
+        if run.rejected:
+            raise ServiceError(f"{self.model}-{self.form}: {run.rejected}")
+        return run
+
+
+class ServicePool:
+    """The one service that runs at a time: `target` gives a form under these settings, and another setting ends it."""
+
+    def __init__(self, workload: Workload, cores: Cores, log: Path) -> None:
+        self.workload, self.cores = workload, cores
+        self._log = log
+        self._settings: Mapping[str, str] | None = None
+        self._running = ExitStack()
+        self._targets: dict[str, Target] = {}
+
+    def service(self, settings: Mapping[str, str]) -> ServiceProcess:
+        """The service of this model with these EKIBEN_ variables, ready. ServiceError if it does not start"""
+        if self._settings != settings:
+            self.close()
+            variables = {"EKIBEN_MODELS": self.workload.model, **settings}
+            self._service = self._running.enter_context(serve(".", variables, self._log, self.cores.pin))
+            self._service.wait_ready()
+            self._settings = dict(settings)
+        return self._service
+
+    def target(self, settings: Mapping[str, str], form: str) -> Target:
+        """One form of that service. ServiceError"""
+        service = self.service(settings)
+        if form not in self._targets:
+            model = self.workload.model
+            requests = self.workload.requests(service, f"{model}-{form}")
+            self._targets[form] = Target(service, model, form, requests, self.cores)
+        return self._targets[form]
+
+    def close(self) -> None:
+        """Ends the service that runs."""
+        self._settings, self._targets = None, {}
+        self._running.close()
+
+    def __enter__(self) -> ServicePool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

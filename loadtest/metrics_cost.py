@@ -13,7 +13,6 @@ And what Prometheus's visit takes, four times a minute.
 
 from __future__ import annotations
 
-import sys
 import time
 import timeit
 from collections import Counter
@@ -22,11 +21,10 @@ from pathlib import Path
 from statistics import median
 
 from loadtest import wrk
-from loadtest.documents import CHECKOUT, command_line, replace_section, table
+from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
 from loadtest.machine import Cores, describe
-from loadtest.progress import Progress
-from loadtest.service import ServiceError, ServiceProcess, serve
-from loadtest.stages import samples
+from loadtest.measurement import samples
+from loadtest.service import ServiceError, ServiceProcess, run_command, serve
 from loadtest.workload import Workload
 
 DOCUMENT = CHECKOUT / "docs" / "monitoring.md"
@@ -58,7 +56,7 @@ class Cost:
 
 
 def main() -> int:
-    """The command: 0 where counting takes no more than it may, else 1."""
+    """The command: 0 where counting takes no more than it may, else 1. ServiceError"""
     parser = command_line("loadtest.metrics_cost", __doc__)
     parser.add_argument("--model", default="iris", help="a model of fields that are numbers (iris)")
     parser.add_argument("--rounds", type=int, default=5, help="how often it is measured (5)")
@@ -66,10 +64,7 @@ def main() -> int:
     parser.add_argument("--dry", action="store_true", help="write nothing")
     options = parser.parse_args()
     wrk.require()
-    try:
-        costs = measure(options.model, options.rounds, options.seconds)
-    except (ServiceError, wrk.WrkError) as error:
-        raise SystemExit(str(error)) from None
+    costs = measure(options.model, options.rounds, options.seconds)
     text = report(options.model, costs)
     print(text)
     if not options.dry:
@@ -78,7 +73,7 @@ def main() -> int:
 
 
 def measure(model: str, rounds: int, seconds: int) -> list[Cost]:
-    """A cost for each round. ServiceError, WrkError"""
+    """A cost for each round. ServiceError"""
     with serve(".", {**SETTINGS, "EKIBEN_MODELS": model}, LOG, Cores.split().pin) as service:
         service.wait_ready()
         requests = Workload(model, binary=False).requests(service, model).requests
@@ -103,17 +98,18 @@ def one_round(service: ServiceProcess, file: Path, seconds: int, scrape: float) 
     """The cost under one load. ServiceError if requests failed"""
     before = totals(service)
     result = wrk.run(service.port, file, CONNECTIONS, seconds)
-    after = totals(service)
+    grown = totals(service)
+    grown.subtract(before)
     if result.failed:
         raise ServiceError(f"{result.failed} of {result.requests} requests failed; see {LOG}")
-    appended = sum(after[name] - before[name] for name in (f"ekiben_{histogram}_count" for histogram in ONE_BY_ONE))
+    appended = sum(grown[f"ekiben_{histogram}_count"] for histogram in ONE_BY_ONE)
     each = 1e6 / result.requests
     return Cost(
-        result.rate,
-        (after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]) * each,
-        (after["ekiben_recording_seconds_total"] - before["ekiben_recording_seconds_total"]) * each,
-        appended * append_seconds() * each,
-        scrape / SCRAPE_SECONDS / result.rate * 1e6,
+        rate=result.rate,
+        cpu=grown["process_cpu_seconds_total"] * each,
+        binning=grown["ekiben_recording_seconds_total"] * each,
+        appending=appended * append_seconds() * each,
+        scraping=scrape / SCRAPE_SECONDS / result.rate * 1e6,
     )
 
 
@@ -134,27 +130,28 @@ def append_seconds(times: int = 200_000) -> float:
 
 
 def report(model: str, costs: list[Cost]) -> str:
-    """Markdown: the table and the verdict."""
+    """Markdown: the table, medians and ranges, and the verdict."""
 
-    def figures(values: list[float], form: str) -> str:
-        return f"{median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
+    def row(title: str, name: str, shape: str) -> list[str]:
+        values = [getattr(cost, name) for cost in costs]
+        return [title, f"{median(values):{shape}} ({min(values):{shape}}–{max(values):{shape}})"]
 
-    share = median(cost.share for cost in costs)
-    verdict = "within" if share <= AT_MOST else "above"
     rows = [
-        ["requests a second", figures([cost.rate for cost in costs], ",.0f")],
-        ["processor time of a request, µs", figures([cost.cpu for cost in costs], ".1f")],
-        ["of it binning, µs", figures([cost.binning for cost in costs], ".2f")],
-        ["of it clock and appends, µs", figures([cost.appending for cost in costs], ".2f")],
-        [f"of it a scrape every {SCRAPE_SECONDS} s, µs", figures([cost.scraping for cost in costs], ".2f")],
-        ["**share of all**", figures([cost.share for cost in costs], ".1%")],
+        row("requests a second", "rate", ",.0f"),
+        row("processor time of a request, µs", "cpu", ".1f"),
+        row("of it binning, µs", "binning", ".2f"),
+        row("of it clock and appends, µs", "appending", ".2f"),
+        row(f"of it a scrape every {SCRAPE_SECONDS} s, µs", "scraping", ".2f"),
+        row("**share of all**", "share", ".1%"),
     ]
+    share = median(cost.share for cost in costs)
     return (
         f"{model} over V2, one row a request, {CONNECTIONS} connections, one worker; median of {len(costs)} rounds, "
         f"and the range. {describe()}.\n\n{table(['', 'measured'], rows)}\n\n"
-        f"Counting takes {share:.1%} of the worker's time, {verdict} the {AT_MOST:.0%} that it may take."
+        f"Counting takes {share:.1%} of the worker's time, {'within' if share <= AT_MOST else 'above'} the "
+        f"{AT_MOST:.0%} that it may take."
     )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

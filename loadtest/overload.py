@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import resource
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from loadtest import figures, machine
-from loadtest.documents import Place, Promise, command_line, split_section
-from loadtest.openloop.load import Burst, GeneratorError, Load, LoadResult, quantile
-from loadtest.pool import ServicePool, Target
-from loadtest.progress import Progress
-from loadtest.service import HOST, ServiceError
+from loadtest.documents import Place, Progress, Promise, command_line, split_section
+from loadtest.measurement import ServicePool, Target
+from loadtest.openloop import Burst, Load, LoadResult, quantile
+from loadtest.service import HOST, run_command
 from loadtest.workload import Workload
 
 FOLDER = Path("build/overload")
@@ -83,7 +81,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command: 0 where every promise is kept, 1 where one is broken, 2 where nothing was measured."""
+    """The command: 0 where every promise is kept, 1 where one is broken. ServiceError where nothing was measured"""
     options = arguments(words)
     name = f"overload-{options.model}-{options.form}{'-anew' * options.anew}"
     place = Place(name, options.doc, FOLDER, options.write)
@@ -92,14 +90,10 @@ def main(words: Sequence[str] | None = None) -> int:
     allow_connections()
     cores = machine.Cores.split()
     settings = {"EKIBEN_MAX_LATENCY_MS": f"{1e3 * DEADLINE_SECONDS:g}"}
-    try:
-        with ServicePool(Workload(options.model, True, options.rows), cores, FOLDER / "serve.log") as pool:
-            target = pool.target(settings, options.form)
-            overload = Overload.of(target.capacity(), options.seconds)
-            result, memory = endure(target, overload.load(target.service.port, 0 if options.anew else CONNECTIONS))
-    except (ServiceError, GeneratorError) as error:
-        print(f"no overload: {error}", file=sys.stderr)
-        return 2
+    with ServicePool(Workload(options.model, True, options.rows), cores, FOLDER / "serve.log") as pool:
+        target = pool.target(settings, options.form)
+        overload = Overload.of(target.capacity(), options.seconds)
+        result, memory = endure(target, overload.load(target.service.port, 0 if options.anew else CONNECTIONS))
     how = f"{options.rows} rows a request{', each over a new connection' * options.anew}"
     caption = f"{options.model}-{options.form}, {how}, one worker; {cores}; {machine.describe()}"
     draw(result, overload, memory, caption, place.picture)
@@ -116,7 +110,7 @@ def allow_connections() -> None:
 
 
 def endure(target: Target, load: Load) -> tuple[LoadResult, Memory]:
-    """What came of the load, and the service's memory meanwhile, once a second. GeneratorError"""
+    """What came of the load, and the service's memory meanwhile, once a second. ServiceError"""
     progress, started, memory = Progress(load.measured_seconds), time.monotonic(), []
     with ThreadPoolExecutor(1) as thread:
         result = thread.submit(target.send, load, check=False)
@@ -174,9 +168,9 @@ def recovery(result: LoadResult, overload: Overload) -> float:
 
 def memory_growth(memory: Memory, begins: float, ends: float) -> float:
     """The last quarter of the overload's memory against its first, as a share."""
-    held = [size for at, size in memory if begins <= at < ends]
-    quarter = max(1, len(held) // 4)
-    return float(np.mean(held[-quarter:]) / np.mean(held[:quarter]) - 1) if held else 0.0
+    sizes = [size for at, size in memory if begins <= at < ends]
+    quarter = max(1, len(sizes) // 4)
+    return float(np.mean(sizes[-quarter:]) / np.mean(sizes[:quarter]) - 1) if sizes else 0.0
 
 
 def draw(result: LoadResult, overload: Overload, memory: Memory, caption: str, path: Path) -> None:
@@ -211,8 +205,8 @@ def _latencies(axis: figures.Axes, result: LoadResult) -> None:
     """Median and p99 of those answered and those turned away, by the time they were due."""
     edges = np.arange(0, result.due[-1] + PLOT_BIN, PLOT_BIN)
     for statuses, colour, label in (((200,), figures.BLUE, "answered"), (TURNED_AWAY, figures.RED, "turned away")):
-        chosen = np.isin(result.status, statuses)
-        place, seconds = np.digitize(result.due[chosen], edges) - 1, result.response_seconds[chosen]
+        mask = np.isin(result.status, statuses)
+        place, seconds = np.digitize(result.due[mask], edges) - 1, result.response_seconds[mask]
         bins = [(edge + PLOT_BIN / 2, seconds[place == i]) for i, edge in enumerate(edges)]
         filled = [(at, values) for at, values in bins if len(values)]
         for share, style, name in ((0.5, "-", "median"), (0.99, ":", "p99")):
@@ -225,4 +219,4 @@ def _latencies(axis: figures.Axes, result: LoadResult) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -22,7 +22,7 @@ import numpy as np
 
 from loadtest import v2
 from loadtest.documents import CHECKOUT, command_line, replace_section, table
-from loadtest.service import ServiceError, ServiceProcess, serve
+from loadtest.service import ServiceError, ServiceProcess, run_command, serve
 
 CLIENTS = 8
 DOCUMENT = CHECKOUT / "docs" / "models.md"
@@ -65,8 +65,8 @@ def import_file(file: Path, place: int) -> Imported:
     """Import one file."""
     name = f"m{place}_" + re.sub(r"[^a-z0-9]+", "_", file.stem.lower())
     command = [sys.executable, "-m", "convert", "import", str(file), "--name", name]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    return Imported(file, name, done.stdout, " ".join(done.stderr.split()) if done.returncode else "")
+    process = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    return Imported(file, name, process.stdout, " ".join(process.stderr.split()) if process.returncode else "")
 
 
 def row(service: ServiceProcess, of: Imported, home: Path, seconds: float) -> tuple[str, ...]:
@@ -142,4 +142,4 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -29,7 +30,7 @@ Headers = Mapping[str, str]
 
 
 class ServiceError(Exception):
-    """A service could not be started or asked; the message says why."""
+    """A service cannot be started, asked or measured; the message says why."""
 
 
 @dataclass
@@ -44,11 +45,12 @@ class ServiceProcess:
 
     @property
     def url(self) -> str:
+        """Of its root, without a slash at the end."""
         return f"http://{HOST}:{self.port}"
 
     def request(self, path: str, body: bytes | None = None, headers: Headers | None = None) -> tuple[Headers, bytes]:
         """As `request` below, of this service."""
-        return request(f"{HOST}:{self.port}", path, body, headers)
+        return request(self.url + path, body, headers)
 
     def json(self, path: str) -> Any:
         """The JSON of a 200 answer to a GET. ServiceError"""
@@ -78,19 +80,19 @@ class ServiceProcess:
 
     def wait_until(self, probe: Callable[[], object], seconds: float = START_SECONDS) -> ServiceProcess:
         """Itself, once the probe raises no ServiceError. ServiceError with the last words of its log"""
-        deadline, seen, up_since = time.monotonic() + seconds, "", 0.0
+        deadline, last_error, up_since = time.monotonic() + seconds, "", 0.0
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 probe()
                 return self
             except ServiceError as error:
-                seen = str(error)
-                up_since = (up_since or time.monotonic()) if ": 503 " in seen else 0.0
+                last_error = str(error)
+                up_since = (up_since or time.monotonic()) if ": 503 " in last_error else 0.0
                 if up_since and time.monotonic() - up_since > REFUSING_SECONDS:
                     break
             time.sleep(0.05)
         words = " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-3:])
-        raise ServiceError(f"the service did not become ready: {words if not up_since else seen}; see {self.log}")
+        raise ServiceError(f"the service did not become ready: {words if not up_since else last_error}; see {self.log}")
 
     def wait_ready(self) -> ServiceProcess:
         """Itself, once /readyz is 200. ServiceError"""
@@ -132,11 +134,11 @@ def start(
     pin: Callable[[], None] | None = None, grace_seconds: float = 0.0,
 ) -> ServiceProcess:  # fmt: skip
     """A process that will listen on the port; not ready. No EKIBEN_ variable reaches it but those in `environment`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("EKIBEN_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("EKIBEN_")}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         process = subprocess.Popen(
-            list(command), cwd=cwd, env={**kept, **environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            list(command), cwd=cwd, env={**inherited, **environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True, preexec_fn=pin,
         )  # fmt: skip
     return ServiceProcess(port, process, log, folder, grace_seconds)
@@ -177,19 +179,32 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def request(
-    address: str, path: str, body: bytes | None = None, headers: Headers | None = None
-) -> tuple[Headers, bytes]:
-    """Headers, by lower-case name, and body of a 200 answer to a GET, or to a POST of a body. ServiceError"""
-    connection = http.client.HTTPConnection(address, timeout=30)
+def run_command(main: Callable[[], int | None]) -> NoReturn:
+    """Exits with what a command returns, or with 2 and the message where a service cannot be measured.
+
+    A terminated command unwinds like an interrupted one, and so ends the services that it has started.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        connection.request("GET" if body is None else "POST", path, body, dict(headers or {}))
+        sys.exit(main())
+    except ServiceError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def request(url: str, body: bytes | None = None, headers: Headers | None = None) -> tuple[Headers, bytes]:
+    """Headers, by lower-case name, and body of a 200 answer to a GET, or to a POST of a body. ServiceError"""
+    where = urlsplit(url)
+    connect = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
+    connection = connect(where.netloc, timeout=30)
+    try:
+        connection.request("GET" if body is None else "POST", where.path, body, dict(headers or {}))
         response = connection.getresponse()
         text = response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise ServiceError(f"{address}{path}: {error!r}") from None
+        raise ServiceError(f"{url}: {error!r}") from None
     finally:
         connection.close()
     if response.status != 200:
-        raise ServiceError(f"{address}{path}: {response.status} {text[:200].decode(errors='replace')}")
+        raise ServiceError(f"{url}: {response.status} {text[:200].decode(errors='replace')}")
     return {name.lower(): value for name, value in response.headers.items()}, text

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,11 +26,10 @@ import psutil
 from scipy.stats import theilslopes
 
 from loadtest import figures, machine
-from loadtest.documents import Place, Promise, command_line, split_section
-from loadtest.openloop.load import GeneratorError, Load, LoadResult
-from loadtest.pool import ServicePool, Target
-from loadtest.progress import Progress
-from loadtest.service import HOST, ServiceError, ServiceProcess
+from loadtest.documents import Place, Progress, Promise, command_line, split_section
+from loadtest.measurement import ServicePool, Target
+from loadtest.openloop import Load, LoadResult
+from loadtest.service import HOST, ServiceProcess, run_command
 from loadtest.workload import Workload
 
 CONNECTIONS = 32
@@ -77,21 +75,17 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command: 0 where every promise is kept, 1 where one is broken, 2 where nothing was measured."""
+    """The command: 0 where every promise is kept, 1 where one is broken. ServiceError where nothing was measured"""
     options = arguments(words)
     place = Place("soak", options.doc, FOLDER, options.write)
     if options.write:
         split_section(options.doc, "soak")
     cores = machine.Cores.split()
     workers = options.workers or cores.count
-    try:
-        with ServicePool(Workload(options.model, binary=False), cores, FOLDER / "serve.log") as pool:
-            target = pool.target({"EKIBEN_WORKERS": str(workers)}, options.form)
-            capacity = target.capacity(loads=1)
-            samples = soak(target, options.load * capacity, 60 * options.minutes)
-    except (ServiceError, GeneratorError) as error:
-        print(f"no soak: {error}", file=sys.stderr)
-        return 2
+    with ServicePool(Workload(options.model, binary=False), cores, FOLDER / "serve.log") as pool:
+        target = pool.target({"EKIBEN_WORKERS": str(workers)}, options.form)
+        capacity = target.capacity(loads=1)
+        samples = soak(target, options.load * capacity, 60 * options.minutes)
     (FOLDER / "soak.json").write_text(json.dumps([asdict(each) for each in samples], indent=1))
     several = f"{workers} worker{'s' * (workers > 1)}"
     caption = f"{options.model}-{options.form}, {several}; {cores}; {machine.describe()}"
@@ -101,7 +95,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def soak(target: Target, rate: float, seconds: float) -> list[Sample]:
-    """A sample after each slice. GeneratorError"""
+    """A sample after each slice. ServiceError"""
     each = max(SHORTEST, seconds / SLICES)
     progress, started = Progress(seconds), time.monotonic()
     samples: list[Sample] = []
@@ -191,4 +185,4 @@ def draw(samples: list[Sample], caption: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from loadtest import v2
-from loadtest.openloop.generator import END
 from loadtest.service import HOST, ServiceProcess
 
 COUNT = 64  # different requests; fewer where they are large
 MOST_VALUES = 2**20
+END = b"\r\n\r\n"  # of a head
 
 
 @dataclass
@@ -73,5 +73,5 @@ def _answer(service: ServiceProcess, path: str, headers: dict[str, str], body: b
     """The answer as the generator sees it: a head with what its reader needs, and the body."""
     head, text = service.request(path, body, headers)
     length = head.get(v2.LENGTH_HEADER)
-    kept = f"\r\n{v2.LENGTH_HEADER}: {length}" if length else ""
-    return f"HTTP/1.1 200{kept}".encode() + END + text
+    line = f"\r\n{v2.LENGTH_HEADER}: {length}" if length else ""
+    return f"HTTP/1.1 200{line}".encode() + END + text

@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.machine import client_seconds
+from loadtest.service import ServiceError
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
-
-
-class WrkError(Exception):
-    """wrk ran and did not give figures; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,12 @@ class WrkResult:
 
     @property
     def rate(self) -> float:
+        """Requests a second."""
         return self.requests / self.seconds
 
     @property
     def failed(self) -> int:
+        """Requests without a 200."""
         return self.not_200 + self.broken + self.timed_out
 
 
@@ -60,17 +59,19 @@ def request_file(requests: Sequence[bytes]) -> Iterator[Path]:
 
 
 def run(port: int, file: Path, connections: int, seconds: float) -> WrkResult:
-    """Sends a file's requests to a port of 127.0.0.1, round and round, for so many whole seconds. WrkError"""
+    """Sends a file's requests to a port of 127.0.0.1, round and round, for so many whole seconds. ServiceError"""
     load = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(SCRIPT)]
     before = client_seconds()
-    done = subprocess.run(["wrk", *load, f"http://127.0.0.1:{port}/", "--", str(file)], capture_output=True, text=True)
-    return parse(done.stdout, done.stderr, client_seconds() - before)
+    process = subprocess.run(
+        ["wrk", *load, f"http://127.0.0.1:{port}/", "--", str(file)], capture_output=True, text=True
+    )
+    return parse(process.stdout, process.stderr, client_seconds() - before)
 
 
 def parse(output: str, complaint: str = "", cpu_seconds: float = 0.0) -> WrkResult:
-    """The figures in the line of JSON that wrk.lua ends with. WrkError"""
+    """The figures in the line of JSON that wrk.lua ends with. ServiceError with wrk's words if there is none"""
     last = output.strip().rpartition("\n")[2]
     if not last.startswith("{"):
-        raise WrkError(f"wrk gave no figures: {(complaint or output).strip()[-300:]}")
+        raise ServiceError(f"wrk gave no figures: {(complaint or output).strip()[-300:]}")
     figures = json.loads(last)
     return WrkResult(**figures, generator_cores=cpu_seconds / figures["seconds"])

@@ -24,9 +24,9 @@ def _bar(steps: Iterator[Any], label: str) -> Iterator[Any]:
 
 def _lines(steps: Iterator[Any], label: str) -> Iterator[Any]:
     total = operator.length_hint(steps)
-    begun = said = time.monotonic()
+    begun = printed = time.monotonic()
     for done, step in enumerate(steps):
         yield step
-        if time.monotonic() - said > EVERY:
-            said = time.monotonic()
-            print(f"{label}, {done + 1}{f' of {total}' if total else ''} ({said - begun:.0f} s)", flush=True)
+        if time.monotonic() - printed > EVERY:
+            printed = time.monotonic()
+            print(f"{label}, {done + 1}{f' of {total}' if total else ''} ({printed - begun:.0f} s)", flush=True)

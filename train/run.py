@@ -148,5 +148,5 @@ def write(folder: Path, recipe: Recipe, data: Data, outputs: Arrays, record: Tra
 def arrays(data: Data, outputs: Arrays, seed: int) -> dict[str, Any]:
     """What certificates are judged on: held-out rows, what the model gave for them, and rows to calibrate with."""
     sample = np.random.default_rng(seed).permutation(len(data.train.inputs))[:CALIBRATION_ROWS]
-    kept = {"inputs": data.held_out.inputs, "targets": data.held_out.targets, "calibration": data.train.inputs[sample]}
-    return kept | {f"output:{name}": array for name, array in outputs.items()}
+    rows = {"inputs": data.held_out.inputs, "targets": data.held_out.targets, "calibration": data.train.inputs[sample]}
+    return rows | {f"output:{name}": array for name, array in outputs.items()}

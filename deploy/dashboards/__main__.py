@@ -52,13 +52,13 @@ def stale(texts: dict[str, str], root: Path = HERE) -> list[str]:
 
 def unknown(boards: dict[str, dict[str, Any]]) -> list[str]:
     """A line for each query that Prometheus cannot answer."""
-    known = exported.series(exported.recorded()) | exported.rules() | exported.PROMETHEUS
+    metrics = exported.series(exported.recorded()) | exported.rules() | exported.PROMETHEUS
     return [
         f"{dashboard['title']} · {panel['title']}: {', '.join(sorted(strangers))} is neither exported nor recorded"
         for dashboard in boards.values()
         for panel in panels(dashboard)
         for target in panel["targets"]
-        if (strangers := exported.metric_names(target["expr"]) - known)
+        if (strangers := exported.metric_names(target["expr"]) - metrics)
     ]
 
 

@@ -69,8 +69,8 @@ def heat(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
     rows = sorted((float(labels["le"]), dict(points)) for labels, points in results[0][1])
     times = sorted({t for _, points in rows for t in points})
     counts = np.diff([[points.get(t, 0.0) for t in times] for _, points in rows], axis=0, prepend=0).clip(0)
-    seen = np.flatnonzero(counts.sum(1))
-    low, high = (seen[0], seen[-1] + 1) if len(seen) else (0, len(rows))
+    occupied = np.flatnonzero(counts.sum(1))
+    low, high = (occupied[0], occupied[-1] + 1) if len(occupied) else (0, len(rows))
     shade = np.ma.masked_equal(counts[low:high], 0)
     axes.pcolormesh(moments(times), np.arange(high - low), shade, cmap="Blues", vmin=0, shading="nearest")
     unit = panel["options"]["yAxis"].get("unit", "")
@@ -97,10 +97,10 @@ def table(axes: Axes, panel: Mapping[str, Any], results: Results) -> None:
     text = [[row.get(column, "–") for column in columns] for row in rows.values()]
     axes.axis("off")
     text.sort()
-    drawn = axes.table(text, colLabels=[options["renameByName"][c] for c in columns], bbox=Bbox.unit(), cellLoc="left")
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(7.5)
-    for (line, _), cell in drawn.get_celld().items():
+    cells = axes.table(text, colLabels=[options["renameByName"][c] for c in columns], bbox=Bbox.unit(), cellLoc="left")
+    cells.auto_set_font_size(False)
+    cells.set_fontsize(7.5)
+    for (line, _), cell in cells.get_celld().items():
         cell.set_edgecolor("#e4e5e6")
         cell.set_text_props(weight="bold" if line == 0 else "normal")
 

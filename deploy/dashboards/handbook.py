@@ -41,9 +41,9 @@ def metrics(families: Iterable[Family]) -> str:
 def section(name: str, dashboard: Mapping[str, Any]) -> str:
     """A dashboard: its question, its picture, its panels."""
     title = dashboard["title"].rpartition(" · ")[2].capitalize()
-    shown = "\n\n".join(f"![{title}](monitoring/{file}.png)" for file in SHOWN.get(name, (name,)))
+    pictures = "\n\n".join(f"![{title}](monitoring/{file}.png)" for file in SHOWN.get(name, (name,)))
     choices = ", ".join(f"`{variable['name']}`" for variable in variables(dashboard))
     choice = f" It can be narrowed to a {choices}." if choices else ""
     rows = [f"| {panel['title']} | {panel['description']} |" for panel in panels(dashboard)]
-    head = f"### {title}\n\n*{dashboard['description']}*{choice}\n\n{shown}"
+    head = f"### {title}\n\n*{dashboard['description']}*{choice}\n\n{pictures}"
     return "\n".join([head, "", "| panel | how to read it |", "|---|---|", *rows])

@@ -111,14 +111,14 @@ def rows_of(
 def bars(title: str, description: str, queries: Queries, by: str, unit: str, width: int = 24) -> Any:
     """Now, side by side: a group per value of the label `by`, a bar per query."""
     names = {f"Value #{letter(i)}": legend for i, (_, legend) in enumerate(queries)}
-    kept = {"include": {"names": [by, *names]}}
+    fields = {"include": {"names": [by, *names]}}
     panel = (
         barchart.Panel()
         .x_field(by)
         .group_width(0.7)
         .legend(common.VizLegendOptions().show_legend(True).placement(kinds.LegendPlacement.BOTTOM))
         .with_transformation(DataTransformerConfig(id_val="joinByField", options={"byField": by, "mode": "outer"}))
-        .with_transformation(DataTransformerConfig(id_val="filterFieldsByName", options=kept))
+        .with_transformation(DataTransformerConfig(id_val="filterFieldsByName", options=fields))
         .with_transformation(DataTransformerConfig(id_val="organize", options={"renameByName": names}))
     )
     return finished(panel, title, description, [instant(e, i) for i, (e, _) in enumerate(queries)], unit, width, 8)

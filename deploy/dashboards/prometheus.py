@@ -64,8 +64,8 @@ class Prometheus:
     def filled(self, text: str, values: Values) -> str:
         """The text with its variables; the window of a rate is at least four scrapes, as Grafana has it."""
         window = max(4 * self._scrape, self.step + self._scrape)
-        known = {"__rate_interval": f"{window * 1e3:.0f}ms", **values}
-        return re.sub(r"\$(\w+)", lambda match: known[match[1]], text)
+        substitutions = {"__rate_interval": f"{window * 1e3:.0f}ms", **values}
+        return re.sub(r"\$(\w+)", lambda match: substitutions[match[1]], text)
 
     def choices(self, dashboard: Mapping[str, Any]) -> list[Values]:
         """Each way to choose the variables of a dashboard: all of what may be several, each of what is one."""

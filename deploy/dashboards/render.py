@@ -32,8 +32,8 @@ def draw(dashboards: Mapping[str, dict[str, Any]], server: Prometheus, folder: P
     ]
     begun = time.monotonic()
     for done, (name, dashboard, values) in enumerate(pictures):
-        left = (time.monotonic() - begun) / done * (len(pictures) - done) if done else 0.0
-        print(f"{name}.png, {done + 1} of {len(pictures)}, {left:.0f} s left", file=sys.stderr)
+        remaining = (time.monotonic() - begun) / done * (len(pictures) - done) if done else 0.0
+        print(f"{name}.png, {done + 1} of {len(pictures)}, {remaining:.0f} s left", file=sys.stderr)
         figure = picture(dashboard, server, values)
         figure.savefig(folder / f"{name}.png", dpi=DPI)
         plt.close(figure)

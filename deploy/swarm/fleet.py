@@ -30,12 +30,12 @@ class FleetError(RuntimeError):
 
 def docker(*words: str, **environment: str) -> str:
     """What a docker command prints. FleetError if it fails"""
-    done = subprocess.run(
+    process = subprocess.run(
         ["docker", *words], env={**os.environ, **environment}, capture_output=True, text=True, timeout=SECONDS
     )
-    if done.returncode:
-        raise FleetError(f"docker {' '.join(words)} exited {done.returncode}: {done.stderr.strip()}")
-    return done.stdout.strip()
+    if process.returncode:
+        raise FleetError(f"docker {' '.join(words)} exited {process.returncode}: {process.stderr.strip()}")
+    return process.stdout.strip()
 
 
 def wait(condition: Callable[[], object], complaint: Callable[[], str]) -> None:
@@ -142,8 +142,8 @@ class Fleet:
 
     def tasks(self) -> str:
         """The state of every task, in words."""
-        shown = "{{.Name}} {{.Image}} {{.CurrentState}} {{.Error}}"
-        return "the tasks are\n" + docker("stack", "ps", "--no-trunc", f"--format={shown}", self.name)
+        columns = "{{.Name}} {{.Image}} {{.CurrentState}} {{.Error}}"
+        return "the tasks are\n" + docker("stack", "ps", "--no-trunc", f"--format={columns}", self.name)
 
     def inside(self, service: str, address: str) -> str:
         """GET from within the network; Prometheus' image has wget."""

@@ -114,13 +114,10 @@ def fit(points: Sequence[Point], saturation: float, idle: float) -> Cost:
     def cost(x: np.ndarray) -> Cost:
         return Cost(idle, replace(queue, variation=float(x[0])), 1e-6 * float(x[1]))
 
-    return cost(
-        _least(
-            lambda x: [cost(x).latency(point.rate) / point.latency - 1 for point in points],
-            start=(1, 0),
-            bounds=((0, -np.inf), (np.inf, np.inf)),
-        )
-    )
+    def errors(x: np.ndarray) -> list[float]:
+        return [cost(x).latency(point.rate) / point.latency - 1 for point in points]
+
+    return cost(_least(errors, start=(1, 0), bounds=((0, -np.inf), (np.inf, np.inf))))
 
 
 def fit_queue(points: Sequence[Point], saturation: float, idle: float) -> SetupQueue:
@@ -134,16 +131,11 @@ def fit_queue(points: Sequence[Point], saturation: float, idle: float) -> SetupQ
     def queue(x: np.ndarray) -> SetupQueue:
         return SetupQueue(1e-6 * float(x[0]), 1e-6 * float(x[1]))
 
-    return queue(
-        _least(
-            lambda x: [
-                *(queue(x).utilisation(point.rate) / (point.cores - idle) - 1 for point in points),
-                queue(x).saturation / saturation - 1,
-            ],
-            start=(most / 2, most / 2),
-            bounds=((1e-3, 0), (most, np.inf)),
-        )
-    )
+    def errors(x: np.ndarray) -> list[float]:
+        used = [queue(x).utilisation(point.rate) / (point.cores - idle) - 1 for point in points]
+        return [*used, queue(x).saturation / saturation - 1]
+
+    return queue(_least(errors, start=(most / 2, most / 2), bounds=((1e-3, 0), (most, np.inf))))
 
 
 def _least(errors: Callable[[np.ndarray], list[float]], start: Pair, bounds: tuple[Pair, Pair]) -> np.ndarray:

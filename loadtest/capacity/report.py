@@ -1,25 +1,69 @@
-"""The fit, its errors, and the answer: how many replicas, what they cost, and a plot."""
+"""What was measured and fitted of one model's form, as a section of a document, and as a plot."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from loadtest import figures as plots
-from loadtest.capacity.fit import Cost, Point
-from loadtest.capacity.interval import Replicas, replicas, saturation
-from loadtest.capacity.measure import Measured
-from loadtest.documents import table
+from loadtest.capacity.fit import Cost, Point, fit_queue
+from loadtest.documents import render
 from loadtest.machine import busy_warning
-from loadtest.tune.verdict import Estimate
+from loadtest.tune.verdict import Estimate, estimate
 
 LOADS = (0.4, 0.5, 0.6, 0.7, 0.8)  # of saturation, 1/a
 CHOSEN = 0.7  # as in docs/fleet.md: below the saturation alert's 0.8
 HOURS = 730  # of a month
+FEWEST = 4  # rates, for the four figures that are fitted
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round measured: the points that can be fitted, and the requests/s answered when more was offered."""
+
+    points: list[Point]
+    saturation: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """idle: cores of a worker that nobody asks. saturation: requests/s that it answers when offered more, the median of
+    before all others and of every round. fitted: only where worker and generator kept up.
+
+    memory_mb: the most that it held; background_cores: the most that other programs took meanwhile.
+    """
+
+    idle: float
+    saturation: float
+    fitted: list[Point]
+    held_out: list[Point]
+    memory_mb: float
+    background_cores: float
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def points(self) -> list[Point]:
+        """Fitted and held out."""
+        return [*self.fitted, *self.held_out]
+
+    @property
+    def highest(self) -> float:
+        """Requests/s that were offered, and answered."""
+        return max(point.rate for point in self.points if point.kept_up)
+
+    def sure(self) -> Estimate:
+        """1/a in requests/s, fitted to every round alone, with its 95 % interval over the rounds.
+
+        A machine's speed drifts, and all that a round measures shares its drift: a round is one observation, and the
+        errors of the single rates, of which there are more, are not. Not `known` of fewer than three rounds.
+        """
+        whole = [each for each in self.rounds if len(each.points) >= FEWEST]
+        return estimate([fit_queue(each.points, each.saturation, self.idle).saturation for each in whole])
 
 
 @dataclass(frozen=True)
@@ -34,148 +78,83 @@ class Study:
     @cached_property
     def sure(self) -> Estimate:
         """1/a with its interval over the rounds."""
-        return saturation(self.measured)
+        return self.measured.sure()
+
+    def error(self, name: str, points: Sequence[Point]) -> float:
+        """The largest by which the fit misses `cores` or `latency` at these points, as a share."""
+        return max(abs(getattr(self.cost, name)(point.rate) / getattr(point, name) - 1) for point in points)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a load takes: requests/s of each replica."""
+    """What a load takes: the fewest replicas, the ends of their 95 % interval (0: unknown), requests/s of each."""
 
     load: float
-    replicas: Replicas
+    number: int
+    low: int
+    high: int
     rate: float
 
     @classmethod
     def of(cls, study: Study, load: float, target: float) -> Answer:
-        """As few replicas as give none more than this share of saturation, nor more than was measured."""
-        found = replicas(target, load, study.cost.queue.saturation, study.measured.highest, study.sure)
-        return cls(load, found, target / found.number)
+        """So many that none gets more than this share of saturation, nor more than was measured."""
+        fitted, most, sure = study.cost.queue.saturation, study.measured.highest, study.sure
+
+        def fewest(saturation: float) -> int:
+            return math.ceil(target / min(load * saturation, most))
+
+        number = fewest(fitted)
+        if not sure.known:
+            return cls(load, number, 0, 0, target / number)
+        low, high = (fewest(fitted * end / sure.mean) for end in (sure.high, sure.low))
+        return cls(load, number, low, high, target / number)
+
+    @property
+    def replicas(self) -> str:
+        """`8 (7 to 9)`"""
+        return f"{self.number} ({self.low} to {self.high})" if self.high else f"{self.number}"
 
 
 def markdown(study: Study, target: float, price: float, picture: str) -> str:
-    """The whole section."""
-    return "\n\n".join(
-        [
-            headline(study, target, price),
-            f"{study.where}; one worker, one engine thread, one row a request as V2 JSON, Poisson arrivals."
-            + (f" {busy}" if (busy := busy_warning(study.measured.background_cores)) else ""),
-            costs(study),
-            held_table(study),
-            f"![Measured and predicted]({picture})",
-            f"What {target:,.0f} requests/s take, by what share of saturation, 1/a, a replica gets at most; none gets "
-            f"more than the highest rate measured, {study.measured.highest:,.0f}/s. Poisson arrivals that are "
-            "spread at random over replicas are Poisson arrivals at each, so that one replica's figures hold for all:",
-            answers(study, target, price),
-        ]
+    """The whole section: replicas and their price, the fit and its errors, and what other loads would take."""
+    measured, top = study.measured, CHOSEN * study.cost.queue.saturation
+    return render(
+        Path(__file__).with_name("report.md"),
+        study=study,
+        measured=measured,
+        cost=study.cost,
+        queue=study.cost.queue,
+        answer=Answer.of(study, CHOSEN, target),
+        answers=[Answer.of(study, load, target) for load in LOADS],
+        below_chosen=[point for point in measured.points if point.rate <= top],
+        fitted_rates=[point.rate for point in measured.fitted],
+        busy=busy_warning(measured.background_cores),
+        target=target,
+        price=price,
+        chosen=CHOSEN,
+        hours=HOURS,
+        picture=picture,
     )
-
-
-def headline(study: Study, target: float, price: float) -> str:
-    """How many replicas, what they cost, and how far off the model is."""
-    answer = Answer.of(study, CHOSEN, target)
-    number, latency = answer.replicas.number, study.cost.latency(answer.rate)
-    within = [point for point in study.measured.points if point.rate <= CHOSEN * study.cost.queue.saturation]
-    error = _worst(within, study.cost, "latency")
-    memory = number * study.measured.memory_mb / 1024
-    return (
-        f"**{target:,.0f} requests/s of {study.name} need {answer.replicas} replicas** of one core at "
-        f"{100 * CHOSEN:.0f} % of saturation, with {memory:,.1f} GiB of memory in all. At an assumed {price:g} a "
-        f"CPU-hour that is {number * price:,.2f} an hour, {number * price * HOURS:,.0f} a month. Each uses "
-        f"{study.cost.cores(answer.rate):.2f} cores; half of the requests are answered within "
-        f"{1e3 * latency:.2f} ms, by a model that is up to {error:.0f} % off at the rates measured up to there."
-    )
-
-
-def costs(study: Study) -> str:
-    """The fitted figures, and by how much they miss what they were fitted to."""
-    cost, queue, measured = study.cost, study.cost.queue, study.measured
-    cores, latency = (f"{_worst(measured.fitted, cost, name):.0f} %" for name in ("cores", "latency"))
-    missed = _error(queue.saturation, measured.saturation)
-    return (
-        f"A request costs a = {1e6 * queue.a:.1f} µs of CPU and each waking c = {1e6 * queue.c:.0f} µs more; idle, the "
-        f"service takes {measured.idle:.3f} cores. Two constants bend the curve of the "
-        f"median latency and are measured by nobody: {queue.variation:.1f} in the place of a variance, and "
-        f"{1e6 * cost.around:+.0f} µs beside the queue. Offered more than "
-        f"it can do, the worker answers {measured.saturation:,.0f}/s; 1/a is {queue.saturation:,.0f}/s ({missed}). "
-        f"Fitted to that and to {len(measured.fitted)} rates, of which it misses the cores by up to {cores} and the "
-        f"median latency by up to {latency}, and held against {len(measured.held_out)} others. "
-        f"{_sureness(study.sure)}"
-    )
-
-
-def _sureness(sure: Estimate) -> str:
-    """How sure 1/a is, and how it is known."""
-    if not sure.known:
-        return f"There is no interval, of {sure.rounds} rounds:"
-    return (
-        f"Fitted to each of {sure.rounds} rounds alone, 1/a is {sure.low:,.0f} to {sure.high:,.0f}/s (95 %, Student's "
-        "t on logarithms), from which the intervals of the replicas follow:"
-    )
-
-
-def _worst(points: Sequence[Point], cost: Cost, name: str) -> float:
-    """The largest error in %."""
-    return 100 * max(abs(getattr(cost, name)(point.rate) / getattr(point, name) - 1) for point in points)
-
-
-def held_table(study: Study) -> str:
-    """The points that the fit has not seen: cores, the rate that those cores stand for, and the latency."""
-    cost, rates = study.cost, [point.rate for point in study.measured.fitted]
-    rows = []
-    for point in study.measured.held_out:
-        name = f"{point.rate:,.0f}/s" + ("" if point.kept_up else f" of {point.offered:,.0f}/s offered")
-        name += (
-            " (beyond all fitted)"
-            if point.rate > max(rates)
-            else " (below all fitted)"
-            if point.rate < min(rates)
-            else ""
-        )
-        cores, latency = cost.cores(point.rate), cost.latency(point.rate)
-        used = [f"{point.cores:.3f}", f"{cores:.3f}", _error(cores, point.cores)]
-        stands = _error(cost.rate_at(point.cores), point.rate)
-        times = [f"{1e3 * point.latency:.3f}", f"{1e3 * latency:.3f}", _error(latency, point.latency)]
-        rows.append([name, *used, stands, *times, f"{1e3 * point.mean:.3f}"])
-    head = ["held out", "cores", "predicted", "error", "error as a rate"]
-    return table([*head, "median ms", "predicted", "error", "mean ms, not predicted"], rows)
-
-
-def _error(predicted: float, measured: float) -> str:
-    return f"{100 * (predicted / measured - 1):+.0f} %"
-
-
-def answers(study: Study, target: float, price: float) -> str:
-    """What the target takes at several shares of saturation."""
-    rows = []
-    for load in LOADS:
-        answer = Answer.of(study, load, target)
-        hour = answer.replicas.number * price
-        latency = f"{1e3 * study.cost.latency(answer.rate):.2f}"
-        cores = f"{study.cost.cores(answer.rate):.2f}"
-        money = [f"{hour:,.2f}", f"{hour * HOURS:,.0f}"]
-        rows.append([f"{100 * load:.0f} %", str(answer.replicas), f"{answer.rate:,.0f}", cores, latency, *money])
-    head = ["of saturation, at most", "replicas (95 %)", "requests/s of each", "cores of each", "median ms"]
-    return table([*head, "cost an hour", "a month"], rows)
 
 
 def draw(study: Study, path: Path) -> None:
     """Cores and median latency against the rate: the model's lines, both kinds of points, and the saturation."""
     measured, cost = study.measured, study.cost
     rates = np.linspace(measured.saturation / 100, measured.saturation, 200)
-    lines = ([cost.cores(rate) for rate in rates], [1e3 * cost.latency(rate) for rate in rates])
     title = f"{study.name}: one worker on one core"
     with plots.figure(path, title, study.where, (10.4, 4.0), ncols=2) as axes:
-        for axis, line, words in zip(axes, lines, ("cores used", "median latency, ms"), strict=True):
-            axis.plot(rates, line, color=plots.BLUE, label="model")
+        for axis, name, scale, words in zip(
+            axes, ("cores", "latency"), (1, 1e3), ("cores used", "median latency, ms"), strict=True
+        ):
+            axis.plot(rates, [scale * getattr(cost, name)(rate) for rate in rates], color=plots.BLUE, label="model")
             axis.axvline(measured.saturation, color=plots.GREY, linestyle=":", label="saturation, measured")
+            for points, marker, colour, label in (
+                (measured.fitted, "o", plots.INK, "fitted to"), (measured.held_out, "D", plots.RED, "held out"),
+            ):  # fmt: skip
+                values = [scale * getattr(point, name) for point in points]
+                axis.scatter([p.rate for p in points], values, marker=marker, color=colour, label=label)
             axis.set(title=words, xlabel="requests/s (Poisson)")
             plots.plain_numbers(axis, x="{x:,.0f}")
-        for points, marker, colour, label in (
-            (measured.fitted, "o", plots.INK, "fitted to"), (measured.held_out, "D", plots.RED, "held out"),
-        ):  # fmt: skip
-            at, look = [point.rate for point in points], {"marker": marker, "color": colour, "label": label}
-            axes[0].scatter(at, [point.cores for point in points], **look)
-            axes[1].scatter(at, [1e3 * point.latency for point in points], **look)
         axes[0].legend()
         axes[0].set_ylim(0, 1.05)
         axes[1].set_ylim(0, 1.5e3 * max(point.latency for point in measured.points))

@@ -14,34 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import machine
-from loadtest.documents import CHECKOUT, command_line, replace_section
-from loadtest.documents import table as markdown_table
-from loadtest.load.metadata import describe
+from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
 from loadtest.load.plan import NAMED
-from loadtest.load.requests import folders
-from loadtest.progress import Progress
-from loadtest.service import ServiceError
+from loadtest.load.requests import describe, folders
+from loadtest.service import run_command
 
 INTERFACES = ("native", "v2", "binary")
 SPIKE = ("--shape", "spike", "--rate", "300")
 
 
 def main() -> None:
-    """The command. SystemExit where no service answers"""
+    """The command. ServiceError where no service answers"""
     parser = command_line("loadtest.load.document", __doc__)
     parser.add_argument("--host", default="http://127.0.0.1:3000", help="where the service is (http://127.0.0.1:3000)")
     parser.add_argument("--seconds", type=float, default=10, help="of one scenario and model (10)")
     parser.add_argument("--document", type=Path, default=CHECKOUT / "docs" / "load.md", help="(docs/load.md)")
     options = parser.parse_args()
-    try:
-        models = [model.name for model in describe(options.host, folders())]
-    except ServiceError as error:
-        sys.exit(str(error))
+    models = [model.name for model in describe(options.host, folders())]
     measured = measure(options.host, models, options.seconds)
     spike = run(options.host, "spike", *SPIKE)
     picture = options.document.with_suffix(".png")
     shutil.copy(spike / "load.png", picture)
-    text = f"{table(measured, options.seconds)}\n\n![A spike on all models]({picture.name})"
+    text = f"{markdown(measured, options.seconds)}\n\n![A spike on all models]({picture.name})"
     replace_section(options.document, "scenarios", text)
     print(f"written: {options.document} and {picture}", file=sys.stderr)
 
@@ -63,33 +57,26 @@ def run(host: str, name: str, *words: str) -> Path:
     """The folder of one load test's results. Exits if a threshold was missed: that is no table to publish."""
     folder = CHECKOUT / "build" / "load" / name
     command = [sys.executable, "-m", "loadtest.load", "--host", host, "--out", str(folder), *words]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{name}: {done.stdout}{done.stderr}")
+    process = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    if process.returncode:
+        sys.exit(f"{name}: {process.stdout}{process.stderr}")
     return folder
 
 
-def table(measured: dict[str, dict[str, Any]], seconds: float) -> str:
-    """A row per model, a column per scenario."""
+def markdown(measured: dict[str, dict[str, Any]], seconds: float) -> str:
+    """A row per model: p90 by interface, p99, rows a second; percentiles are those of report.SHOWN."""
+    rows = []
+    for model, scenarios in measured.items():
+        single = {each["name"]: each["percentiles"][1] for each in scenarios["single-stream"]["rows"]}
+        p90 = [single.get(f"{model} {how}") for how in INTERFACES]
+        p99, offline = scenarios["server"]["rows"][-1]["percentiles"][3], scenarios["offline"]
+        times = ["–" if value is None else f"{1000 * value:.2f} ms" for value in (*p90, p99)]
+        rows.append([model, *times, f"{offline['rows'][-1]['rate'] * offline['plan']['rows']:,.0f}"])
     rate = NAMED["scenarios"]["server"]["rate"]
     head = ["", *(f"single stream, {how}: p90" for how in INTERFACES), f"server, {rate}/s: p99", "offline: rows/s"]
-    rows = markdown_table(head, (row(*each) for each in measured.items()))
-    return f"{seconds:g} s each; service and load generator on one machine, {machine.describe()}.\n\n{rows}"
-
-
-def row(model: str, scenarios: dict[str, Any]) -> list[str]:
-    """One model: p90 by interface, p99, rows a second."""
-    single = {each["name"]: each for each in scenarios["single-stream"]["rows"]}
-    p90 = [milliseconds(single[f"{model} {how}"], 1) if f"{model} {how}" in single else "–" for how in INTERFACES]
-    offline = scenarios["offline"]
-    rows_a_second = offline["rows"][-1]["rate"] * offline["plan"]["rows"]
-    return [model, *p90, milliseconds(scenarios["server"]["rows"][-1], 3), f"{rows_a_second:,.0f}"]
-
-
-def milliseconds(figures: dict[str, Any], place: int) -> str:
-    """One of the percentiles of report.SHOWN."""
-    return f"{1000 * figures['percentiles'][place]:.2f} ms"
+    where = f"{seconds:g} s each; service and load generator on one machine, {machine.describe()}."
+    return f"{where}\n\n{table(head, rows)}"
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

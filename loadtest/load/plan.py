@@ -94,6 +94,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
+        """How long the shape lasts."""
         return self.points[-1][0]
 
     def level(self, second: float | np.ndarray) -> np.ndarray:

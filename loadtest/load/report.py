@@ -1,9 +1,12 @@
-"""What a run says: a table and verdicts at its end, and the same as JSON, CSV and a plot."""
+"""Every request of a run, kept, so that percentiles are exact; the thresholds held against them; tables and a plot."""
 
 from __future__ import annotations
 
 import csv
 import json
+import struct
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,15 +15,122 @@ from typing import Any
 import numpy as np
 
 from loadtest import figures as plots
+from loadtest.documents import CHECKOUT
 from loadtest.load.plan import Plan
-from loadtest.load.records import Records, Verdict, percentiles
 
+THRESHOLDS = CHECKOUT / "deploy" / "thresholds.json"  # of the objectives in deploy/slo.yaml
+REASONS = 100  # different ones are kept
+RECORD = struct.Struct("<dddHB")
+RECORDS = np.dtype([("due", "<f8"), ("latency", "<f8"), ("lag", "<f8"), ("kind", "<u2"), ("failed", "?")])
 SHOWN = (50.0, 90.0, 95.0, 99.0)
 # A generator that sends later than this at its own p99 has measured itself.
 LATE = 0.05  # seconds
 TOLD = 5  # reasons of failures
 MARKED = 120  # seconds that can be told from one another
 COLUMNS = ("second", "offered", "answered", "failed", *(f"p{which:g}_seconds" for which in SHOWN))
+
+
+class Records:
+    """A column each of when a request was due (s after the start), its latency from then on and the generator's own
+    lag in it (s), its kind (model, interface), and whether it failed; 27 bytes a request."""
+
+    def __init__(self) -> None:
+        self.kinds: list[tuple[str, str]] = []
+        self.reasons: Counter[str] = Counter()  # of failures
+        self.merged = 0  # messages of other processes
+        self._packed = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._packed) // RECORD.size
+
+    def add(self, kind: tuple[str, str], due: float, latency: float, lag: float, reason: str = "") -> None:
+        """One request; a reason says why it failed."""
+        self._packed += RECORD.pack(due, latency, lag, self._place(kind), bool(reason))
+        if reason and (reason in self.reasons or len(self.reasons) < REASONS):
+            self.reasons[reason] += 1
+
+    def _place(self, kind: tuple[str, str]) -> int:
+        if kind not in self.kinds:
+            self.kinds.append(kind)
+        return self.kinds.index(kind)
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the last answer."""
+        return float((self.column("due") + self.column("latency")).max(initial=0))
+
+    def column(self, name: str) -> np.ndarray:
+        """(requests,)"""
+        return np.frombuffer(bytes(self._packed), RECORDS)[name]
+
+    def message(self) -> dict[str, Any]:
+        """What another process sends here."""
+        return {"kinds": self.kinds, "reasons": dict(self.reasons), "records": bytes(self._packed)}
+
+    def merge(self, message: dict[str, Any]) -> None:
+        """Add what another process recorded."""
+        places = np.array([self._place((model, interface)) for model, interface in message["kinds"]], "u2")
+        records = np.frombuffer(message["records"], RECORDS).copy()
+        records["kind"] = places[records["kind"]]
+        self._packed += records.tobytes()
+        self.reasons.update(message["reasons"])
+        self.merged += 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One threshold: of whom (service, or a model), what, the measured value and its limit, both in the same unit."""
+
+    whose: str
+    what: str
+    value: float  # NaN: nothing was measured, which is no success
+    limit: float
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the value is within the limit."""
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        value = "nothing was answered" if np.isnan(self.value) else f"{self.value:.4g} {self.unit}"
+        word = "met   " if self.met else "MISSED"
+        return f"{word}  {self.whose} {self.what}: {value}, limit {self.limit:g} {self.unit}"
+
+
+def read_thresholds(path: Path = THRESHOLDS) -> dict[str, Any]:
+    """Of the service, and of each model."""
+    return dict(json.loads(path.read_text()))
+
+
+def verdicts(thresholds: dict[str, Any], records: Records) -> list[Verdict]:
+    """Each threshold of the service over all requests, and of a model over its own."""
+    kinds = [model for model, _ in records.kinds]
+    model_of = np.array(kinds, object)[records.column("kind")] if kinds else np.array([], object)
+    latency, failed = records.column("latency"), records.column("failed")
+    result = list(_verdicts("service", thresholds["service"], latency, failed))
+    for model, promised in thresholds["models"].items():
+        if model in kinds:
+            its = model_of == model
+            result += _verdicts(model, promised, latency[its], failed[its])
+    return result
+
+
+def _verdicts(whose: str, promised: dict[str, Any], latency: np.ndarray, failed: np.ndarray) -> Iterator[Verdict]:
+    """Latency is of what was answered, failures are of all, as the objectives count them."""
+    if "availability" in promised:
+        value = 100 * failed.mean() if len(failed) else np.nan
+        yield Verdict(whose, "failed requests", value, 100 * promised["availability"]["failed_ratio"], "%")
+    if "latency" in promised:
+        percentile, limit = promised["latency"]["percentile"], promised["latency"]["seconds"]
+        yield Verdict(whose, f"p{percentile:g} latency", percentiles(latency[~failed], percentile)[0], limit, "s")
+
+
+def percentiles(latency: np.ndarray, *which: float) -> list[float]:
+    """Latencies that this many percent did not exceed; a measured one, never one in between. NaN of nothing"""
+    if not len(latency):
+        return [float("nan")] * len(which)
+    return [float(value) for value in np.percentile(latency, which, method="inverted_cdf")]
 
 
 @dataclass(frozen=True)
@@ -53,25 +163,22 @@ def rows(records: Records) -> list[Row]:
 
 
 def _row(name: str, records: Records, mask: np.ndarray) -> Row:
-    failed = records.column("failed").astype(bool)
+    failed = records.column("failed")
     answered = records.column("latency")[mask & ~failed]
     rate = len(answered) / (records.seconds or 1)
     return Row(name, int(mask.sum()), int((mask & failed).sum()), rate, tuple(percentiles(answered, *SHOWN)))
 
 
-def by_second(records: Records) -> list[dict[str, float]]:
-    """What was due, answered and failed in each second, and the latency of what was due in it."""
+def by_second(records: Records) -> dict[str, np.ndarray]:
+    """A column each of what was due, answered and failed in each second, and the latency of what was due in it."""
     order = np.argsort(records.column("due"))
     due, latency, failed = (records.column(name)[order] for name in ("due", "latency", "failed"))
-    count = int(due.max(initial=0)) + 1
-    answered = np.bincount((due + latency)[failed == 0].astype(int), minlength=count)
-    edges = np.searchsorted(due, np.arange(count + 1))
-    seconds = []
-    for second, (start, end) in enumerate(pairwise(edges)):
-        its = latency[start:end][failed[start:end] == 0]
-        counts = (second, int(end - start), int(answered[second]), int(failed[start:end].sum()))
-        seconds.append(dict(zip(COLUMNS, (*counts, *percentiles(its, *SHOWN)), strict=True)))
-    return seconds
+    seconds = np.arange(int(due.max(initial=0)) + 1)
+    edges = np.searchsorted(due, np.append(seconds, len(seconds)))
+    answered = np.bincount((due + latency)[~failed].astype(int), minlength=len(seconds))[: len(seconds)]
+    counts = (seconds, np.diff(edges), answered, np.bincount(due[failed].astype(int), minlength=len(seconds)))
+    latencies = [percentiles(latency[start:end][~failed[start:end]], *SHOWN) for start, end in pairwise(edges)]
+    return dict(zip(COLUMNS, (*counts, *np.array(latencies).T), strict=True))
 
 
 def lag(records: Records) -> float:
@@ -112,9 +219,7 @@ def write(folder: Path, plan: Plan, records: Records, verdicts: list[Verdict]) -
     """load.json and seconds.csv in a folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "seconds.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(by_second(records))
+        csv.writer(file).writerows([COLUMNS, *zip(*by_second(records).values(), strict=True)])
     summary: dict[str, Any] = {
         "plan": asdict(plan),
         "seconds": records.seconds,
@@ -129,48 +234,34 @@ def draw(plan: Plan, records: Records, verdicts: list[Verdict], path: Path) -> N
     """Throughput, latency and failures over time, if anything was asked; limits are those of the service."""
     if not len(records):
         return
-    seconds = by_second(records)
-    columns = {name: np.array([second[name] for second in seconds], float) for name in seconds[0]}
-    limits = {verdict.unit: verdict for verdict in verdicts if verdict.whose == "service"}
+    columns = by_second(records)
+    second, edges = columns["second"], np.append(columns["second"], len(columns["second"]))
+    share = 100 * columns["failed"] / np.maximum(columns["offered"], 1)
     missed = [f"{verdict.whose} {verdict.what}" for verdict in verdicts if not verdict.met]
     title = f"Missed: {', '.join(missed)}" if missed else "Every threshold met"
     caption, grid = f"{plan}; latency counts from the intended send time", {"nrows": 3, "sharex": True}
-    with plots.figure(path, title, caption, (9, 8), height_ratios=(1, 1.3, 0.8), **grid) as axes:
-        _throughput(axes[0], columns)
-        _latency(axes[1], columns, limits.get("s"))
-        _failures(axes[2], columns, limits.get("%"))
-        for axis in axes:
+    with plots.figure(path, title, caption, (9, 8), height_ratios=(1, 1.3, 0.8), **grid) as (
+        rates,
+        latencies,
+        failures,
+    ):
+        rates.stairs(columns["offered"], edges, label="sent", baseline=None, color=plots.PALE, linewidth=3)
+        rates.stairs(columns["answered"], edges, label="answered rightly", baseline=None, color=plots.RED)
+        rates.set(ylabel="requests/s", ylim=(0, max(columns["offered"].max(), columns["answered"].max()) * 1.15))
+        mark = ".-" if len(second) <= MARKED else "-"
+        for name, colour in (("p50", "#e8a598"), ("p95", plots.RED), ("p99", "#7a2316")):
+            latencies.plot(second + 0.5, 1000 * columns[f"{name}_seconds"], mark, color=colour, label=name)
+        latencies.set(yscale="log", ylabel="latency, ms")
+        plots.plain_numbers(latencies, y="{x:g}")
+        failures.stairs(share, edges, fill=True, color=plots.RED, alpha=0.8)
+        top = share.max()
+        for verdict in (verdict for verdict in verdicts if verdict.whose == "service"):
+            axis, limit, unit = (latencies, 1000 * verdict.limit, "ms")
+            if verdict.unit == "%":
+                axis, limit, unit = failures, verdict.limit, "%"
+                top = max(top, limit)
+            label = f"limit of {verdict.what}: {limit:g} {unit}"
+            axis.axhline(limit, color=plots.BLUE, linestyle="--", linewidth=1.2, label=label)
+        failures.set(ylabel="failed, %", xlabel="seconds", ylim=(0, top * 1.3 or 1))
+        for axis in (rates, latencies, failures):
             axis.legend(**plots.ABOVE)
-
-
-def _throughput(axis: plots.Axes, columns: dict[str, np.ndarray]) -> None:
-    axis.stairs(columns["offered"], _edges(columns), label="sent", baseline=None, color=plots.PALE, linewidth=3)
-    axis.stairs(columns["answered"], _edges(columns), label="answered rightly", baseline=None, color=plots.RED)
-    axis.set(ylabel="requests/s", ylim=(0, max(columns["offered"].max(), columns["answered"].max()) * 1.15))
-
-
-def _latency(axis: plots.Axes, columns: dict[str, np.ndarray], limit: Verdict | None) -> None:
-    mark = ".-" if len(columns["second"]) <= MARKED else "-"
-    for name, colour in (("p50", "#e8a598"), ("p95", plots.RED), ("p99", "#7a2316")):
-        axis.plot(columns["second"] + 0.5, 1000 * columns[f"{name}_seconds"], mark, color=colour, label=name)
-    axis.set(yscale="log", ylabel="latency, ms")
-    plots.plain_numbers(axis, y="{x:g}")
-    if limit:
-        _line(axis, 1000 * limit.limit, f"limit of {limit.what}: {1000 * limit.limit:g} ms")
-
-
-def _failures(axis: plots.Axes, columns: dict[str, np.ndarray], limit: Verdict | None) -> None:
-    share = 100 * columns["failed"] / np.maximum(columns["offered"], 1)
-    axis.stairs(share, _edges(columns), fill=True, color=plots.RED, alpha=0.8)
-    if limit:
-        _line(axis, limit.limit, f"limit of {limit.what}: {limit.limit:g} %")
-    top = max(share.max(), limit.limit if limit else 0)
-    axis.set(ylabel="failed, %", xlabel="seconds", ylim=(0, top * 1.3 or 1))
-
-
-def _edges(columns: dict[str, np.ndarray]) -> np.ndarray:
-    return np.append(columns["second"], columns["second"][-1] + 1)
-
-
-def _line(axis: plots.Axes, value: float, label: str) -> None:
-    axis.axhline(value, color=plots.BLUE, linestyle="--", linewidth=1.2, label=label)

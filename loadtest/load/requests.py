@@ -1,4 +1,7 @@
-"""What is sent: payloads of a model, by its native route, V2 JSON and V2 binary; and what is taken for an answer."""
+"""What is sent: payloads of a model, by its native route, V2 JSON and V2 binary; and what is taken for an answer.
+
+Of the models it is known what the service says of itself, in its metadata and OpenAPI, and their examples.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import mimetypes
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from PIL import Image
 
 from loadtest import v2
 from loadtest.documents import CHECKOUT
-from loadtest.load.metadata import Native, ServedModel
+from loadtest.service import ServiceError, request
 
 BENTOS = CHECKOUT / "bentos"
 BOUNDARY = "ekiben-load-7d1c"
@@ -28,6 +32,78 @@ Answer = dict[str, np.ndarray]  # by name, one row per row that was sent
 
 class WrongAnswer(Exception):
     """A 200 that is not what was asked for; the message says in what."""
+
+
+@dataclass(frozen=True)
+class Native:
+    """A native route: where payloads go and what comes back."""
+
+    path: str
+    answer: dict[str, Any]  # JSON schema of one answer
+    fields: tuple[str, ...]  # of a JSON payload, in the order of the schema; empty for a file
+    file_field: str  # of a multipart body; empty for JSON
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A served model, as anybody can ask about it."""
+
+    name: str
+    inputs: tuple[dict[str, Any], ...]  # name, datatype, shape with −1 for the batch
+    outputs: tuple[dict[str, Any], ...]
+    native: Native | None
+
+
+def common_headers() -> dict[str, str]:
+    """What every request carries: that it is no word of drift, and the key in EKIBEN_API_KEY, if there is one."""
+    key = os.environ.get("EKIBEN_API_KEY")
+    return {"X-Ekiben-Synthetic": "1", **({"Authorization": f"Bearer {key}"} if key else {})}
+
+
+def describe(host: str, names: list[str]) -> tuple[ServedModel, ...]:
+    """Those of the named models that the service has. ServiceError if it does not answer"""
+    served = {entry["name"] for entry in _ask(host, "/v2/repository/index", b"{}") if entry["state"] == "READY"}
+    paths = _ask(host, "/docs.json")["paths"]
+    return tuple(_served(_ask(host, f"/v2/models/{name}"), paths) for name in names if name in served)
+
+
+def drawn(host: str, model: ServedModel, number: int) -> list[Any]:
+    """So many payloads of named fields, each drawn by the service from training's histograms. ServiceError
+
+    None where the model takes files: there is nothing that they could be drawn from.
+    """
+    if model.native is None or not model.native.fields:
+        return []
+    return [_ask(host, f"/{model.name}/random")["payload"] for _ in range(number)]
+
+
+def _served(metadata: dict[str, Any], paths: dict[str, Any]) -> ServedModel:
+    inputs, outputs = (tuple(metadata[side]) for side in ("inputs", "outputs"))
+    for path, operations in paths.items():
+        if path.startswith(f"/{metadata['name']}/") and "post" in operations:
+            return ServedModel(metadata["name"], inputs, outputs, _native_route(path, operations["post"]))
+    return ServedModel(metadata["name"], inputs, outputs, None)
+
+
+def _native_route(path: str, operation: dict[str, Any]) -> Native:
+    answer = _one(operation["responses"]["200"]["content"]["application/json"]["schema"])
+    content = operation["requestBody"]["content"]
+    if "application/json" in content:
+        return Native(path, answer, tuple(_one(content["application/json"]["schema"])["properties"]), "")
+    (field,) = content["multipart/form-data"]["schema"]["properties"]
+    return Native(path, answer, (), field)
+
+
+def _one(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one, where one or a list may come."""
+    return dict(schema["oneOf"][0] if "oneOf" in schema else schema)
+
+
+def _ask(host: str, path: str, body: bytes | None = None) -> Any:
+    try:
+        return json.loads(request(f"{host.rstrip('/')}{path}", body, common_headers())[1])
+    except (ServiceError, ValueError) as error:
+        raise ServiceError(f"{error} (is a service there? make serve starts one)") from None
 
 
 def places(bentos: Path = BENTOS) -> list[Path]:
@@ -82,12 +158,12 @@ class Request:
 
 def requests(model: ServedModel, payloads: list[Any], rows: int) -> list[Request]:
     """Every example as a request through every interface; with rows > 1 each begins at another example."""
-    made = [_native(model, window) for window in _windows(payloads, rows)] if model.native else []
+    result = [_native(model, window) for window in _windows(payloads, rows)] if model.native else []
     if (each := tensor_rows(model, payloads)) is not None:
         finite = [row for row in each if np.isfinite(row).all()]  # JSON has no NaN
-        made += [_v2(model, np.stack(window), binary=True) for window in _windows(list(each), rows)]
-        made += [_v2(model, np.stack(window), binary=False) for window in _windows(finite, rows)]
-    return made
+        result += [_v2(model, np.stack(window), binary=True) for window in _windows(list(each), rows)]
+        result += [_v2(model, np.stack(window), binary=False) for window in _windows(finite, rows)]
+    return result
 
 
 def _windows(items: list[Any], size: int) -> list[list[Any]]:

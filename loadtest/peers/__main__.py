@@ -33,9 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import wrk
-from loadtest.documents import CHECKOUT, command_line, split_section
+from loadtest.documents import CHECKOUT, Progress, command_line, split_section
 from loadtest.peers import bench, payloads, peer, report
-from loadtest.progress import Progress
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:

@@ -215,7 +215,7 @@ def measure(server: ServiceProcess, route: Route, cell: Cell, heads: str, settin
             faults = route.faults(server)
             record = _measured(server, lambda: load(settings.seconds))
             faults += route.faults(server)
-    except wrk.WrkError as error:
+    except ServiceError as error:
         return {"rejected": str(error)}
     if faults:
         record["rejected"] = f"{len(faults)} of {2 * len(route.expected)} answers are wrong; the first: {faults[0]}"

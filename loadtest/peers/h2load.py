@@ -12,7 +12,7 @@ import numpy as np
 
 from loadtest.machine import client_seconds
 from loadtest.service import ServiceError
-from loadtest.wrk import WrkError, WrkResult
+from loadtest.wrk import WrkResult
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 HEADERS = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
@@ -32,9 +32,9 @@ def call(address: str, message: bytes) -> bytes:
 
 
 def run(address: str, message: bytes, answer: bytes, connections: int, seconds: float) -> WrkResult:
-    """Sends a message for so many whole seconds; whatever is not as long as its answer has failed. WrkError"""
+    """Sends a message for so many whole seconds; whatever is not as long as its answer has failed. ServiceError"""
     if shutil.which("h2load") is None:
-        raise WrkError("h2load is not installed: apt-get install nghttp2-client")
+        raise ServiceError("h2load is not installed: apt-get install nghttp2-client")
     whole = max(1, round(seconds))
     with tempfile.TemporaryDirectory(prefix="h2load-") as folder:
         (body := Path(folder) / "body").write_bytes(b"\0" + len(message).to_bytes(4) + message)
@@ -45,7 +45,7 @@ def run(address: str, message: bytes, answer: bytes, connections: int, seconds: 
         spent = client_seconds() - before
         counted = DATA.search(done.stdout)
         if counted is None or not log.exists() or not log.stat().st_size:
-            raise WrkError(f"h2load gave no figures: {(done.stderr or done.stdout).strip()[-300:]}")
+            raise ServiceError(f"h2load gave no figures: {(done.stderr or done.stdout).strip()[-300:]}")
         _, statuses, micros = np.loadtxt(log, np.int64, ndmin=2, unpack=True)
     requests, right = int(counted[1]), int(counted[2]) / (len(answer) + 5)
     missing = max(0, round(abs(requests - right)) - connections)  # some are under way at the end

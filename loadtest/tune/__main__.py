@@ -18,18 +18,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from loadtest.documents import CHECKOUT, command_line, replace_section
+from loadtest.documents import CHECKOUT, Progress, command_line, replace_section
 from loadtest.machine import Cores, describe
-from loadtest.pool import ServicePool
-from loadtest.progress import Progress
-from loadtest.service import ServiceError
+from loadtest.measurement import ServicePool
+from loadtest.service import ServiceError, run_command
 from loadtest.tune import report, space
 from loadtest.tune.report import Findings
 from loadtest.tune.rounds import Results, Rounds
@@ -66,18 +64,14 @@ def duration(text: str) -> float:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """The command. SystemExit where nothing may be concluded"""
+    """The command. SystemExit where nothing may be concluded, ServiceError where nothing can be measured"""
     options = arguments(words)
-    # A terminated search unwinds like an interrupted one, and so ends the service that it has started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cores = Cores.split()
     print(f"{cores}; budget {options.budget / 60:g} min", file=sys.stderr)
     folder = options.out / f"{options.model}-{space.slo_text(options.slo)}"
     try:
         with ServicePool(Workload(options.model, binary=False), cores, folder / "service.log") as pool:
             findings = search(options, pool, folder)
-    except ServiceError as error:
-        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted: the same command goes on from {folder}/runs.jsonl")
     publish(findings, folder, options)
@@ -154,4 +148,4 @@ def command(options: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from loadtest import figures as plots
-from loadtest.documents import table
+from loadtest.documents import render, table
 from loadtest.machine import busy_warning
 from loadtest.measurement import Run
 from loadtest.tune.rounds import Results
@@ -35,6 +35,7 @@ class Findings:
 
     @property
     def winner(self) -> Setting:
+        """The setting that the report recommends."""
         return self.results.winner
 
     @property
@@ -84,26 +85,24 @@ class Findings:
 
 def headline(findings: Findings) -> str:
     """The rate that may be claimed, what comes above it and why, and the gain."""
-    winner, limit = findings.winner, slo_text(findings.trials.limit)
-    rate = findings.estimate
+    winner, limit, rate = findings.winner, slo_text(findings.trials.limit), findings.estimate
     if findings.rate:
-        first = (
+        claim = (
             f"**{findings.rate:,.0f} requests/s** of {findings.model}-{winner.form} meet {limit} with 95 % confidence "
             f"(prediction bound of {rate.rounds} rounds, whose mean is {rate.mean:,.0f})"
         )
     elif best := rate.mean or findings.results.last(winner).passed:
-        first = f"**No rate can be claimed**: too few rounds; {best:,.0f} requests/s met {limit} in those there were"
+        claim = f"**No rate can be claimed**: too few rounds; {best:,.0f} requests/s met {limit} in those there were"
     else:
-        first = f"**No rate met {limit}**"
-    lines = [f"{first}, with {findings.named(winner)}."]
+        claim = f"**No rate met {limit}**"
+    sentences = [f"{claim}, with {findings.named(winner)}."]
     if trial := findings.first_failing(winner):
-        cores = findings.trials.pool.cores.count
-        workers = int(dict(winner.values).get("workers", 1))
-        lines.append(
-            f"First rate that did not pass: {trial.rate:,.0f}/s ({trial.verdict}: {_why(trial.run)}). "
-            f"Bound by {bound_by(trial.run, cores, workers)}."
-        )
-    return " ".join([*lines, gain(findings)])
+        cores, workers = findings.trials.pool.cores.count, int(dict(winner.values).get("workers", 1))
+        sentences += [
+            f"First rate that did not pass: {trial.rate:,.0f}/s ({trial.verdict}: {_why(trial.run)}).",
+            f"Bound by {bound_by(trial.run, cores, workers)}.",
+        ]
+    return " ".join([*sentences, gain(findings)])
 
 
 def bound_by(run: Run, cores: int, workers: int) -> str:
@@ -149,23 +148,15 @@ def settings_table(findings: Findings) -> str:
     """A row per setting at the highest rate that passed in its last round, and the winner's first that did not."""
     head = ["setting", "requests/s, highest", "offered", "achieved", "p50", "p95", "p99 ms", "batch rows"]
     head += ["queue ms", "engine ms", "CPU cores", "MB", "verdict"]
-    rows = []
-    for setting in [
-        *findings.results.ranked(),
-        *(s for s in findings.results.brackets if not findings.results.rates(s)),
-    ]:
-        trial = findings.highest(setting) or findings.first_failing(setting)
-        if trial:
-            rows.append(
-                [_bold(findings, setting), str(findings.results.rate(setting)), *_figures(trial.run), trial.verdict]
-            )
-        if setting == findings.winner and (failing := findings.first_failing(setting)):
+    rows, results = [], findings.results
+    for setting in [*results.ranked(), *(s for s in results.brackets if not results.rates(s))]:
+        won, failing = setting == findings.winner, findings.first_failing(setting)
+        name = f"**{findings.named(setting)}**" if won else findings.named(setting)
+        if trial := findings.highest(setting) or failing:
+            rows.append([name, str(results.rate(setting)), *_figures(trial.run), trial.verdict])
+        if won and failing:
             rows.append(["… first not to pass", "", *_figures(failing.run), failing.verdict])
     return table(head, rows)
-
-
-def _bold(findings: Findings, setting: Setting) -> str:
-    return f"**{findings.named(setting)}**" if setting == findings.winner else findings.named(setting)
 
 
 def _figures(run: Run) -> list[str]:
@@ -206,44 +197,21 @@ def _dominates(other: tuple[float, ...], point: tuple[float, ...]) -> bool:
     return other != point and all(theirs <= ours for theirs, ours in zip(other, point, strict=True))
 
 
-def notes(findings: Findings) -> list[str]:
-    """Where and how it was measured, and what was thrown away."""
-    trials = findings.trials
-    every, shortest = trials.runs, max(trials.seconds, LIMITS * trials.limit.seconds)
-    rejected = [run for run in every if run.rejected]
-    lines = [
-        f"{findings.machine}; {findings.pinned}. Poisson arrivals, one row a request as V2 JSON, loads of "
-        f"{shortest:g} s or more after 0.5 s of warm-up; {len(every)} loads, {len(rejected)} thrown away.",
-        "Latency counts from the time a request should have been sent. A pass is claimed with 99 % confidence, by "
-        "MLPerf's early stopping and by the shares of slow requests in blocks of time, of slow requests that come as "
-        "they came in the load; at least 97 % of what was offered was answered, and latencies did not grow.",
-    ]
-    if findings.watched:
-        lines.append(
-            f"The loads that {findings.named(findings.winner)} passed last {findings.watched:,.0f} s in all: stalls of "
-            f"which none came in them are {unseen(findings.watched):,.0f} s or more apart, with 95 % confidence."
-        )
-    lines += [f"Thrown away, for example: {rejected[0].rejected}."] if rejected else []
-    busy = busy_warning(max((run.background_cores for run in every), default=0.0))
-    lines += [busy] if busy else []
-    lines += [f"{findings.named(setting)}: {why}" for setting, why in trials.broken.items()]
-    return lines
-
-
 def markdown(findings: Findings, plot: str) -> str:
     """The whole report; of a search that is not usable, why, and nothing else."""
-    listed = "\n".join(f"- {note}" for note in notes(findings))
-    if findings.unusable:
-        return f"{findings.unusable}\n\n{listed}"
-    return "\n\n".join(
-        [
-            headline(findings),
-            settings_table(findings),
-            f"![Latency against throughput]({plot})",
-            "Nothing measured was at once faster, sooner and cheaper than these (the Pareto front):",
-            pareto_table(findings),
-            listed,
-        ]
+    trials = findings.trials
+    return render(
+        Path(__file__).with_name("report.md"),
+        findings=findings,
+        trials=trials,
+        headline="" if findings.unusable else headline(findings),
+        settings="" if findings.unusable else settings_table(findings),
+        pareto="" if findings.unusable else pareto_table(findings),
+        plot=plot,
+        shortest=max(trials.seconds, LIMITS * trials.limit.seconds),
+        rejected=[run for run in trials.runs if run.rejected],
+        busy=busy_warning(max((run.background_cores for run in trials.runs), default=0.0)),
+        apart=unseen(findings.watched),
     )
 
 

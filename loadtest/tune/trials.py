@@ -10,10 +10,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from loadtest.measurement import Limit, Run
-from loadtest.openloop.load import Load
-from loadtest.pool import ServicePool
-from loadtest.progress import Progress
+from loadtest.documents import Progress
+from loadtest.measurement import Limit, Run, ServicePool
+from loadtest.openloop import Load
 from loadtest.service import HOST, ServiceError
 from loadtest.tune.rounds import Bracket, OutOfBudget, highest, rounded
 from loadtest.tune.space import Setting
@@ -49,6 +48,7 @@ class Journal:
 
     @property
     def spent(self) -> float:
+        """Seconds; they stand still once the search has ended."""
         return self._before if self.ended else self._before + time.monotonic() - self._began
 
     @property
@@ -61,9 +61,11 @@ class Journal:
         return self._runs.get(key)
 
     def add(self, key: Key, run: Run) -> None:
+        """Keeps a run under its key."""
         self._write({"key": list(key), "run": asdict(run)})
 
     def end(self) -> None:
+        """Marks the search as ended."""
         self._write({"ended": time.strftime("%Y-%m-%d %H:%M")})
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -126,6 +128,7 @@ class Trials:
 
     @property
     def runs(self) -> list[Run]:
+        """Every load of every trial, in the order of measuring."""
         return [run for trial in self.all for run in trial.runs]
 
     def bracket(self, setting: Setting, number: int, known: float, bracket: Bracket) -> None:

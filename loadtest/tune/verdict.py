@@ -1,9 +1,8 @@
 """May it be claimed that a percentile of all requests meets the limit? Early stopping, and blocks of time.
 
 With n requests of which h were slow, MLPerf makes the claim when so few slow ones would be rare, 1 in 100, if more than
-the allowed share of all requests were slow: P(Binomial(n, 1 − percentile) ≤ h) ≤ 1 − confidence, which is the
-regularized incomplete beta function I_percentile(n − h, h + 1) (MLCommons, MLPerf Inference Rules, appendix "Early
-Stopping Criterion", with tolerance 0).
+the allowed share of all requests were slow: P(Binomial(n, 1 − percentile) ≤ h) ≤ 1 − confidence (MLCommons, MLPerf
+Inference Rules, appendix "Early Stopping Criterion", with tolerance 0).
 
 Requests that wait in one queue are not independent, as the rule takes them to be: a stall of the machine makes hundreds
 slow at once. So the shares of slow requests in blocks of time decide too, by Student's bound of their mean. And a rate

@@ -25,7 +25,7 @@ logs.configure(SETTINGS)  # BentoML's next line says that the stage was loaded
 
 
 class StageService:
-    """A stage's worker. Only the model stage loads something into its repository; here it beats the pulse."""
+    """A stage's worker. Only the model stage loads something into its repository; here it sends heartbeats."""
 
     stage: str
 

@@ -90,13 +90,13 @@ class Repository:
         check_golden(session, model.signature, stored.certificate, stored.folder)
         check_payloads(session, model)
         recorder = Recorder(self.families, (stored.model, stored.form, stored.version))
-        binning = MetricsFlusher(recorder, DriftMonitor(model, stored.certificate, self.families))
+        flusher = MetricsFlusher(recorder, DriftMonitor(model, stored.certificate, self.families))
         self.families.refused.labels(*recorder.labels).set(0)
         signature = model.signature
         calls = golden_inputs(signature, stored.certificate, stored.folder)
         warm = warm_up(session, signature, self.settings.batch_size(stored.model), calls)
-        runner = self._runner(stored.model, session, signature, recorder, binning, warm)
-        return LoadedForm(model, stored, runner, recorder, binning.flush, binning.count, warm.max_batch_size)
+        runner = self._runner(stored.model, session, signature, recorder, flusher, warm)
+        return LoadedForm(model, stored, runner, recorder, flusher.flush, flusher.count, warm.max_batch_size)
 
     def _runner(
         self,
@@ -104,7 +104,7 @@ class Repository:
         session: Session,
         signature: Signature,
         recorder: Recorder,
-        binning: MetricsFlusher,
+        flusher: MetricsFlusher,
         warm: WarmUp,
     ) -> Runner:
         settings = self.settings
@@ -115,7 +115,7 @@ class Repository:
             max_batch_size=warm.max_batch_size,
             max_latency=settings.latency_ms(name) / 1e3,
             max_queue_rows=settings.max_queue_rows,
-            observe=binning.observe,
+            observe=flusher.observe,
             timings=warm.timings,
             queue_delay=settings.queue_delay_us / 1e6,
             inline_seconds=INLINE_SECONDS_ON_ONE_CORE if settings.one_core() else INLINE_SECONDS,

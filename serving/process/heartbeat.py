@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-FD = "EKIBEN_PULSE_FD"
+FD = "EKIBEN_HEARTBEAT_FD"
 UP, SICK, FAILED, HOPELESS = "up", "sick", "failed", "hopeless"  # hopeless: another try would fail as well
 # One write of so many bytes arrives in one piece, whoever writes beside it (POSIX: PIPE_BUF is 512 at least).
 MAX_LINE_BYTES = 500
@@ -34,7 +34,7 @@ class HeartbeatSender:
         words = " ".join(f"{os.getpid()} {state} {reason}".split())
         try:
             os.write(self._fd, words.encode()[:MAX_LINE_BYTES] + b"\n")
-        except BlockingIOError:  # it has not listened for thousands of pulses
+        except BlockingIOError:  # it has not listened for thousands of heartbeats
             return True
         except OSError:
             return False

@@ -69,7 +69,7 @@ class Worker:
 
 
 class Supervisor(circus.Arbiter):
-    """Starts the workers, hears their pulse, and replaces those that die or hang."""
+    """Starts the workers, hears their heartbeats, and replaces those that die or hang."""
 
     hang: float
     end: float

@@ -58,9 +58,9 @@ def _merge(file: Path, total: Path) -> None:
         if source.exists():
             for key, value, _, _ in MmapedDict.read_all_values_from_file(str(source)):  # type: ignore[no-untyped-call]
                 values[key] += value
-    written = total.with_suffix(".new")
-    written.write_bytes(_as_file(values))
-    written.replace(total)
+    new_file = total.with_suffix(".new")
+    new_file.write_bytes(_as_file(values))
+    new_file.replace(total)
     file.unlink()
 
 

@@ -26,14 +26,14 @@ MISSING = "missing"
 class Quantity:
     """One quantity's bins and their counters. A class is its own bin; a number falls between deciles."""
 
-    def __init__(self, reference: Histogram, families: Metrics, labels: tuple[str, str, str]) -> None:
+    def __init__(self, reference: Histogram, metrics: Metrics, labels: tuple[str, str, str]) -> None:
         self._edges = None if reference.classes else np.array(reference.edges, np.float64)
         missing = reference.missing
         shares = {f"{i:02d}": share * (1 - missing) for i, share in enumerate(reference.shares)} | {MISSING: missing}
         for name, share in shares.items():
-            families.drift_reference.labels(*labels, name).set(share)
+            metrics.drift_reference.labels(*labels, name).set(share)
         self._bins = len(shares) - 1  # beside the one for what is missing
-        self._counted = CounterBuffer([families.drift_observed.labels(*labels, name) for name in shares])
+        self._counted = CounterBuffer([metrics.drift_observed.labels(*labels, name) for name in shares])
 
     def count(self, values: np.ndarray) -> None:
         """Add (n,) values to their bins."""
@@ -52,11 +52,11 @@ class Quantity:
 class Input:
     """One input's values: how many, their sum, and how many a caller of the native route could not have sent."""
 
-    def __init__(self, bounds: tuple[float, float], families: Metrics, labels: tuple[str, str, str]) -> None:
+    def __init__(self, bounds: tuple[float, float], metrics: Metrics, labels: tuple[str, str, str]) -> None:
         self._low, self._high = bounds
         self._bounded = bounds != (-np.inf, np.inf)
-        self._summary = families.inputs.labels(*labels)
-        self._out_of_range = families.out_of_range.labels(*labels)
+        self._summary = metrics.inputs.labels(*labels)
+        self._out_of_range = metrics.out_of_range.labels(*labels)
         self._rows = self._outside = 0
         self._sum = 0.0
 
@@ -79,27 +79,27 @@ class Input:
 class DriftMonitor:
     """What comes into one served form, and what it predicts."""
 
-    def __init__(self, model: Model, certificate: Certificate, families: Metrics) -> None:
+    def __init__(self, model: Model, certificate: Certificate, metrics: Metrics) -> None:
         self._model = model
         version, references = certificate.version, certificate.reference
         self._quantities = {
-            name: Quantity(reference, families, (model.name, version, name)) for name, reference in references.items()
+            name: Quantity(reference, metrics, (model.name, version, name)) for name, reference in references.items()
         }
         for name in self._quantities:
             # On rows that it has learnt a model is too sure of itself: predictions are referred to those held out.
             data = certificate.dataset
             rows = data.held_out_rows if name.startswith("prediction:") else data.rows
-            families.drift_rows.labels(model.name, version, name).set(rows)
+            metrics.drift_rows.labels(model.name, version, name).set(rows)
         fields = model.payload.fields if isinstance(model.payload, Fields) else ()
         bounds = {f"input:{field.name}": (field.low, field.high) for field in fields}
         self._inputs = {
-            name: Input(bounds.get(name, (-np.inf, np.inf)), families, (model.name, version, name))
+            name: Input(bounds.get(name, (-np.inf, np.inf)), metrics, (model.name, version, name))
             for name in references
             if name.startswith("input:")
         }
-        self._predictions = Predictions(model, certificate, families) if references else None
-        self._unwatched = families.unwatched.labels(model.name, certificate.form, version)
-        families.describe(certificate)
+        self._predictions = Predictions(model, certificate, metrics) if references else None
+        self._unwatched = metrics.unwatched.labels(model.name, certificate.form, version)
+        metrics.describe(certificate)
         self._held: list[tuple[Sequence[np.ndarray], list[np.ndarray]]] = []
         self._rows = self._elements = 0
         self._left = ELEMENTS
@@ -126,10 +126,10 @@ class DriftMonitor:
 
     def bin(self) -> None:
         """Count what is held, by bin."""
-        held, self._held, self._rows, self._elements = self._held, [], 0, 0
-        if held and self._predictions is not None:
+        pending, self._held, self._rows, self._elements = self._held, [], 0, 0
+        if pending and self._predictions is not None:
             # Rows that differ in shape have no common array: they are counted batch by batch.
-            for batches in [held] if self._model.signature.rows_alike else [[batch] for batch in held]:
+            for batches in [pending] if self._model.signature.rows_alike else [[batch] for batch in pending]:
                 self._count(batches, self._predictions)
 
     def flush(self) -> None:
@@ -143,16 +143,16 @@ class DriftMonitor:
         if self._predictions is not None:
             self._predictions.flush()
 
-    def _count(self, held: list[tuple[Sequence[np.ndarray], list[np.ndarray]]], predictions: Predictions) -> None:
+    def _count(self, batches: list[tuple[Sequence[np.ndarray], list[np.ndarray]]], predictions: Predictions) -> None:
         signature = self._model.signature
-        columns = [[np.concatenate(parts) for parts in zip(*side, strict=True)] for side in zip(*held, strict=True)]
+        columns = [[np.concatenate(parts) for parts in zip(*side, strict=True)] for side in zip(*batches, strict=True)]
         inputs: Arrays = {t.name: a for t, a in zip(signature.inputs, columns[0], strict=True)}
         outputs: Arrays = {t.name: a for t, a in zip(signature.outputs, columns[1], strict=True)}
         predicted = self._model.predicted(outputs)
-        found = {f"input:{name}": values for name, values in self._model.watched(inputs).items()}
-        found |= {f"prediction:{name}": values for name, values in predicted.items()}
+        quantities = {f"input:{name}": values for name, values in self._model.watched(inputs).items()}
+        quantities |= {f"prediction:{name}": values for name, values in predicted.items()}
         for name, quantity in self._quantities.items():
-            quantity.count(found[name])
+            quantity.count(quantities[name])
         for name, values in self._inputs.items():
-            values.count(found[name])
+            values.count(quantities[name])
         predictions.count(outputs, predicted)

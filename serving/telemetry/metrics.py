@@ -251,6 +251,6 @@ class Recorder:
 
 def _taken(values: list[float]) -> np.ndarray:
     """What the list held, which is empty then. (n,) float64"""
-    taken = values[:]
-    del values[: len(taken)]
-    return np.fromiter(taken, np.float64, len(taken))
+    snapshot = values[:]
+    del values[: len(snapshot)]
+    return np.fromiter(snapshot, np.float64, len(snapshot))

@@ -20,25 +20,25 @@ STEPS = 8  # boundaries of a value, between the first and the last decile of tra
 class Predictions:
     """The predictions of one served form."""
 
-    def __init__(self, model: Model, certificate: Certificate, families: Metrics) -> None:
+    def __init__(self, model: Model, certificate: Certificate, metrics: Metrics) -> None:
         self._labels = model.labels
         served = (certificate.model, certificate.form, certificate.version)
         if model.labels:
             names = [*model.labels[:CLASSES], *[OTHER] * (len(model.labels) - CLASSES)]
-            self._classes = CounterBuffer([families.predictions.labels(*served, name) for name in names])
-            self._confidence = HistogramBuffer(families.confidence.labels(*served))
-            self._entropy = HistogramBuffer(families.entropy.labels(*served))
-            self._tallies: list[HistogramBuffer | CounterBuffer] = [self._classes, self._confidence, self._entropy]
+            self._classes = CounterBuffer([metrics.predictions.labels(*served, name) for name in names])
+            self._confidence = HistogramBuffer(metrics.confidence.labels(*served))
+            self._entropy = HistogramBuffer(metrics.entropy.labels(*served))
+            self._buffers: list[HistogramBuffer | CounterBuffer] = [self._classes, self._confidence, self._entropy]
         elif "prediction:value" not in certificate.reference:  # an answer that is no number
-            self._tallies = []
+            self._buffers = []
         else:
             edges = certificate.reference["prediction:value"].edges
-            self._value = HistogramBuffer(bounded(families.value, served, boundaries(edges)))
-            self._tallies = [self._value]
+            self._value = HistogramBuffer(bounded(metrics.value, served, boundaries(edges)))
+            self._buffers = [self._value]
 
     def count(self, outputs: Arrays, predicted: Arrays) -> None:
         """Add a batch of output tensors, and what the model's `predicted` makes of them. (n, …) and (n,) each"""
-        if not self._tallies:
+        if not self._buffers:
             return
         if not self._labels:
             return self._value.add(predicted["value"])
@@ -48,8 +48,8 @@ class Predictions:
 
     def flush(self) -> None:
         """Write what was counted."""
-        for tally in self._tallies:
-            tally.flush()
+        for buffer in self._buffers:
+            buffer.flush()
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:

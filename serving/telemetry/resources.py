@@ -118,8 +118,8 @@ def network() -> Iterator[Family]:
 
 def family(name: str, doc: str, label: str, values: Iterable[tuple[str, float | None]]) -> Family:
     kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-    made = kind(name, doc, labels=[label])
+    metric = kind(name, doc, labels=[label])
     for value, figure in values:
         if figure is not None:
-            made.add_metric([value], figure)
-    return made
+            metric.add_metric([value], figure)
+    return metric

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from loadtest.capacity import measure, report
+from loadtest.capacity import __main__ as cli
+from loadtest.capacity import report
+from loadtest.capacity.__main__ import FITTED, HELD_OUT
 from loadtest.capacity.fit import Cost, Point, SetupQueue, fit
-from loadtest.capacity.interval import Replicas, replicas, saturation
-from loadtest.capacity.measure import FITTED, HELD_OUT, Measured, Round
-from loadtest.capacity.report import Study, draw
+from loadtest.capacity.report import Measured, Round, Study, draw
 from loadtest.measurement import Limit, Run
-from loadtest.openloop.load import Load
+from loadtest.openloop import Load
 from loadtest.tune.verdict import estimate
 from tests.loadtest.runs import run
 
@@ -93,6 +93,15 @@ def study(cost: Cost = TRUE, noise: float = 0.0, background_cores: float = 0.0) 
     return Study("iris-onnx", "a machine", measured, cost)
 
 
+def text(study: Study) -> str:
+    return report.markdown(study, 100_000, 0.04, "c.png")
+
+
+def held_table(study: Study) -> list[str]:
+    lines = text(study).splitlines()
+    return lines[2 + next(place for place, line in enumerate(lines) if line.startswith("| held out")) :]
+
+
 def test_the_fit_finds_the_costs_that_made_the_points() -> None:
     cost = fit(points(FITTED), TOP, 0.01)
     assert cost.queue.a == pytest.approx(60e-6, rel=0.01) and cost.queue.c == pytest.approx(150e-6, rel=0.01)
@@ -121,7 +130,7 @@ def test_a_negative_time_around_the_queue_is_found_too() -> None:
 
 def test_what_was_not_fitted_is_told_with_its_errors() -> None:
     off = Cost(TRUE.idle, SetupQueue(60e-6, 150e-6, 3.0), TRUE.around + 0.1 * TRUE.latency(0.6 * TOP))
-    rows = report.held_table(study(off)).splitlines()[2:]
+    rows = held_table(study(off))
     assert rows[0].startswith("| 833/s (below all fitted) |") and rows[1].startswith("| 10,000/s |")
     assert rows[2].startswith("| 14,167/s (beyond all fitted) |")
     cells = [cell.strip() for cell in rows[1].strip("|").split("|")]
@@ -131,10 +140,10 @@ def test_what_was_not_fitted_is_told_with_its_errors() -> None:
 def test_replicas_and_their_price_follow_from_the_rate_measured() -> None:
     found = study()
     replicas = math.ceil(100_000 / (0.7 * TOP))
-    text = report.markdown(found, 100_000, 0.04, "c.png")
-    assert f"need {replicas} (9 to 10) replicas" in text and "assumed" in text
-    assert f"{replicas * 0.04:,.2f} an hour" in text and "of 5 rounds alone, 1/a is 1" in text
-    assert "a = 60.0 µs" in text and "c = 150 µs" in text and "measure again" not in text
+    section = report.markdown(found, 100_000, 0.04, "c.png")
+    assert f"need {replicas} (9 to 10) replicas" in section and "assumed" in section
+    assert f"{replicas * 0.04:,.2f} an hour" in section and "of 5 rounds alone, 1/a is 1" in section
+    assert "a = 60.0 µs" in section and "c = 150 µs" in section and "measure again" not in section
     assert "measure again" in report.markdown(study(background_cores=0.5), 100_000, 0.04, "c.png")
 
 
@@ -145,7 +154,7 @@ def test_no_answer_is_beyond_what_was_measured(a: float) -> None:
     for target in (10.0, 100_000.0):
         answers = [report.Answer.of(found, load, target) for load in report.LOADS]
         assert all(answer.rate <= min(highest, answer.load / a) for answer in answers)
-        assert all(answer.rate * answer.replicas.number == pytest.approx(target) for answer in answers)
+        assert all(answer.rate * answer.number == pytest.approx(target) for answer in answers)
 
 
 def test_rates_held_out_lie_below_between_and_beyond_the_fitted_and_below_saturation() -> None:
@@ -155,7 +164,7 @@ def test_rates_held_out_lie_below_between_and_beyond_the_fitted_and_below_satura
 
 def test_a_worker_that_cannot_keep_up_is_still_reported(tmp_path: Path) -> None:
     slow = study(Cost(0.01, SetupQueue(80e-6, 150e-6), 0.0))  # by which 0.85 of the measured saturation is too much
-    assert "inf" in report.held_table(slow)
+    assert "inf" in text(slow)
     draw(slow, tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
@@ -165,7 +174,7 @@ def test_a_rate_that_was_not_kept_up_with_is_named_and_no_answer() -> None:
     beyond = replace(found.measured.held_out[-1], offered=15_500.0)
     assert not beyond.kept_up
     fell = replace(found, measured=replace(found.measured, held_out=[*found.measured.held_out[:-1], beyond]))
-    assert "14,167/s of 15,500/s offered" in report.held_table(fell)
+    assert "14,167/s of 15,500/s offered" in text(fell)
     assert fell.measured.highest == max(FITTED) * TOP
 
 
@@ -180,23 +189,25 @@ def measured_rounds(each: list[Round]) -> Measured:
 
 
 def test_an_interval_of_replicas_has_an_end_for_each_end_of_the_speeds() -> None:
-    sure = saturation(measured_rounds(rounds(0.1)))
+    spread = replace(study(), measured=measured_rounds(rounds(0.1)))
+    sure = spread.sure
     assert sure.known and sure.low < TOP < sure.high
-    found = replicas(100_000, 0.7, TOP, 15_000, sure)
-    assert (found.low, found.number, found.high) == (
+    answer = report.Answer.of(spread, 0.7, 100_000)
+    assert (answer.low, answer.number, answer.high) == (
         math.ceil(100_000 / (0.7 * TOP * sure.high / sure.mean)),
         9,
         math.ceil(100_000 / (0.7 * TOP * sure.low / sure.mean)),
     )
-    assert found.low < 9 < found.high
-    assert replicas(100_000, 0.99, TOP, 15_000, sure).low == 7  # of speeds that nobody has measured none is counted on
+    assert answer.low < 9 < answer.high
+    highest = math.ceil(100_000 / spread.measured.highest)
+    assert report.Answer.of(spread, 0.99, 100_000).low == highest  # on no speed that nobody has measured is counted
 
 
 def test_two_rounds_have_no_interval() -> None:
-    two = saturation(measured_rounds(rounds(count=2)))
-    assert not two.known and str(replicas(100_000, 0.7, TOP, 15_000, two)) == "9"
-    assert str(Replicas(8, 7, 9)) == "8 (7 to 9)"
-    assert "no interval, of 2 rounds" in report.costs(replace(study(), measured=measured_rounds(rounds(count=2))))
+    two = replace(study(), measured=measured_rounds(rounds(count=2)))
+    assert not two.sure.known and report.Answer.of(two, 0.7, 100_000).replicas == "9"
+    assert report.Answer(0.7, 8, 7, 9, 1.0).replicas == "8 (7 to 9)"
+    assert "no interval, of 2 rounds" in text(two)
 
 
 def test_the_interval_holds_the_true_speed_as_often_as_it_says_and_that_of_single_rates_does_not() -> None:
@@ -204,7 +215,7 @@ def test_the_interval_holds_the_true_speed_as_often_as_it_says_and_that_of_singl
     held = []
     for seed in range(24):
         each = rounds(0.1, seed=seed)
-        sure = saturation(measured_rounds(each))
+        sure = measured_rounds(each).sure()
         single = estimate([speed.saturation for speed in each for _ in FITTED])
         held.append((sure.low <= TOP <= sure.high, single.low <= TOP <= single.high))
     by_round, by_rate = np.mean(held, axis=0)
@@ -212,7 +223,7 @@ def test_the_interval_holds_the_true_speed_as_often_as_it_says_and_that_of_singl
 
 
 def test_every_round_is_kept_with_its_own_saturation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(cli, "IDLE_SECONDS", 0.01)
     closed = run(achieved=1000.0)
     tops = iter([1000.0, 1010.0, 990.0, 900.0, 950.0, 1000.0, 1050.0, 1100.0])  # before all others, and of each round
 
@@ -225,8 +236,8 @@ def test_every_round_is_kept_with_its_own_saturation(monkeypatch: pytest.MonkeyP
         return run(rate=load.rate, achieved=load.rate, cpu_cores=load.rate / 1000, rejected="late" if late else "")
 
     service = SimpleNamespace(port=1, cpu_seconds=lambda: 0.0)
-    measured = measure.measure(SimpleNamespace(service=service, run=answer), 0.1)  # type: ignore[arg-type]
+    measured = cli.measure(SimpleNamespace(service=service, run=answer), 0.1)  # type: ignore[arg-type]
     assert [each.saturation for each in measured.rounds] == [900, 950, 1000, 1050, 1100] and measured.saturation == 1000
     assert [len(each.points) for each in measured.rounds] == [6, 5, 6, 6, 6]
     assert [point.offered for point in measured.rounds[0].points] == [share * 1000 for share in FITTED]
-    assert len(measured.fitted) == 6 and len(measured.held_out) == 3 and saturation(measured).rounds == 5
+    assert len(measured.fitted) == 6 and len(measured.held_out) == 3 and measured.sure().rounds == 5

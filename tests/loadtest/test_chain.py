@@ -2,9 +2,9 @@
 
 import pytest
 
-from loadtest.chain import __main__ as cli
-from loadtest.chain import arrangements, report
-from loadtest.chain.arrangements import REPLICAS, WAYS, Arrangement, ChainError
+from loadtest import chain
+from loadtest.chain import REPLICAS, WAYS, Arrangement
+from loadtest.service import ServiceError
 from loadtest.wrk import WrkResult
 
 FIGURES = {"requests": 300, "seconds": 3.0, "p50_ms": 2.0, "p95_ms": 4.0, "p99_ms": 8.0, "failed": 0}
@@ -33,9 +33,9 @@ RESULT = {"requests": 300, "seconds": 3.0, "p50_ms": 2.0, "p95_ms": 4.0, "p99_ms
 @pytest.mark.parametrize("changed", [{"requests": 300, "timed_out": 2}, {"requests": 0, "timed_out": 0}])
 def test_a_load_that_failed_gives_no_figures(monkeypatch, changed):
     result = WrkResult(**{**RESULT, "not_200": 0, "broken": 0, **changed})
-    monkeypatch.setattr(arrangements.wrk, "run", lambda *_: result)
-    with pytest.raises(ChainError, match="requests failed"):
-        arrangements.run_load(Arrangement("in process", 1, "http://127.0.0.1:1/x", {}), [b"file"], 1, 1)
+    monkeypatch.setattr(chain.wrk, "run", lambda *_: result)
+    with pytest.raises(ServiceError, match="requests failed"):
+        chain.run_load(Arrangement("in process", 1, "http://127.0.0.1:1/x", {}), [b"file"], 1, 1)
 
 
 def test_an_upload_is_a_whole_request_of_one_file():
@@ -47,34 +47,34 @@ def test_an_upload_is_a_whole_request_of_one_file():
 
 def test_the_median_round_counts_for_each_cell():
     given = [record("chain, HTTP", 1, 8, rate, number) for number, rate in enumerate((900, 5000, 1000))]
-    found = report.summarize([*given, record("chain, HTTP", 2, 8, 7)])
+    found = chain.summarize([*given, record("chain, HTTP", 2, 8, 7)])
     assert found["chain, HTTP", 1, 8].rate == 1000 and found["chain, HTTP", 1, 8].cpu_us == 900
     assert found["chain, HTTP", 2, 8].rate == 7
 
 
 def test_the_conclusion_follows_the_figures():
     given = results()
-    assert "0.33 of its rate at × 3.0 CPU by HTTP, 0.33 of its rate at × 3.0 CPU by a shared" in report.markdown(given)
+    assert "0.33 of its rate at × 3.0 CPU by HTTP, 0.33 of its rate at × 3.0 CPU by a shared" in chain.markdown(given)
     for each in given["records"]:
         if each["way"] == "chain, volume":
             each |= {"rate": 1500.0, "cpu_us": {stage: 2 * spent for stage, spent in CHAIN.items()}}
-    assert "× 3.0 CPU by HTTP, 0.50 of its rate at × 6.0 CPU by a shared volume" in report.markdown(given)
+    assert "× 3.0 CPU by HTTP, 0.50 of its rate at × 6.0 CPU by a shared volume" in chain.markdown(given)
 
 
 def test_a_busy_machine_is_told():
-    assert "quiet machine" in report.markdown(results(background_cores=0.6))
-    assert "quiet machine" not in report.markdown(results())
+    assert "quiet machine" in chain.markdown(results(background_cores=0.6))
+    assert "quiet machine" not in chain.markdown(results())
 
 
 def test_every_cell_has_a_row():
-    text = report.markdown(results())
+    text = chain.markdown(results())
     for way in WAYS:
         for replicas in REPLICAS:
             assert text.count(f"| {way}, {replicas} |") == 2
 
 
 def test_the_plot_is_drawn(tmp_path):
-    report.draw(results(), tmp_path / "chain.png")
+    chain.draw(results(), tmp_path / "chain.png")
     assert (tmp_path / "chain.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -101,14 +101,14 @@ def told(way, replicas, answer):
     ],
 )
 def test_arrangements_that_answer_otherwise_are_not_compared(answer, words):
-    with pytest.raises(ChainError, match=words):
-        arrangements.check([told("in process", 1, {"label": "7"}), told("chain, HTTP", 2, answer)], [b"", b""])
+    with pytest.raises(ServiceError, match=words):
+        chain.check([told("in process", 1, {"label": "7"}), told("chain, HTTP", 2, answer)], [b"", b""])
 
 
 def test_figures_are_written_between_the_marks_of_the_document(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(chain, "CHECKOUT", tmp_path)
     (tmp_path / "chain.md").write_text("before\n<!-- chain-bench -->\nold\n<!-- /chain-bench -->\nafter\n")
-    cli.write(tmp_path, results())
+    chain.write(tmp_path, results())
     text = (tmp_path / "chain.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text and "3,000" in text
 
@@ -116,10 +116,10 @@ def test_figures_are_written_between_the_marks_of_the_document(tmp_path, monkeyp
 @pytest.mark.parametrize("words", [["--model", "iris"], ["--model", "cats"], ["--connections", "0"]])
 def test_the_command_line_refuses_what_it_cannot_measure(words, capsys):
     with pytest.raises(SystemExit):
-        cli.arguments(words)
+        chain.arguments(words)
     assert words[0] in capsys.readouterr().err
 
 
 def test_the_documentation_has_a_place_for_the_figures():
-    text = (cli.CHECKOUT / "docs" / "chain.md").read_text()
+    text = (chain.CHECKOUT / "docs" / "chain.md").read_text()
     assert text.count("<!-- chain-bench -->") == text.count("<!-- /chain-bench -->") == 1

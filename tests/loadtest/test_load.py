@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 
 from loadtest.load import requests
-from loadtest.load.metadata import Native, ServedModel, describe, drawn
 from loadtest.load.plan import NAMED, Plan, PlanError, schedule
-from loadtest.load.records import Records, read_thresholds, verdicts
-from loadtest.load.requests import WrongAnswer
+from loadtest.load.report import Records, read_thresholds, verdicts
+from loadtest.load.requests import Native, ServedModel, WrongAnswer, describe, drawn
 from tests.conftest import ROOT, free_port
 
 SIGMAS = 5

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loadtest.openloop.load import UNANSWERED, LoadResult
+from loadtest.openloop import UNANSWERED, LoadResult
 from loadtest.overload import Overload, draw, judge
 
 CAPACITY = 1000

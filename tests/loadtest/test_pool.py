@@ -15,11 +15,9 @@ import psutil
 import pytest
 
 from loadtest.machine import Cores
-from loadtest.measurement import Limit
-from loadtest.openloop.load import Load
-from loadtest.pool import ServicePool, Target
-from loadtest.service import HOST, ServiceError, serve
-from loadtest.stages import scrape, since
+from loadtest.measurement import Limit, ServicePool, Target, scrape, since
+from loadtest.openloop import Load
+from loadtest.service import HOST, ServiceError, run_command, serve
 from loadtest.workload import RequestSet, Workload
 from serving.settings import Settings
 from tests.conftest import ROOT
@@ -54,7 +52,7 @@ def test_a_run_knows_what_the_service_counted(target: Target, rate: float) -> No
     before = scrape(target.service, "iris", "onnx")
     found = target.run(load(target, rate), LENIENT)
     counted = since(before, target.service, "iris", "onnx", 0)
-    assert found.rejected == "" and found.failed == 0 and found.count <= counted.requests
+    assert found.rejected == "" and found.failed == 0 and found.count <= counted["ekiben_request_seconds_count"]
     assert 1 <= found.batch_rows <= 16 and found.batches * found.batch_rows > 0.5 * found.achieved
     assert 0 < found.infer < found.request < 1e3 * LENIENT.seconds and found.queue < found.request
     assert 0 < found.cpu_cores < 2 * CORES.count and found.memory_mb > 50
@@ -105,6 +103,17 @@ def test_a_service_that_does_not_start_says_why(pool: ServicePool, tmp_path: Pat
         serve(".", {"EKIBEN_WORKERS": "0"}, tmp_path / "log", CORES.pin) as service,
     ):
         service.wait_ready()
+
+
+def test_a_command_that_cannot_measure_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def command() -> None:
+        raise ServiceError("nobody is there")
+
+    with pytest.raises(SystemExit, match="2"):
+        run_command(command)
+    assert capsys.readouterr().err == "nobody is there\n"
 
 
 def tune(store: Path, out: Path) -> subprocess.Popen[str]:

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from deploy import boundaries, objectives
+from loadtest.documents import Progress
 from loadtest.machine import Cores
 from loadtest.measurement import Limit
-from loadtest.progress import Progress
 from loadtest.tune import __main__ as cli
-from loadtest.tune import grid, report, space, sweep
-from loadtest.tune.grid import Swept, summary
+from loadtest.tune import report, space, sweep
 from loadtest.tune.report import Findings, bound_by, front
 from loadtest.tune.rounds import Bracket, Results
 from loadtest.tune.space import candidates
+from loadtest.tune.sweep import Swept, summary
 from loadtest.tune.trials import Journal, Trial, Trials
 from loadtest.tune.verdict import Verdict
 from serving.settings import Settings
@@ -189,17 +189,17 @@ def test_the_command_line_says_what_is_allowed(words: list[str], capsys: pytest.
 
 
 def swept(rates: dict[tuple[int, int], float], **more: Any) -> Swept:
-    asked = changed(grid.read(sweep.GRID), rows=[1, 4], columns=[0, 1000])
+    asked = changed(sweep.read(sweep.GRID), rows=[1, 4], columns=[0, 1000])
     one = {cell: [run(achieved=rate, **more)] for cell, rate in rates.items()}
     one[asked.reference] *= 3
-    return Swept(asked, 1, one)
+    return Swept(asked, one)
 
 
 FLAT = {(1, 0): 1000.0, (1, 1000): 500.0, (4, 0): 990.0, (4, 1000): 480.0}
 
 
 def test_every_cell_is_planned_and_the_reference_at_both_ends_and_between() -> None:
-    asked = grid.read(sweep.GRID)
+    asked = sweep.read(sweep.GRID)
     plan = asked.plan()
     assert len(plan) == 35 + 2 and len(set(plan)) == 35
     places = [place for place, cell in enumerate(plan) if cell == asked.reference]
@@ -237,4 +237,4 @@ def test_the_heat_map_and_the_tables_show_every_cell(tmp_path: Path) -> None:
 def test_a_grid_says_what_it_needs(tmp_path: Path, text: str) -> None:
     (tmp_path / "g.yaml").write_text(text)
     with pytest.raises(SystemExit, match="columns, concurrency, fixed, form, model, rows"):
-        grid.read(tmp_path / "g.yaml")
+        sweep.read(tmp_path / "g.yaml")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loadtest.documents import Progress
 from loadtest.measurement import Limit, Run
-from loadtest.openloop.load import Load
-from loadtest.progress import Progress
+from loadtest.openloop import Load
 from loadtest.service import ServiceError
 from loadtest.tune import space
 from loadtest.tune.rounds import LOWEST, Bracket, OutOfBudget, Results, Rounds, highest

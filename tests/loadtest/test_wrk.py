@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 
 from loadtest import wrk
+from loadtest.service import ServiceError
 
 OUTPUT = """Running 2s test @ http://127.0.0.1:9000/
   20000 requests in 2.00s, 3.13MB read
@@ -20,7 +21,7 @@ def test_the_figures_of_wrk_are_in_its_last_line() -> None:
 
 
 def test_wrk_without_figures_says_why() -> None:
-    with pytest.raises(wrk.WrkError, match="Connection refused"):
+    with pytest.raises(ServiceError, match="Connection refused"):
         wrk.parse("", "unable to connect to 127.0.0.1:1 Connection refused\n")
 
 

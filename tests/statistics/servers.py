@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.measurement import Limit, Run, figures
-from loadtest.openloop.load import UNANSWERED, Load, LoadResult
-from loadtest.stages import Stages
+from loadtest.measurement import SUMMED, Limit, Run, figures
+from loadtest.openloop import UNANSWERED, Load, LoadResult
 
-COUNTED = ("queue_seconds", "infer_seconds", "request_seconds", "batch_rows")
-STAGES = Stages({f"ekiben_{name}_{part}": 0.0 for name in COUNTED for part in ("sum", "count")})
+NOTHING = dict.fromkeys(SUMMED, 0.0)
 
 
 def measured(due: np.ndarray, latency: np.ndarray, limit: Limit, seconds: float = 2.0, patience: float = np.inf) -> Run:
@@ -19,7 +17,7 @@ def measured(due: np.ndarray, latency: np.ndarray, limit: Limit, seconds: float 
     came = done <= seconds + patience
     status, done = np.where(came, 200, UNANSWERED), np.where(came, done, np.inf)
     result = LoadResult(seconds, seconds, due, zero, due, done, status, retry)
-    return figures(Load("", 0, len(due) / seconds, 1, seconds), limit, result, STAGES, 0.0, 0)
+    return figures(Load("", 0, len(due) / seconds, 1, seconds), limit, result, NOTHING, 0.0, 0)
 
 
 def in_order(due: np.ndarray, each: float) -> np.ndarray:

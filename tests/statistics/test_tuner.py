@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loadtest.documents import Progress
 from loadtest.measurement import Limit, Run
-from loadtest.openloop.load import Load
-from loadtest.progress import Progress
+from loadtest.openloop import Load
 from loadtest.tune.rounds import Bracket
 from loadtest.tune.space import candidates
 from loadtest.tune.trials import LIMITS, Journal, Trials

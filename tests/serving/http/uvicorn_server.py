@@ -20,8 +20,10 @@ def gateway(routes, bentoml=None, bentoml_paths=(), limits=None, keys=None, host
 
 @contextlib.asynccontextmanager
 async def serving(app, http=Connection):
-    """The port of a server of this application."""
-    config = uvicorn.Config(app, port=free_port(), log_config=None, lifespan="off", loop="none", http=http)
+    """The port of a server of this application. AssertionError if a client has not left when the block ends"""
+    config = uvicorn.Config(
+        app, port=free_port(), log_config=None, lifespan="off", loop="none", http=http, timeout_graceful_shutdown=10
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -31,6 +33,7 @@ async def serving(app, http=Connection):
     finally:
         server.should_exit = True
         await task
+        assert not server.server_state.connections, "a client of this test has not closed its connection"
 
 
 def post(body, *headers, path=b"/echo"):

@@ -1,18 +1,23 @@
-"""What the generator has to do and what came of it, and how it is run in a process of its own."""
+"""A load of requests at planned times, what came of it, and the generator that runs it in a process of its own.
+
+That is an open loop: requests are sent whether or not earlier ones were answered, and a latency counts from the
+intended time, so that a service which stands still is charged for everybody who would have come meanwhile (G. Tene's
+"coordinated omission"). A closed loop, in which each connection asks again once it is answered, is called one.
+"""
 
 from __future__ import annotations
 
-import base64
-import io
-import json
+import pickle
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from loadtest.documents import CHECKOUT
+from loadtest.service import ServiceError
 
 UNANSWERED, BROKEN = -1, 0  # in place of a status
 
@@ -29,9 +34,9 @@ class Burst:
 class Load:
     """One load on one address.
 
-    rate: Poisson arrivals a second; 0 is a closed loop, in which every connection asks again once it is answered.
-    connections: 0 opens one for each request. warmup, seconds: what is not measured, and what is. patience: seconds
-    after the last request to wait for answers. bursts: what follows after `seconds`, at rates of their own.
+    rate: Poisson arrivals a second; 0 is a closed loop. connections: 0 opens one for each request. warmup, seconds:
+    what is not measured, and what is. patience: seconds after the last request to wait for answers. bursts: what
+    follows after `seconds`, at rates of their own.
     """
 
     host: str
@@ -50,7 +55,7 @@ class Load:
         return self.seconds + sum(burst.seconds for burst in self.bursts)
 
     def arrivals(self) -> np.ndarray:
-        """Times of a Poisson process over warm-up, measured time and bursts, in seconds from the start.
+        """Times of a Poisson process over warm-up, measured time and bursts, in seconds from the start. (n,)
 
         Given its count, which would else differ by chance, and the rate with it: as a process of that count it is one
         of uniform times.
@@ -80,7 +85,7 @@ class LoadResult:
     done: np.ndarray
     status: np.ndarray
     retry: np.ndarray
-    statuses: dict[str, int] = field(default_factory=dict)
+    statuses: Counter[int] = field(default_factory=Counter)
     checked: int = 0
     wrong: int = 0
     first_wrong: str = ""
@@ -109,41 +114,25 @@ class LoadResult:
         """Seconds within which this share was answered; inf if so many were not."""
         return quantile(self.latency, share, float("inf"))
 
-    def pack(self) -> bytes:
-        """As npz, for another process."""
-        arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        rest = json.dumps({name: value for name, value in vars(self).items() if name not in arrays})
-        stream = io.BytesIO()
-        np.savez(stream, rest=np.array(rest), **arrays)  # type: ignore[arg-type] # of its stubs: allow_pickle
-        return stream.getvalue()
-
-    @classmethod
-    def unpack(cls, data: bytes) -> LoadResult:
-        """What `pack` wrote."""
-        with np.load(io.BytesIO(data)) as held:
-            return cls(**json.loads(str(held["rest"])), **{name: held[name] for name in held.files if name != "rest"})
-
 
 def quantile(values: np.ndarray, share: float, of_none: float = 0.0) -> float:
     """A value that there was, never one in between."""
     return float(np.quantile(values, share, method="inverted_cdf")) if len(values) else of_none
 
 
-class GeneratorError(Exception):
-    """The generator ended without a result; its last words."""
-
-
 def run_load(load: Load, requests: list[bytes], expected: list[bytes], cores: Iterable[int] = ()) -> LoadResult:
-    """Sends whole HTTP requests, in turn, on these cores; `expected` are the answers, head and body, or nothing."""
-    texts = {key: [base64.b64encode(each).decode() for each in values] for key, values in
-             (("requests", requests), ("expected", expected))}  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "loadtest.openloop"],
-        input=json.dumps({"load": asdict(load), "cores": sorted(cores), **texts}).encode(),
+    """Sends whole HTTP requests, in turn, on these cores; `expected` are the answers, head and body, or nothing.
+
+    ServiceError with the generator's last words if it ended without a result.
+    """
+    generator = subprocess.run(
+        [sys.executable, "-m", "loadtest.generator"],
+        input=pickle.dumps((load, requests, expected, sorted(cores))),
         capture_output=True,
         cwd=CHECKOUT,
         timeout=load.warmup + load.measured_seconds + load.patience + 60,
     )
-    if done.returncode:
-        raise GeneratorError(done.stderr.decode(errors="replace").strip()[-500:])
-    return LoadResult.unpack(done.stdout)
+    if generator.returncode:
+        raise ServiceError(f"the generator: {generator.stderr.decode(errors='replace').strip()[-500:]}")
+    result: LoadResult = pickle.loads(generator.stdout)  # noqa: S301 - written by our own process
+    return result

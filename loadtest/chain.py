@@ -1,0 +1,290 @@
+"""python -m loadtest.chain: one model's pipeline in one process and as three services, measured side by side.
+
+Starts the one service with 1 and 2 workers, and chains over HTTP and over a shared volume with 1 and 2 replicas of the
+model, as plain processes on free ports of 127.0.0.1. Checks that all give the same answers and that every replica
+answers, then has wrk, which has to be installed, upload the model's example files to each in turn. The models are those
+of the BentoML store (BENTOML_HOME).
+
+  python -m loadtest.chain                                   about 4 minutes; writes docs/chain.md and docs/chain.png
+  python -m loadtest.chain --rounds 1 --seconds 1 --out build/chain      a first look; the documentation stays as it is
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.parse import urlsplit
+
+from loadtest import figures as plots
+from loadtest import wrk
+from loadtest.documents import CHECKOUT, Progress, command_line, render, replace_section
+from loadtest.machine import BackgroundLoad, busy_warning, describe
+from loadtest.peers.__main__ import numbers
+from loadtest.peers.payloads import form
+from loadtest.service import HOST, ServiceError, ServiceProcess, request, run_command, serve
+from loadtest.workload import http_request
+
+WAYS = {"in process": "", "chain, HTTP": "http", "chain, volume": "volume"}
+REPLICAS = (1, 2)
+FIELD, BOUNDARY = "image", "ekiben-chain"
+STOP_SECONDS = 15.0
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+Record = dict[str, Any]
+Cell = tuple[str, int, int]  # way, replicas, connections
+STAGES = ("service", "postprocess", "preprocess", "model")
+COLOURS = {"service": plots.RED, "postprocess": plots.PALE, "preprocess": "#7d93a8", "model": plots.BLUE}
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The options. SystemExit where the model has no files"""
+    parser = command_line("loadtest.chain", __doc__)
+    add = parser.add_argument
+    add("--model", default="digits", help="one that takes a file, with examples (digits)")
+    add("--connections", type=numbers, default="1,8", metavar="N,M", help="kept open by wrk (1,8)")
+    add("--rounds", type=int, default=3, help="how often each cell is measured (3)")
+    add("--seconds", type=int, default=3, help="of one measurement, whole seconds (3)")
+    add("--out", type=Path, default=CHECKOUT / "docs", help="folder of chain.md and chain.png (docs)")
+    options = parser.parse_args(words)
+    if not examples(options.model):
+        parser.error(f"--model {options.model}: bentos/{options.model}/examples.json names no files")
+    return options
+
+
+def examples(model: str) -> list[Path]:
+    """The example files of a model's folder."""
+    folder = CHECKOUT / "bentos" / model
+    if not (folder / "examples.json").is_file():
+        return []
+    return [folder / name for name in json.loads((folder / "examples.json").read_text()) if isinstance(name, str)]
+
+
+def main(words: list[str] | None = None) -> None:
+    """The command. ServiceError where arrangements cannot be compared"""
+    options = arguments(words)
+    wrk.require()
+    # What compose shares between containers is memory, too.
+    volume = Path(tempfile.mkdtemp(prefix="ekiben-chain-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
+    try:
+        write(options.out, run(options, volume))
+    finally:
+        shutil.rmtree(volume, ignore_errors=True)
+
+
+def run(options: argparse.Namespace, volume: Path) -> Record:
+    """Everything measured. ServiceError"""
+    files = [example.read_bytes() for example in examples(options.model)]
+    print("starting the services …", file=sys.stderr, flush=True)
+    with start_all(options.model, volume, CHECKOUT / "build" / "chain") as arrangements:
+        check(arrangements, files)
+        with Progress(options.rounds * len(arrangements) * len(options.connections)) as progress:
+            records = list(measure(arrangements, files, options.connections, options.rounds, options.seconds, progress))
+        check(arrangements, files)
+        if left := list(volume.iterdir()):
+            raise ServiceError(f"{len(left)} files were left on the volume")
+    settings = {name: getattr(options, name) for name in ("model", "connections", "rounds", "seconds")}
+    return {"machine": describe(), **settings, "records": records}
+
+
+def write(folder: Path, results: Record) -> None:
+    """chain.png, and the figures into chain.md, between its marks if it has any."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = markdown(results)
+    print(text)
+    document = folder / "chain.md"
+    if not document.is_file():
+        document.write_text("<!-- chain-bench -->\n<!-- /chain-bench -->\n")
+    replace_section(document, "chain-bench", text)
+    draw(results, folder / "chain.png")
+    (CHECKOUT / "build").mkdir(exist_ok=True)
+    (CHECKOUT / "build" / "chain.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(f"written: {document}, {folder / 'chain.png'}, build/chain.json", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """One way to run the pipeline; `services` holds each stage's, and the model's replicas under one name."""
+
+    way: str
+    replicas: int
+    url: str
+    services: dict[str, list[ServiceProcess]]
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """What each stage has used until now."""
+        return {stage: sum(service.cpu_seconds() for service in own) for stage, own in self.services.items()}
+
+    def ask(self, content: bytes) -> Any:
+        """The JSON of a 200 answer to one file. ServiceError"""
+        headers, body = form(FIELD, content, BOUNDARY)
+        return json.loads(request(self.url, body, headers)[1])
+
+    def requests(self, files: Sequence[bytes]) -> list[bytes]:
+        """Whole uploads, one for each file."""
+        where = urlsplit(self.url)
+        return [http_request(where.port or 80, where.path, *form(FIELD, content, BOUNDARY)) for content in files]
+
+
+@contextlib.contextmanager
+def start_all(model: str, volume: Path, logs: Path) -> Iterator[list[Arrangement]]:
+    """All arrangements, ready. The chains share the replicas of the model: only one of them is asked at a time."""
+    common = {"EKIBEN_ENGINE_THREADS": "1", "EKIBEN_CHAIN_MODEL": model, "EKIBEN_CHAIN_VOLUME": str(volume)}
+    with contextlib.ExitStack() as stack:
+        started: list[ServiceProcess] = []
+
+        def start(target: str, settings: dict[str, str]) -> ServiceProcess:
+            log = logs / f"{len(started):02}-{target.rpartition(':')[2]}.log"
+            started.append(stack.enter_context(serve(target, settings, log, grace_seconds=STOP_SECONDS)))
+            return started[-1]
+
+        def chain(way: str, transport: str, count: int) -> Arrangement:
+            settings = {**common, "EKIBEN_CHAIN_TRANSPORT": transport}
+            at = ",".join(f"{HOST}:{replica.port}" for replica in models[:count])
+            pre = start("serving.chain.preprocess:PreprocessStage", {**settings, "EKIBEN_CHAIN_MODEL_AT": at})
+            settings["EKIBEN_CHAIN_PREPROCESS_AT"] = f"{HOST}:{pre.port}"
+            post = start("serving.chain.postprocess:PostprocessStage", settings)
+            stages = {"postprocess": [post], "preprocess": [pre], "model": models[:count]}
+            return Arrangement(way, count, f"{post.url}/finalize", stages)
+
+        whole = {
+            count: start("service:Ekiben", {**common, "EKIBEN_MODELS": model, "EKIBEN_WORKERS": str(count)})
+            for count in REPLICAS
+        }
+        models = [start("serving.chain.model:ModelStage", common) for _ in range(max(REPLICAS))]
+        chains = [chain(way, transport, n) for way, transport in WAYS.items() if transport for n in REPLICAS]
+        for service in started:
+            service.wait_healthy()
+        (route,) = (route["route"] for route in whole[1].json("/schema.json")["routes"])
+        yield [Arrangement("in process", n, one.url + route, {"service": [one]}) for n, one in whole.items()] + chains
+
+
+def check(arrangements: Sequence[Arrangement], files: Sequence[bytes]) -> None:
+    """ServiceError unless all give the same answers, and each replica gives some."""
+    expected = [arrangements[0].ask(content) for content in files]
+    for each in arrangements[1:]:
+        answers = [each.ask(content) for content in files]
+        replicas = {answer.pop("replica", "") for answer in answers}
+        if answers != expected:
+            raise ServiceError(f"{each.way}: its answers differ from those in process")
+        if each.way != arrangements[0].way and len(replicas) != each.replicas:
+            raise ServiceError(f"{each.way}: {len(replicas)} replicas answer, not {each.replicas}")
+
+
+def measure(
+    arrangements: Sequence[Arrangement],
+    files: Sequence[bytes],
+    connections: Sequence[int],
+    rounds: int,
+    seconds: int,
+    progress: Progress,
+) -> Iterator[Record]:
+    """One record per arrangement, number of connections and round. ServiceError
+
+    In rounds in which every one is asked in turn, so that a machine's drift meets all alike.
+    """
+    for each in arrangements:
+        run_load(each, files, max(connections), 1)
+    for number in range(1, rounds + 1):
+        for each in arrangements:
+            for count in connections:
+                record = run_load(each, files, count, seconds)
+                words = f"round {number}/{rounds}  {each.way}, {each.replicas} × {count}"
+                progress.tell(f"{words}  {record['rate']:,.0f} req/s, p50 {record['p50_ms']:.2f} ms")
+                yield {"round": number, **record}
+
+
+def run_load(each: Arrangement, files: Sequence[bytes], connections: int, seconds: int) -> Record:
+    """One load, with the CPU that each stage spent on it in µs a request."""
+    with wrk.request_file(each.requests(files)) as file:
+        background, before = BackgroundLoad(), each.cpu_seconds()
+        result = wrk.run(urlsplit(each.url).port or 80, file, connections, seconds)
+    if result.failed or not result.requests:
+        raise ServiceError(f"{each.way}: {result.failed} of {result.requests} requests failed")
+    spent = {stage: after - before[stage] for stage, after in each.cpu_seconds().items()}
+    cpu = {stage: 1e6 * used / result.requests for stage, used in spent.items()}
+    cell = {"way": each.way, "replicas": each.replicas, "connections": connections, "rate": result.rate}
+    return {**cell, **asdict(result), "cpu_us": cpu, "background_cores": background.cores(sum(spent.values()))}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The median round of one cell; CPU in µs a request, by stage."""
+
+    rate: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    cpu: dict[str, float]
+
+    @property
+    def cpu_us(self) -> float:
+        """µs a request, of all stages."""
+        return sum(self.cpu.values())
+
+
+def summarize(records: Sequence[Record]) -> dict[Cell, Figure]:
+    """By cell, in the order of the records."""
+    cells: dict[Cell, list[Record]] = {}
+    for record in records:
+        cells.setdefault((record["way"], record["replicas"], record["connections"]), []).append(record)
+    return {cell: _figure(rounds) for cell, rounds in cells.items()}
+
+
+def _figure(rounds: list[Record]) -> Figure:
+    rate, p50, p95, p99 = (median(r[name] for r in rounds) for name in ("rate", "p50_ms", "p95_ms", "p99_ms"))
+    return Figure(rate, p50, p95, p99, {s: median(r["cpu_us"][s] for r in rounds) for s in rounds[0]["cpu_us"]})
+
+
+def markdown(results: Record) -> str:
+    """A table for each number of connections, and what the cut costs by the most of them."""
+    cells = summarize(results["records"])
+    busiest = max(results["connections"])
+    whole, http, volume = (cells[way, 1, busiest] for way in ("in process", "chain, HTTP", "chain, volume"))
+    busy = busy_warning(max(record["background_cores"] for record in results["records"]))
+    words = {"results": results, "cells": cells, "busy": busy, "busiest": busiest}
+    return render(Path(__file__).with_suffix(".md"), whole=whole, http=http, volume=volume, **words)
+
+
+def draw(results: Record, path: Path) -> None:
+    """Requests a second and CPU with the most connections, latency with the fewest; bars by stage."""
+    cells = summarize(results["records"])
+    quiet, busy = min(results["connections"]), max(results["connections"])
+    rows = [cell for cell in reversed(cells) if cell[2] == busy]
+    caption = f"median of {results['rounds']} rounds of {results['seconds']} s · {results['machine']}"
+    title, grid = "One pipeline in one process, or as three services", {"ncols": 3, "sharey": True}
+    with plots.figure(path, title, caption, (13, 3.9), **grid) as (rate, latency, cpu):
+        rate.set_yticks(range(len(rows)), [f"{way}, {replicas}" for way, replicas, _ in rows])
+        for place, cell in enumerate(rows):
+            colour = COLOURS["service" if cell[0] == "in process" else "model"]
+            rate.barh(place, cells[cell].rate, color=colour, height=0.66)
+            plots.value_at(rate, cells[cell].rate, place)
+            plots.value_at(cpu, cells[cell].cpu_us, place)
+        for name, mark in (("p50", "o"), ("p95", "D"), ("p99", "s")):
+            values = [getattr(cells[way, replicas, quiet], f"{name}_ms") for way, replicas, _ in rows]
+            latency.plot(values, range(len(rows)), mark, color=plots.INK, ms=5, fillstyle="none", label=name)
+        starts = [0.0] * len(rows)
+        for stage in STAGES:
+            widths = [cells[cell].cpu.get(stage, 0.0) for cell in rows]
+            label = "the one service" if stage == "service" else stage
+            cpu.barh(range(len(rows)), widths, left=starts, color=COLOURS[stage], height=0.66, label=label)
+            starts = [start + width for start, width in zip(starts, widths, strict=True)]
+        rate.set_xlim(0, 1.2 * max(cells[cell].rate for cell in rows))
+        cpu.set_xlim(0, 1.2 * max(cells[cell].cpu_us for cell in rows))
+        latency.set_xlim(left=0)
+        latency.legend(ncols=3, **plots.BELOW)
+        cpu.legend(ncols=len(STAGES), columnspacing=1, handlelength=1.2, **plots.BELOW)
+        for axis, words in ((rate, "requests/s"), (latency, "latency in ms"), (cpu, "CPU in µs a request")):
+            axis.set_title(f"{words}, connections kept: {quiet if axis is latency else busy}")
+            plots.bars_only(axis)
+
+
+if __name__ == "__main__":
+    run_command(main)
