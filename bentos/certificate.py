@@ -53,6 +53,7 @@ class Training:
     intervals: dict[str, Interval] = field(default_factory=dict)  # of those metrics that are shares of rows
     seed: int = 0
     options: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)  # that were read, folder/name → sha256
     code: str = ""  # sha256 of the Python files of the model's folder
     seconds: float = 0.0
     libraries: dict[str, str] = field(default_factory=dict)

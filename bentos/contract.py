@@ -52,6 +52,10 @@ class PayloadError(ValueError):
     """A payload that its model cannot take; the message names the field, the value and what is allowed."""
 
 
+class UnknownError(PayloadError):
+    """A payload that asks for something which is not here: answered 404, not 400."""
+
+
 class ModelError(ValueError):
     """A folder that holds no model yet: one line that names the file, the key, the value and what is allowed."""
 
@@ -240,8 +244,37 @@ class Image:
     """A payload that is a picture file, as people send them: any size, colour mode and polarity."""
 
 
-Payload = Fields | Image
+@dataclass(frozen=True)
+class Text:
+    """A payload that is a text: `{"text": "…"}`, a string, a list of either, or a body of text/plain."""
+
+    longest: int = 16_384  # characters; a longer one is refused before preprocess sees it
+
+    def __post_init__(self) -> None:
+        if self.longest < 1:
+            raise ModelError(f"longest={self.longest} must be at least 1 character")
+
+
+Payload = Fields | Image | Text
 Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Route:
+    """`POST <path>`: the model asked and answering in the words of another service, for that service's clients.
+
+    Limits, keys, batches, metrics, logs and `?form=` are as on every route. `read` takes a body's JSON and gives
+    payloads, each as `Model.preprocess` takes one, and whatever `answer` wants to know of the request; it raises
+    PayloadError (400) or UnknownError (404). `answer` takes that, the arrays of each payload in the signature's order,
+    (1, …) each, and the outputs of all; it gives JSON, in which arrays may be.
+    """
+
+    path: str
+    doc: str
+    example: Any  # a body, tried at every start and shown in Swagger
+    read: Callable[[Any], tuple[list[Any], Any]]
+    answer: Callable[[Any, Sequence[Sequence[np.ndarray]], Arrays], Any]
+    error: Callable[[int, str], Any] | None = None  # (status, words) → JSON, where `{"error": "…"}` is not understood
 
 
 @dataclass(frozen=True)
@@ -268,9 +301,13 @@ class Model:
     preprocess: Callable[[Any], tuple[np.ndarray, ...]] | None = None
     postprocess: Callable[[Arrays], list[dict[str, Any]]] | None = None
     quantities: Callable[[Arrays], Arrays] | None = None  # what drift watches, by name: inputs → (n,) each
+    columns: tuple[str, ...] = ()  # what the columns of the one input are called, where there are no fields
+    routes: tuple[Route, ...] = ()  # beside `/<name>/<verb>`
 
     def rows(self, payload: Any) -> tuple[np.ndarray, ...]:
-        """One checked payload → one row per input tensor, without the batch dimension."""
+        """One checked payload → one row per input tensor, without the batch dimension. PayloadError"""
+        if isinstance(self.payload, Text) and isinstance(payload, str) and len(payload) > self.payload.longest:
+            raise PayloadError(f"the text has {len(payload):,} characters, at most {self.payload.longest:,} are taken")
         if self.preprocess is not None:
             return self.preprocess(payload)
         assert isinstance(self.payload, Fields)
@@ -299,23 +336,51 @@ class Model:
         """The inputs' quantities that drift is measured on. name → (n,) float"""
         if self.quantities is not None:
             return self.quantities(inputs)
-        (batch,) = inputs.values()
+        if self.payload is None:
+            return self._of_tensors(inputs)
         if isinstance(self.payload, Fields):
+            (batch,) = inputs.values()
             return {f.name: batch[:, i] for i, f in enumerate(self.payload.fields)}
         return {}
 
+    def _of_tensors(self, inputs: Arrays) -> Arrays:
+        """The columns of a table by their names; of any other numbers the mean and the spread of each row."""
+        quantities: Arrays = {}
+        for tensor, axis in zip(self.signature.inputs, self.signature.input_axes, strict=True):
+            if axis is None or tensor.datatype in ("BYTES", "BF16"):
+                continue
+            rows = np.moveaxis(inputs[tensor.name], axis, 0).astype(np.float64)
+            rows = rows.reshape(len(rows), -1)
+            if rows.shape[1] == len(self.columns):
+                quantities |= {name: rows[:, i] for i, name in enumerate(self.columns)}
+            elif rows.shape[1]:
+                quantities |= {f"{tensor.name} mean": rows.mean(1), f"{tensor.name} spread": rows.std(1)}
+        return quantities
+
     def predicted(self, outputs: Arrays) -> Arrays:
-        """The predictions' quantities: `class` and `confidence` of a classifier, `value` of a regressor. (n,) each"""
+        """The predictions' quantities: `class` and `confidence` of a classifier, `value` of a regressor. (n,) each
+
+        Nothing, where a row is answered with more than one value that are no classes'.
+        """
         if not self.labels:
-            return {"value": next(iter(outputs.values())).reshape(-1)}
-        probabilities = class_probabilities(outputs)
+            first = next(iter(outputs.values()))
+            return {"value": first.reshape(-1)} if first.size == len(first) and first.dtype.kind in "fiu" else {}
+        probabilities = class_probabilities(outputs, len(self.labels))
         return {"class": probabilities.argmax(1), "confidence": probabilities.max(1)}
 
 
-def class_probabilities(outputs: Arrays) -> np.ndarray:
-    """(n, classes), from `probabilities` where the model gives them, else the softmax of `logits`."""
+def class_probabilities(outputs: Arrays, n_classes: int = 0) -> np.ndarray:
+    """(n, classes), from `probabilities` where the model gives them, else the softmax of `logits`.
+
+    Of other names, the first output with `n_classes` columns: as it is, where its rows are shares of 1.
+    """
     if "probabilities" in outputs:
         return outputs["probabilities"]
+    if "logits" not in outputs:
+        scores = next(o for o in outputs.values() if o.dtype.kind == "f" and o.shape[1:] == (n_classes,))
+        if (scores >= 0).all() and (abs(scores.sum(1) - 1) < 1e-3).all():
+            return scores
+        outputs = {"logits": scores}
     logits = outputs["logits"].astype(np.float64)
     exponentials = np.exp(logits - logits.max(1, keepdims=True))
     probabilities: np.ndarray = exponentials / exponentials.sum(1, keepdims=True)
@@ -332,11 +397,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """What a recipe trains on, what it is judged on, and where both came from."""
+    """What a recipe trains on, what it is judged on, and where both came from.
+
+    `files` are all that `load` read beside what its options name: `--if-changed` trains again where one has changed.
+    `options` are those that `load` was given, for `fit`; whoever trains fills them in.
+    """
 
     train: Split
     held_out: Split
     source: str
+    files: tuple[Path, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -352,6 +423,8 @@ class Tolerance:
 @dataclass(frozen=True)
 class Recipe:
     """How a model is made: `load(options)` → `fit(data, seed, progress)` → the trained object.
+
+    `fit` finds the options in `data.options`.
 
     The framework says how it is saved (pytorch: safetensors, sklearn: skops, …) and exported to ONNX. `tolerances` has
     an entry per form beside the trained one, in the order in which convert makes them.

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bentos import contract
-from bentos.contract import Fields, Model, ModelError, Recipe, Tensor
+from bentos.contract import Fields, Model, ModelError, Recipe, Route, Tensor, Text
 
 VERB = re.compile(r"[a-z][a-z0-9_-]*")
+PATH = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
+# What the first part of a path may not begin with: it is the service's own, or opened by other keys than predictions.
+RESERVED = ("v2", "ui", "health", "livez", "readyz", "metrics", "faults", "docs", "schema", "static")
 Kind = TypeVar("Kind")
 
 
@@ -49,10 +52,19 @@ def payloads(of: Model) -> list[Any]:
 def _payload(of: Model, example: Any, where: str) -> Any:
     if isinstance(of.payload, Fields):
         return _values(of.payload, example, where)
+    if isinstance(of.payload, Text):
+        return _text(example, where)
     file = contract.folder(of.name) / str(example)
     if not isinstance(example, str) or not file.is_file():
         raise ModelError(f"{where}: {json.dumps(example):.60} must be the path of a file in {contract.shown(of.name)}")
     return file.read_bytes()
+
+
+def _text(example: Any, where: str) -> str:
+    text = example.get("text") if isinstance(example, dict) and len(example) == 1 else None
+    if not isinstance(text, str):
+        raise ModelError(f'{where}: {json.dumps(example):.60} must be an object {{"text": "…"}}')
+    return text
 
 
 def _values(payload: Fields, example: Any, where: str) -> dict[str, Any]:
@@ -125,14 +137,15 @@ def _complaint(read: Model, folder: str) -> str:
         )
     if len(set(read.labels)) != len(read.labels):
         return f"labels={read.labels!r} must be all different"
-    return _input_complaint(read) or _output_complaint(read)
+    return _input_complaint(read) or _output_complaint(read) or _route_complaint(read)
 
 
 def _input_complaint(read: Model) -> str:
     if read.preprocess is not None:
         return ""
     if not isinstance(read.payload, Fields):
-        return "payload=Image() needs preprocess=, a function of a file's bytes"
+        takes = "a text" if isinstance(read.payload, Text) else "a file's bytes"
+        return f"payload={type(read.payload).__name__}() needs preprocess=, a function of {takes}"
     columns = len(read.payload.fields)
     if [list(t.shape) for t in read.signature.inputs] != [[-1, columns]]:
         return f"signature: inputs {_listed(read.signature.inputs)} must be [-1, {columns}], one column a field"
@@ -148,6 +161,23 @@ def _output_complaint(read: Model) -> str:
         return "" if len(outputs) == 1 else f"{words} be one tensor, as there are no labels and no postprocess"
     if outputs.get("probabilities", outputs.get("logits")) != [-1, len(read.labels)]:
         return f"{words} have probabilities or logits [-1, {len(read.labels)}], one column a label"
+    return ""
+
+
+def _route_complaint(read: Model) -> str:
+    own = {f"/{read.name}/{word}" for word in (read.verb, "predict", "random")}
+    for place, route in enumerate(read.routes):
+        if not isinstance(route, Route):
+            return f"routes[{place}] is {route!r:.60}: it must be a Route(…)"
+        where = f"routes[{place}]: path={route.path!r}"
+        if not isinstance(route.path, str) or not PATH.fullmatch(route.path):
+            return f"{where} must be like '/v1/embeddings': letters, digits, ., _ and - between slashes"
+        if route.path[1:].startswith(RESERVED) or route.path in own:
+            return f"{where} is the service's own; it may not be /{read.name}'s, nor begin with {', '.join(RESERVED)}"
+        if route.path in {other.path for other in read.routes[:place]}:
+            return f"{where} is there twice"
+        if not (callable(route.read) and callable(route.answer) and (route.error is None or callable(route.error))):
+            return f"{where}: read, answer and error must be functions"
     return ""
 
 

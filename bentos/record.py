@@ -29,6 +29,7 @@ class TrainingRecord:
     meaning: Meaning
     reference: dict[str, Histogram]
     floor: float | None = None
+    files: tuple[str, ...] = ()  # paths of all that were read
 
     def write(self, folder: Path) -> None:
         """Write folder/training.json."""

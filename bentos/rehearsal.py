@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bentos import contract
-from bentos.contract import Arrays, Model, ModelError, Tensor
+from bentos.contract import Arrays, Model, ModelError, Route, Tensor
 
 Run = Callable[[Arrays], Arrays]
 
@@ -23,6 +23,13 @@ def rehearse(model: Model, run: Run, payloads: Sequence[Any]) -> None:
             kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
             where = f"{contract.shown(model.name)}/examples.json, payload {place}"
             raise ModelError(f"{where} is not answered: {kind}{' '.join(str(error).split())}") from error
+    for route in model.routes:
+        try:
+            _rehearse_route(model, run, route)
+        except Exception as error:
+            kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
+            where = f"{contract.shown(model.name)}/model.py: the example of route {route.path}"
+            raise ModelError(f"{where} is not answered: {kind}{' '.join(str(error).split())}") from error
 
 
 def _rehearse(model: Model, run: Run, payload: Any) -> None:
@@ -34,6 +41,18 @@ def _rehearse(model: Model, run: Run, payload: Any) -> None:
     if len(answers) != 1:
         raise ModelError(f"postprocess gives {len(answers)} answers for 1 row")
     json.dumps(answers)
+
+
+def _rehearse_route(model: Model, run: Run, route: Route) -> None:
+    payloads, asked = route.read(json.loads(json.dumps(route.example)))
+    if not payloads:
+        raise ModelError("read gives no payload for it")
+    inputs = [[np.asarray(row)[None] for row in model.rows(payload)] for payload in payloads]
+    outputs = [run(_named("preprocess", model.signature.inputs, arrays)) for arrays in inputs]
+    joined = {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+    json.dumps(route.answer(asked, inputs, joined), default=np.ndarray.tolist)
+    if route.error is not None:
+        json.dumps(route.error(400, "an error"))
 
 
 def _named(who: str, tensors: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> Arrays:

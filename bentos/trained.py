@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,17 @@ from bentos.contract import Arrays, Model
 from bentos.frameworks import FILES, UnreadableError, framework
 from bentos.meaning import Meaning
 
-__all__ = ["FILES", "UnreadableError", "libraries", "load", "numbered", "predictor", "save", "version"]
+__all__ = [
+    "FILES",
+    "UnreadableError",
+    "libraries",
+    "library_version",
+    "load",
+    "numbered",
+    "predictor",
+    "save",
+    "version",
+]
 
 
 def save(name: str, fitted: Any, path: Path) -> None:
@@ -35,6 +46,14 @@ def predictor(model: Model, name: str, fitted: Any) -> Callable[[Arrays], Arrays
 def libraries(name: str) -> tuple[str, ...]:
     """The libraries of a framework, as they are called where they are installed from."""
     return framework(name).LIBRARIES
+
+
+def library_version(name: str) -> str:
+    """The version of a library that is installed, XGBoost's also where it is the build without GPUs."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return metadata.version(f"{name}-cpu")
 
 
 def version(path: Path, model: Model) -> str:

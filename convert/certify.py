@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.metadata import version as library
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bentos import certificate as proof
 from bentos import golden, statistics, trained
@@ -118,14 +119,19 @@ def compare(artifacts: Artifacts, outputs: Arrays, expected: Arrays, tolerance: 
         gaps = row_gaps(outputs, expected, tolerance.relative)
         changed = n_rows - int((gaps <= (tolerance.difference or 0.0)).sum())
         return Comparison("values", n_rows, changed, statistics.upper_bound(changed, n_rows))
-    correct, was_correct = labels == artifacts.targets, trained == artifacts.targets
+    return compare_labels(labels, trained, artifacts.targets)
+
+
+def compare_labels(labels: np.ndarray, trained: np.ndarray, targets: np.ndarray) -> Comparison:
+    """How many rows' labels changed, and whether for the worse. (n,) places each"""
+    correct, was_correct = labels == targets, trained == targets
     worse, better = int((was_correct & ~correct).sum()), int((correct & ~was_correct).sum())
     changed = int((labels != trained).sum())
     return Comparison(
         what="labels",
-        rows=n_rows,
+        rows=len(labels),
         changed=changed,
-        below=statistics.upper_bound(changed, n_rows),
+        below=statistics.upper_bound(changed, len(labels)),
         worse=worse,
         better=better,
         p_value=statistics.mcnemar(worse, better),
@@ -140,4 +146,4 @@ def first_rows(rows: Arrays) -> Arrays:
 def libraries(form: str) -> dict[str, str]:
     """What made and judged a form."""
     own = trained.libraries(form) if form in trained.FILES else ("onnx", "onnxruntime")
-    return {name: library(name) for name in ("numpy", *own)}
+    return {name: trained.library_version(name) for name in ("numpy", *own)}

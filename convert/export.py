@@ -7,44 +7,48 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from bentos import trained
-from bentos.contract import Model
+from bentos.contract import BATCH, Arrays, Model
 from convert import graph
 
 OPSET = 18
 OPSET_ML = 3
 
 
-def export(model: Model, framework: str, fitted: Any, path: Path) -> None:
-    """Write the ONNX file. ConvertError if what came out is not as the signature promises."""
-    exported = EXPORTERS[framework](model, fitted)
+def export(model: Model, framework: str, fitted: Any, path: Path, rows: Arrays) -> None:
+    """Write the ONNX file; `rows` are some that the model computes with."""
+    exported = EXPORTERS[framework](model, fitted, rows)
     graph.write(graph.tidy(name_batch(exported)), path)
 
 
-def from_pytorch(model: Model, network: Any) -> onnx.ModelProto:
-    """A network in eval mode, by PyTorch's exporter."""
+def from_pytorch(model: Model, network: Any, rows: Arrays) -> onnx.ModelProto:
+    """A network in eval mode, by PyTorch's exporter, with the open dimensions of the signature."""
     import torch
 
     inputs, outputs = model.signature.inputs, model.signature.outputs
-    example = tuple(torch.from_numpy(rows) for rows in graph.random_rows(model.signature, 2).values())
+    example = tuple(torch.from_numpy(np.ascontiguousarray(rows[t.name][:2])) for t in inputs)
     program = torch.onnx.export(
         network.eval(),
         example,
         input_names=[t.name for t in inputs],
-        output_names=[t.name for t in outputs],
-        dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in inputs),
+        dynamic_shapes=tuple(
+            {axis: BATCH if axis == t.batch_axis else str(d) for axis, d in enumerate(t.shape) if t.sizes[axis] == -1}
+            for t in inputs
+        ),
         opset_version=OPSET,
         dynamo=True,
         verbose=False,
     )
     assert program is not None
     exported: onnx.ModelProto = program.model_proto
+    graph.name_outputs(exported, [t.name for t in outputs])
     return exported
 
 
-def from_sklearn(model: Model, fitted: Any) -> onnx.ModelProto:
+def from_sklearn(model: Model, fitted: Any, rows: Arrays) -> onnx.ModelProto:
     """Classifiers give label and probabilities as tensors (no ZipMap), regressors their value."""
     import skl2onnx
     from skl2onnx.common import data_types
@@ -79,14 +83,14 @@ def name_batch(exported: onnx.ModelProto) -> onnx.ModelProto:
     return exported
 
 
-def from_lightgbm(model: Model, fitted: Any) -> onnx.ModelProto:
+def from_lightgbm(model: Model, fitted: Any, rows: Arrays) -> onnx.ModelProto:
     """The trees that LightGBM's text holds."""
     from convert import lightgbm_text
 
     return from_forest(model, "lightgbm", fitted, lightgbm_text.read)
 
 
-def from_xgboost(model: Model, fitted: Any) -> onnx.ModelProto:
+def from_xgboost(model: Model, fitted: Any, rows: Arrays) -> onnx.ModelProto:
     """The trees that XGBoost's UBJSON holds."""
     from convert import xgboost_json
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,8 @@ class Network:
 def read(path: Path, network: Network, sample: Arrays | None) -> Mended:
     """The graph of a file of any kind that is known. ConvertError says what is wrong, or what to write instead."""
     kind = formats.kind(path)
+    if kind == "catboost" and find_spec("catboost"):
+        return of_catboost(path)
     if kind in formats.ADVICE:
         raise ConvertError(f"it is {formats.ADVICE[kind]}")
     if kind == "onnx":
@@ -89,6 +93,29 @@ def of_xgboost(path: Path) -> Mended:
     return _of_forest(grown, "XGBoost", answer)
 
 
+def of_catboost(path: Path) -> Mended:
+    """CatBoost's own format, by CatBoost's own exporter, held against its predictions. Numbers only."""
+    from catboost import CatBoost, CatBoostError
+
+    fitted = CatBoost()
+    try:
+        fitted.load_model(str(path))
+        classes = [str(label) for label in fitted.classes_]
+        with TemporaryDirectory() as folder:
+            fitted.save_model(f"{folder}/model.onnx", format="onnx")
+            mended = mend(Path(folder) / "model.onnx")
+    except CatBoostError as error:
+        raise ConvertError(f"CatBoost does not export it: {' '.join(str(error).split())[:300]}") from error
+    taken, given = mended.graph.graph.input[0].name, mended.graph.graph.output[-1].name
+
+    def reference(inputs: Arrays) -> Arrays:
+        kind = "Probability" if classes else "RawFormulaVal"
+        return {given: np.asarray(fitted.predict(inputs[taken], prediction_type=kind))}
+
+    mended.notes.insert(0, "by CatBoost's exporter, held against CatBoost")
+    return replace(mended, labels=mended.labels or tuple(classes), reference=reference, foreign=True)
+
+
 def _of_forest(grown: forest.Forest, library: str, answer: Answer | None) -> Mended:
     def last(inputs: Arrays) -> list[np.ndarray]:
         assert answer is not None
@@ -105,6 +132,7 @@ def _of_forest(grown: forest.Forest, library: str, answer: Answer | None) -> Men
         notes=[words, *grown.notes, compared],
         reference=None if answer is None else (lambda inputs: dict(zip([output], last(inputs), strict=True))),
         foreign=True,
+        framework=library.lower() if answer else "",
     )
 
 
@@ -130,6 +158,7 @@ def of_skops(path: Path) -> Mended:
         )
     except Exception as error:
         raise ConvertError(f"skl2onnx does not convert it: {' '.join(str(error).split())[:300]}") from error
+    graph.graph.name = type(fitted).__name__  # by itself it is another each time, and so would be the version
     name = graph.graph.output[-1 if classifier else 0].name
     call = fitted.predict_proba if classifier else fitted.predict
 
@@ -142,18 +171,21 @@ def of_skops(path: Path) -> Mended:
         notes=[f"{type(fitted).__name__} of scikit-learn, by skl2onnx, held against it"],
         reference=reference,
         foreign=True,
+        framework="sklearn",
     )
 
 
 def of_program(path: Path) -> Mended:
     """A `.pt2` of torch.export, by PyTorch's exporter, held against the program itself."""
-    import torch
+    from bentos.frameworks.pytorch import load_program
 
     try:
-        program = torch.export.load(path)
-    except Exception as error:
-        raise ConvertError(f"torch.export does not load it: {' '.join(str(error).split())[:300]}") from error
-    return _of_torch(program, program.module(), "torch.export's program")
+        program = load_program(path)
+    except UnreadableError as error:
+        raise ConvertError(str(error)) from error
+    mended = _of_torch(program, program.module(), "torch.export's program")
+    mended.framework = "pytorch"
+    return mended
 
 
 def of_weights(path: Path, kind: str, network: Network, sample: Arrays | None) -> Mended:

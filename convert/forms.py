@@ -110,13 +110,14 @@ class Workshop:
         if form == artifacts.recipe.framework:
             shutil.copyfile(artifacts.file, target)
         elif form == "onnx":
-            export(artifacts.model, artifacts.recipe.framework, self.trained(), target)
+            export(artifacts.model, artifacts.recipe.framework, self.trained(), target, artifacts.inputs)
         elif form == "optimized":
             optimize(self.file("onnx"), target)
         elif form == "int8":
+            from convert.quantize import in_batches as calls
             from convert.quantize import quantize
 
-            quantize(self.file("onnx"), target, artifacts.calibration)
+            quantize(self.file("onnx"), target, calls(artifacts.calibration))
         else:
             raise ConvertError(f"no form {form!r} can be made: there is onnx, optimized, int8")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,17 @@ def tidy(graph: onnx.ModelProto) -> onnx.ModelProto:
         part.ClearField("metadata_props")
     del graph.graph.value_info[:]
     return graph
+
+
+def name_outputs(graph: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Call the outputs so, and any other value of such a name otherwise: PyTorch's exporter would have two of one."""
+    given = dict(zip((value.name for value in graph.graph.output), names, strict=True))
+    renamed = {name: f"{name}_inner" for name in names if name not in given} | given
+    for node in nodes(graph):
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    for part in (*graph.graph.output, *graph.graph.initializer, *graph.graph.value_info):
+        part.name = renamed.get(part.name, part.name)
 
 
 def write(graph: onnx.ModelProto, path: Path) -> None:

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import onnx
 
-from bentos import contract, golden, trained
-from bentos.certificate import Certificate, Dataset, Difference, Onnx, Training
-from bentos.contract import DATATYPES, Arrays, Signature, Tensor
-from bentos.meaning import Meaning
+from bentos import contract, trained
+from bentos.certificate import Certificate
+from bentos.contract import DATATYPES, FORMS, Arrays, Signature, Tensor
+from bentos.imported import model_of
 from convert import foreign, graph, store
 from convert.artifacts import ConvertError
-from convert.certify import identify
+from convert.import_forms import Bench, Subject, evidence
 from convert.mend import Mended
 from convert.probing import Findings, probe
+from convert.sample import columns, first_rows
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 CONVERTED = 1e-4  # of the largest value: how far a graph may be from the library whose file it was made of
-GOLDEN_SHARE = 1e-3  # of the largest value: how far another machine's answers may be from those found here
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,46 @@ def box(mended: Mended, origin: Path, wish: Wish) -> Imported:
     version = trained.numbered(fingerprint(mended, labels, wish))
     tag = f"{wish.name}-onnx:{version}"
     if not wish.force and store.find(tag, "onnx"):
-        return Imported(tag, "already in the store" + (", now the latest again" if store.make_latest(tag) else ""))
+        again = make_latest(wish.name, version)
+        return Imported(tag, "already in the store" + (", now the latest again" if again else ""))
     with tempfile.TemporaryDirectory(prefix="ekiben-import-") as folder:
-        boxed = Path(folder) / "model.onnx"
+        boxed = Path(folder) / "onnx" / "model.onnx"
+        boxed.parent.mkdir()
         write(mended, origin, boxed)
-        findings = probe(boxed, origin if mended.changed and not mended.foreign else None, wish.sample)
+        given = origin if mended.changed and not mended.foreign else None
+        findings = probe(boxed, given, first_rows(wish.sample))
         hold_against(mended, findings)
         if declare(mended, findings):
             write(mended, origin, boxed)
         signature = signature_of(findings, mended.graph, wish.finite)
         check_labels(findings, labels)
-        certificate = certify(wish.name, version, boxed, origin, signature, labels, mended, findings)
-        store.save(boxed, certificate, described(wish, origin, mended, findings))
-    return Imported(tag, f"saved: {graph.words(signature)}", [*mended.notes, *findings.notes, batching(findings)])
+        said = described(wish, origin, mended, findings)
+        model = model_of(wish.name, said, signature, tuple(labels))
+        rows = evidence(wish.sample, [inputs for inputs, _ in findings.calls], model)
+        subject = Subject(model, version, origin, rows, findings.repeatable, findings.gap)
+        bench = Bench(subject, Path(folder), boxed, mended.framework)
+        certificates = bench.certify_all()
+        for form, certificate in certificates.items():
+            store.save(bench.files[form], certificate, said)
+    notes = [*mended.notes, *findings.notes, batching(findings), *of_forms(certificates, bench.refused)]
+    return Imported(tag, f"saved: {graph.words(signature)}", notes)
+
+
+def of_forms(certificates: dict[str, Certificate], refused: dict[str, str]) -> list[str]:
+    """What became of the forms beside ONNX, in words."""
+    words = []
+    for form, certificate in certificates.items():
+        figures = [f"{key} {value:.4g}" for key, value in certificate.metrics.items()]
+        if form != "onnx" or figures:
+            far = f"at most {certificate.difference.max:.2g} from {certificate.difference.against}"
+            words.append(f"{form}: {', '.join([far, *figures])}")
+    return [*words, *(f"{form} is not made: {reason}" for form, reason in refused.items())]
+
+
+def make_latest(name: str, version: str) -> bool:
+    """Whether a form of this version had to be made the latest again."""
+    tags = [tag for form in FORMS if store.find(tag := f"{name}-{form}:{version}", form)]
+    return bool([tag for tag in tags if store.make_latest(tag)])
 
 
 def hold_against(mended: Mended, findings: Findings) -> None:
@@ -172,39 +199,8 @@ def described(wish: Wish, origin: Path, mended: Mended, findings: Findings) -> d
     description: dict[str, Any] = {"title": wish.title or wish.name, "doc": f"Imported from {origin.name}."}
     if mended.notes:
         description["changes"] = list(mended.notes)
+    if names := columns(wish.sample):
+        description["columns"] = names
     if not findings.batched:
         description["unbatched"] = findings.reason
     return description
-
-
-def certify(
-    name: str,
-    version: str,
-    file: Path,
-    origin: Path,
-    signature: Signature,
-    labels: tuple[str, ...],
-    mended: Mended,
-    findings: Findings,
-) -> Certificate:
-    """A certificate of the file as it is: nothing was converted, so nothing can have been lost.
-
-    Its golden calls are those of the trial and what they gave here; elsewhere they may differ a little more than by
-    their neighbours. A model whose answers differ from time to time has none.
-    """
-    difference = Difference(against="onnx", rows=len(findings.calls), single_rows_max=findings.gap)
-    floats = [a[np.isfinite(a)] for _, outputs in findings.calls for a in outputs.values() if a.dtype.kind == "f"]
-    largest = max((float(np.abs(a).max(initial=1.0)) for a in floats), default=1.0)
-    return Certificate(
-        **identify(name, "onnx", version, "onnx", file),
-        signature=signature,
-        meaning=Meaning(payload="None", labels=labels),
-        dataset=Dataset(f"not known: imported from {origin.name}"),
-        training=Training(),
-        difference=difference,
-        metrics={},
-        intervals={},
-        reference={},
-        golden=golden.write_calls(file.parent, findings.calls if findings.repeatable else [], GOLDEN_SHARE * largest),
-        onnx=Onnx(graph.opset(mended.graph), mended.graph.ir_version),
-    ).sealed()

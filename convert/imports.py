@@ -19,13 +19,14 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="python -m convert import",
         description="Box a file that has no recipe: mend what can be mended, find its signature out by running it,\n"
-        "certify it as it is and save it to the BentoML store as <name>-onnx:<version>. It is then served at\n"
-        "/v2/models/<name>.",
+        "certify it as it is and save it to the BentoML store as <name>-onnx:<version>, beside its native form where\n"
+        "a library here runs that. It is then served at /v2/models/<name> and /<name>/predict.",
         epilog="It takes ONNX, a .pt2 of torch.export, LightGBM's .txt, XGBoost's .json and .ubj, a .skops, and\n"
         "weights (.safetensors, a state dict) with --network. Of other kinds it says what to write instead.\n\n"
         "It is run in a process of its own, with values as its graph says that they are: indices within their\n"
         "tables, numbers that it compares. Where that is not enough, give it rows: --sample rows.npz (an array for\n"
-        "each input), or a .csv or .parquet of columns.",
+        "each input), or a .csv or .parquet of columns. With rows there are also optimized and 8-bit forms, drift,\n"
+        "examples, and, of an array or a column `target`, metrics.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(

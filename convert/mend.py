@@ -20,6 +20,7 @@ from convert import graph as graphs
 from convert.artifacts import ConvertError
 from convert.dataflow import attributes, bodies, constants, element_types
 
+OPSET = 18  # of ONNX's own operators, where a file names none
 MAX_BYTES = 2**31 - 1  # of one protobuf file
 WHOLE = {getattr(TensorProto, f"{sign}INT{bits}") for sign in ("", "U") for bits in (8, 16, 32, 64)}
 LOWEST = {getattr(TensorProto, f"INT{bits}"): -(2 ** (bits - 1)) for bits in (8, 16, 32, 64)}
@@ -34,6 +35,7 @@ class Mended:
     notes: list[str] = field(default_factory=list)
     reference: Callable[[Arrays], Arrays] | None = None  # what the library of another format answers
     foreign: bool = False  # made of a file of another format
+    framework: str = ""  # of bentos/frameworks/, which runs that file as it is
 
     @property
     def changed(self) -> bool:
@@ -95,6 +97,8 @@ def cut_zipmaps(mended: Mended) -> None:
         for value in [v for v in body.output if v.name == node.output[0]]:
             value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [None, len(labels)]))
         mended.labels = mended.labels or labels
+        if not any(opset.domain in ("", "ai.onnx") for opset in mended.graph.opset_import):  # CatBoost names ML's alone
+            mended.graph.opset_import.append(helper.make_opsetid("", OPSET))
         mended.notes.append(f"ZipMap cut: {node.output[0]} is a tensor, its columns are {', '.join(labels)}")
 
 

@@ -16,25 +16,26 @@ from convert import graph
 CALIBRATION_BATCH = 16
 
 
-class CalibrationRows(CalibrationDataReader):  # type: ignore[misc]  # which has no types
+def in_batches(rows: Arrays) -> Iterator[Arrays]:
     """Calibration rows in small batches."""
+    total = len(next(iter(rows.values())))
+    for start in range(0, total, CALIBRATION_BATCH):
+        yield {name: values[start : start + CALIBRATION_BATCH] for name, values in rows.items()}
 
-    def __init__(self, rows: Arrays) -> None:
-        self.batches = self._batches(rows)
 
-    @staticmethod
-    def _batches(rows: Arrays) -> Iterator[Arrays]:
-        total = len(next(iter(rows.values())))
-        for start in range(0, total, CALIBRATION_BATCH):
-            yield {name: values[start : start + CALIBRATION_BATCH] for name, values in rows.items()}
+class CalibrationCalls(CalibrationDataReader):  # type: ignore[misc]  # which has no types
+    """Inputs, call by call."""
+
+    def __init__(self, calls: Iterator[Arrays]) -> None:
+        self.calls = calls
 
     def get_next(self) -> Arrays | None:
         """The next batch, None after the last; ONNX Runtime asks."""
-        return next(self.batches, None)
+        return next(self.calls, None)
 
 
-def quantize(source: Path, target: Path, calibration: Arrays) -> None:
-    """Write the int8 form of an ONNX file.
+def quantize(source: Path, target: Path, calibration: Iterator[Arrays]) -> None:
+    """Write the int8 form of an ONNX file; `calibration` are the inputs of calls.
 
     Weights keep 7 of 8 bits (`reduce_range`): without VNNI, 8-bit products summed in pairs saturate, and the figures
     that were certified here would not hold on an older CPU.
@@ -45,7 +46,7 @@ def quantize(source: Path, target: Path, calibration: Arrays) -> None:
         quantize_static(
             str(prepared),
             str(target),
-            CalibrationRows(calibration),
+            CalibrationCalls(calibration),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

@@ -12,7 +12,10 @@ from bentos.contract import Arrays
 from convert.artifacts import ConvertError
 
 TABLE = "table"  # the name of the rows of a table, whatever the one input is called
-MOST_ROWS = 256
+TARGET = "target"  # the column, or the array, of what should come out
+MOST_ROWS = 10_000  # that are read of a table
+TRIED_ROWS = 256  # that a file is tried with
+MOST_COLUMNS = 64  # of a table that are watched by their names
 
 
 def read_sample(file: Path) -> Arrays:
@@ -46,9 +49,25 @@ def _parquet(file: Path) -> dict[str, list[object]]:
 
 def _columns(columns: dict[str, list[str]] | dict[str, list[object]]) -> Arrays:
     arrays: Arrays = {name: _column(list(values)) for name, values in columns.items()}
-    if arrays and all(array.dtype.kind == "f" for array in arrays.values()):
-        arrays[TABLE] = np.stack(list(arrays.values()), 1)
+    taken = [array for name, array in arrays.items() if name != TARGET]
+    if taken and all(array.dtype.kind == "f" for array in taken):
+        arrays[TABLE] = np.stack(taken, 1)
     return arrays
+
+
+def columns(sample: Arrays | None) -> list[str]:
+    """The names of a table's columns, where it is one of numbers; too many are no names that anybody watches."""
+    if sample is None or TABLE not in sample:
+        return []
+    names = [name for name in sample if name not in (TABLE, TARGET)]
+    return names if len(names) <= MOST_COLUMNS else []
+
+
+def first_rows(sample: Arrays | None) -> Arrays | None:
+    """As much of a sample as a file is tried with, where its arrays are of so many rows."""
+    if sample is None or len({len(array) if array.ndim else -1 for array in sample.values()}) != 1:
+        return sample
+    return {name: array[:TRIED_ROWS] if array.ndim else array for name, array in sample.items()}
 
 
 def _column(values: list[object]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`python -m deploy.context DIR`: what a bento is built from, with the models of EKIBEN_BENTOS among our own.
 
-`bentoml build` packs what is below one folder. A model that lies elsewhere is copied to where the bento looks for it.
+`bentoml build` packs what is below one folder. A model that lies elsewhere is copied to where the bento looks for it,
+and what the requirements.txt beside such models names is installed with the bento.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PARTS = ("service.py", "serving", "bentos", "pyproject.toml", "requirements.lock", "deploy/image")
@@ -30,7 +34,22 @@ def lay_out(target: Path, places: list[Path]) -> list[str]:
             raise ValueError(f"there are two models {model.name!r}, one of them {model}: rename one of them")
         _copy(model, target / "bentos" / model.name)
         names.append(model.name)
+    _require(target, [line for place in places for line in _requirements(place / "requirements.txt")])
     return names
+
+
+def _requirements(file: Path) -> list[str]:
+    """The packages that a requirements.txt names, without comments."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return [line for text in lines if (line := text.partition("#")[0].strip())]
+
+
+def _require(target: Path, packages: list[str]) -> None:
+    """Name packages in every bentofile of a folder."""
+    for file in target.glob("bentofile*.yaml") if packages else ():
+        bento: dict[str, Any] = yaml.safe_load(file.read_text())
+        bento["python"]["packages"] = [*bento["python"].get("packages", []), *packages]
+        file.write_text(yaml.safe_dump(bento, sort_keys=False))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,8 +1,9 @@
 """`python -m deploy.platforms`: where the locked packages install without a compiler, as a table in README.md.
 
 For each Python and platform it asks pip, of the index that pip is set to use, for a wheel of every package that
-`make serve` installs, in the version of requirements.lock; markers of the lock and of the packages hold for that Python
-and platform, not for this one. It downloads no more than pip needs to read a package's metadata, and installs nothing.
+`make serve` installs, in the version of requirements.lock and with one of its hashes; markers of the lock and of the
+packages hold for that Python and platform, not for this one. It downloads no more than pip needs to read a package's
+metadata, and installs nothing.
 """
 
 from __future__ import annotations
@@ -74,10 +75,22 @@ PLATFORMS = (
 )
 
 
-def locked(lines: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Name → `==version`, of the lines whose markers hold there."""
-    requirements = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
-    return {canonicalize_name(one.name): str(one.specifier) for one in requirements if _holds(one, environment)}
+@dataclass(frozen=True)
+class Pin:
+    """What the lock has of a package: its version, as `==1.0`, and the sha256 of each of its files."""
+
+    version: str
+    hashes: frozenset[str]
+
+
+def locked(text: str, environment: Mapping[str, str]) -> dict[str, Pin]:
+    """Name → pin, of a lock's lines whose markers hold there."""
+    pins: dict[str, Pin] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        requirement, *hashes = line.partition("#")[0].split("--hash=sha256:")
+        if requirement.strip() and _holds(one := Requirement(requirement), environment):
+            pins[canonicalize_name(one.name)] = Pin(str(one.specifier), frozenset(map(str.strip, hashes)))
+    return pins
 
 
 def needed(requirements: Iterable[str], environment: Mapping[str, str], extras: Iterable[str] = ()) -> set[str]:
@@ -97,7 +110,7 @@ def _bare(requirement: Requirement) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an installation there needs, and the names of packages that have no wheel."""
+    """What an installation there needs, and the names of packages that have no wheel, or none with the lock's hash."""
 
     names: frozenset[str]
     missing: frozenset[str]
@@ -108,16 +121,16 @@ class Answer:
         return f"{len(self.names - self.missing)} of {len(self.names)}: no {', '.join(sorted(self.missing))}"
 
 
-def ask(python: str, platform: Platform, direct: Iterable[str], lock: Sequence[str]) -> Answer:
+def ask(python: str, platform: Platform, direct: Iterable[str], lock: str) -> Answer:
     """Walk from the direct requirements to all that they need there; a package outside the lock is missing."""
     environment = platform.environment(python)
-    versions = locked(lock, environment)
+    pins = locked(lock, environment)
     todo, names, missing, seen = needed(direct, environment), set[str](), set[str](), set[str]()
     while todo:
         extras = {one.name: one.extras for one in map(Requirement, todo)}
         names |= extras.keys()
-        missing |= {name for name in extras if name not in versions}
-        metadata, absent = wheels(python, platform, {name: versions[name] for name in extras if name in versions})
+        missing |= {name for name in extras if name not in pins}
+        metadata, absent = wheels(python, platform, {name: pins[name] for name in extras if name in pins})
         missing |= absent
         seen |= todo
         todo = {need for one in metadata for need in _needs(one, environment, extras)} - seen
@@ -128,11 +141,9 @@ def _needs(metadata: Mapping[str, Any], environment: Mapping[str, str], extras: 
     return needed(metadata.get("requires_dist", ()), environment, extras[canonicalize_name(metadata["name"])])
 
 
-def wheels(
-    python: str, platform: Platform, versions: Mapping[str, str]
-) -> tuple[list[Mapping[str, Any]], frozenset[str]]:
+def wheels(python: str, platform: Platform, pins: Mapping[str, Pin]) -> tuple[list[Mapping[str, Any]], set[str]]:
     """The metadata of the wheels that pip takes there, and the names of packages without one. SystemExit"""
-    remaining, absent = dict(versions), set[str]()
+    remaining, absent = dict(pins), set[str]()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         while remaining:
@@ -140,20 +151,29 @@ def wheels(
                 _command(python, platform, remaining, folder, report), capture_output=True, text=True
             )
             if process.returncode == 0:
-                return [one["metadata"] for one in json.loads(report.read_text())["install"]], frozenset(absent)
+                installed = json.loads(report.read_text())["install"]
+                absent |= {name for one in installed if (name := _altered(one, pins))}
+                return [one["metadata"] for one in installed], absent
             if (match := MISSING.search(process.stderr)) is None:
                 raise SystemExit(f"pip says, of Python {python} on {platform.title}:\n{process.stderr}")
             absent.add(name := canonicalize_name(match[1]))
             del remaining[name]
-    return [], frozenset(absent)
+    return [], absent
 
 
-def _command(python: str, platform: Platform, versions: Mapping[str, str], folder: str, report: Path) -> list[str]:
+def _altered(found: Mapping[str, Any], pins: Mapping[str, Pin]) -> str:
+    """The package's name if the lock does not have this wheel's hash; of a build like 2.13.0+cpu it has none."""
+    name = canonicalize_name(found["metadata"]["name"])
+    known = found["download_info"]["archive_info"]["hashes"]["sha256"] in pins[name].hashes
+    return "" if known or "+" in found["metadata"]["version"] else name
+
+
+def _command(python: str, platform: Platform, pins: Mapping[str, Pin], folder: str, report: Path) -> list[str]:
     where = [word for tag in platform.tags for word in ("--platform", tag)]
     return [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run", "--no-deps"),
         *("--only-binary=:all:", "--target", folder, "--implementation", "cp", "--python-version", python, *where),
-        *("--report", str(report), *(name + version for name, version in versions.items())),
+        *("--report", str(report), *(name + pin.version for name, pin in pins.items())),
     ]
 
 
@@ -174,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     direct = [*project["dependencies"], *(one for extra in EXTRAS for one in project["optional-dependencies"][extra])]
-    lock = (CHECKOUT / "requirements.lock").read_text().splitlines()
+    lock = (CHECKOUT / "requirements.lock").read_text()
     answers = {}
     for python in PYTHONS:
         for platform in PLATFORMS:

@@ -46,7 +46,7 @@ def decode(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], Ten
     document, raw, start = orjson.loads(body[:length]), body[length:], 0
     tensors: Tensors = {}
     for output in document["outputs"]:
-        dtype, size = np.dtype(DTYPES[output["datatype"]]), output.get("parameters", {}).get("binary_data_size")
+        dtype, size = np.dtype(DTYPES[output["datatype"]]), (output.get("parameters") or {}).get("binary_data_size")
         if size is None:
             values = np.array(output["data"], dtype)
         else:

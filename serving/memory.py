@@ -67,6 +67,9 @@ class MemoryBudget:
             )
         if self.take(n_bytes):
             return
+        if len(self._waiting) >= MAX_WAITING:  # some may have given up
+            self._waiting = [each for each in self._waiting if not each[2].done()]
+            heapq.heapify(self._waiting)
         if len(self._waiting) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} requests wait for memory", setting="EKIBEN_MEMORY_MB")
         future = asyncio.get_running_loop().create_future()

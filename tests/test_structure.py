@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 ROOMS = ("bentos", "serving", "train", "convert", "loadtest", "deploy")
 # What the machinery may know of bentos/: what every model has, never a model.
-SHARED = ("contract", "folders", "rehearsal", "certificate", "meaning", "golden", "trained")
+SHARED = ("contract", "folders", "rehearsal", "certificate", "meaning", "golden", "trained", "imported")
 COMMON = {f"bentos.{name}" for name in SHARED}
 HEAVY = {"torch", "sklearn", "skops", "safetensors", "skl2onnx", "onnx", "matplotlib"}
 

@@ -22,7 +22,7 @@ def _check_split(model: Model, split: Split, where: str) -> None:
     rows, targets = split.inputs, np.asarray(split.targets)
     if len(rows) != len(targets) or not len(rows):
         raise TrainingError(f"{where} has {len(rows)} rows of inputs and {len(targets)} targets")
-    if rows.dtype != first.dtype or list(rows.shape[1:]) != list(first.shape[1:]):
+    if rows.dtype != first.dtype or not _fits(rows.shape[1:], first.sizes[1:]):
         raise TrainingError(
             f"{where}.inputs are {rows.dtype} {list(rows.shape[1:])} a row,"
             f" the signature says {first.name} {first.datatype} {list(first.shape[1:])}"
@@ -34,6 +34,11 @@ def _check_split(model: Model, split: Split, where: str) -> None:
     if isinstance(model.payload, Fields) and model.preprocess is None:
         for column, field in enumerate(model.payload.fields):
             _check_column(field, rows[:, column], f"{where}.inputs, column {column} ({field.name})")
+
+
+def _fits(shape: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+    """Whether rows are of the sizes that the signature says; an open dimension has any."""
+    return len(shape) == len(sizes) and all(size in (-1, own) for own, size in zip(shape, sizes, strict=True))
 
 
 def _check_classes(targets: np.ndarray, n_labels: int, where: str) -> None:

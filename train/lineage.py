@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
-from importlib.metadata import version as library
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bentos import contract, trained
-from bentos.certificate import Dataset
+from bentos.certificate import Dataset, file_sha256
 from bentos.contract import Data, ModelError
 from bentos.record import TrainingRecord
 
@@ -27,20 +26,31 @@ def describe(data: Data) -> Dataset:
 
 
 def code(name: str) -> str:
-    """sha256 over the Python files of a model's folder: the code that made the model."""
-    digest = hashlib.sha256()
-    for path in sorted(contract.folder(name).glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    """sha256 over the Python files of a model's folder, also in folders of it: the code that made the model."""
+    digest, folder = hashlib.sha256(), contract.folder(name)
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
-def inputs(name: str, seed: int, options: Mapping[str, str]) -> str:
-    """sha256 over all that decides what comes out: code, seed, options with the files that they name, libraries."""
+def files(options: Mapping[str, str], read: Iterable[Path]) -> list[Path]:
+    """Every file that options name, however deep in a folder, and those that `load` said it read; each once."""
+    named = [Path(value) for value in options.values()]
+    nested = [path for place in named if place.is_dir() for path in place.rglob("*")]
+    return sorted({path.absolute() for path in (*named, *nested, *read) if path.is_file()})
+
+
+def digests(paths: Sequence[Path]) -> dict[str, str]:
+    """folder/name → sha256 of each file."""
+    return {f"{path.parent.name}/{path.name}": file_sha256(path) for path in paths}
+
+
+def inputs(name: str, seed: int, options: Mapping[str, str], read: Sequence[Path]) -> str:
+    """sha256 over all that decides what comes out: code, seed, options, the files that were read, libraries. OSError"""
     digest = hashlib.sha256(code(name).encode())
     digest.update(json.dumps([seed, sorted(options.items()), libraries(contract.recipe(name).framework)]).encode())
-    for path in sorted(file for value in options.values() for file in (Path(value), *Path(value).glob("*"))):
-        if path.is_file():
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in read:
+        digest.update(path.name.encode() + b"\0" + file_sha256(path).encode())
     return digest.hexdigest()
 
 
@@ -49,7 +59,8 @@ def unchanged(name: str, seed: int, options: Mapping[str, str], out: Path) -> Tr
     model, file = contract.model(name), out / name / trained.FILES[contract.recipe(name).framework]
     try:
         record = TrainingRecord.read(out / name)
-        same = record.inputs == inputs(name, seed, options)
+        read = files(options, map(Path, record.files))
+        same = record.inputs == inputs(name, seed, options, read) and [*map(str, read)] == [*record.files]
         return record if same and record.version == trained.version(file, model) else None
     except ModelError:
         raise
@@ -60,5 +71,5 @@ def unchanged(name: str, seed: int, options: Mapping[str, str], out: Path) -> Tr
 def libraries(framework: str) -> dict[str, str]:
     """The versions of what trains with a framework."""
     return {"python": platform.python_version()} | {
-        name: library(name) for name in ("numpy", *trained.libraries(framework))
+        name: trained.library_version(name) for name in ("numpy", *trained.libraries(framework))
     }

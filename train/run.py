@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from bentos.certificate import Interval, Training
 from bentos.contract import Arrays, Data, Model, Recipe
 from bentos.meaning import Meaning
 from bentos.record import TrainingRecord
+from bentos.reference import reference
 from bentos.rehearsal import Run, rehearse
 from bentos.scores import accuracy_interval
 from train.check import TrainingError, check_data, check_outputs
-from train.lineage import code, describe, inputs, libraries
+from train.lineage import code, describe, digests, files, inputs, libraries
 from train.progress import progress
-from train.reference import reference
 
 CALIBRATION_ROWS = 256
 
@@ -32,7 +33,9 @@ def train(name: str, seed: int, options: Mapping[str, str], out: Path) -> Traini
     payloads = folders.payloads(model)
     begun = time.monotonic()
     seed_everything(recipe.framework, seed)
-    data = recipe.load(options)
+    data = replace(recipe.load(options), options=dict(options))
+    read = files(options, data.files)
+    origin, read_digests = inputs(name, seed, options, read), digests(read)  # as they were when they were read
     check_data(model, data)
     with one_thread(recipe.framework):
         fitted = recipe.fit(data, seed, progress(name))
@@ -46,6 +49,7 @@ def train(name: str, seed: int, options: Mapping[str, str], out: Path) -> Traini
         intervals=intervals(data.held_out.targets, outputs, metrics),
         seed=seed,
         options=dict(options),
+        files=read_digests,
         code=code(name),
         seconds=round(time.monotonic() - begun, 2),
         libraries=libraries(recipe.framework),
@@ -57,11 +61,12 @@ def train(name: str, seed: int, options: Mapping[str, str], out: Path) -> Traini
         framework=recipe.framework,
         dataset=describe(data),
         training=training,
-        inputs=inputs(name, seed, options),
+        inputs=origin,
         signature=model.signature,
         meaning=Meaning.of(model),
         reference=reference(model, input_tensors(model, data.train.inputs), outputs),
         floor=recipe.floor,
+        files=tuple(map(str, read)),
     )
     write(out / name, recipe, data, outputs, record)
     return record

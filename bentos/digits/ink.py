@@ -35,8 +35,8 @@ def centre(ink: np.ndarray) -> np.ndarray | None:
 
 
 def _mass_centre(ink: np.ndarray) -> np.ndarray:
-    total = ink.sum()
-    return np.array([ink.sum(1) @ np.arange(ink.shape[0]) / total, ink.sum(0) @ np.arange(ink.shape[1]) / total])
+    rows, columns = ink.sum(1), ink.sum(0)
+    return np.array([rows @ np.arange(rows.size), columns @ np.arange(columns.size)]) / rows.sum()
 
 
 def _resize(digit: np.ndarray, scale: float) -> np.ndarray:
@@ -45,8 +45,17 @@ def _resize(digit: np.ndarray, scale: float) -> np.ndarray:
     picture = Image.fromarray(np.ascontiguousarray(digit, np.float32))
     small = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC)).clip(0, 1)
     inked = small[small > FAINT_INK]
-    bright = float(np.quantile(inked, 0.8)) if inked.size else max(float(small.max()), 1e-6)
+    bright = _quantile(inked, 0.8) if inked.size else max(float(small.max()), 1e-6)
     return (small * max(1.0, 0.75 / bright)).clip(0, 1)
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    """np.quantile, at a tenth of its time for as few values as a digit has pixels."""
+    place = share * (values.size - 1)
+    at = int(place)
+    after = min(at + 1, values.size - 1)
+    ordered = np.partition(values, (at, after))
+    return float(ordered[at] + (ordered[after] - ordered[at]) * (place - at))
 
 
 def extract(grey: np.ndarray) -> np.ndarray | None:

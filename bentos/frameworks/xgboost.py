@@ -14,17 +14,14 @@ LIBRARIES = ("xgboost",)
 
 def save(fitted: Any, path: Path) -> None:
     """The trees as data. Of a training that was stopped early, those up to the best."""
-    grown = _booster(fitted)
-    if (best := grown.attributes().get("best_iteration")) is not None:
-        grown = grown[: int(best) + 1]
-    grown.save_model(path)
+    _up_to_the_best(_booster(fitted)).save_model(path)
 
 
 def load(model: Model, path: Path) -> Any:
     """A Booster."""
     from xgboost import Booster
 
-    return Booster(model_file=str(path))
+    return _up_to_the_best(Booster(model_file=str(path)))
 
 
 def run(signature: Signature, fitted: Any, inputs: Arrays) -> Arrays:
@@ -33,6 +30,11 @@ def run(signature: Signature, fitted: Any, inputs: Arrays) -> Arrays:
 
     (rows,) = inputs.values()
     return booster.outputs(signature, _booster(fitted).predict(DMatrix(rows)))
+
+
+def _up_to_the_best(grown: Any) -> Any:
+    best = grown.attributes().get("best_iteration")
+    return grown if best is None else grown[: int(best) + 1]
 
 
 def _booster(fitted: Any) -> Any:

@@ -62,7 +62,7 @@ def swarm() -> Iterator[None]:
 
 @dataclass
 class Fleet:
-    """The stack of stack.yaml under a name, on a port, with HAProxy's image."""
+    """The stack of stack.yaml under a name, on a port and, for gRPC, the next one, with HAProxy's image."""
 
     name: str
     port: int
@@ -71,7 +71,8 @@ class Fleet:
     def deploy(self, image: str) -> None:
         """As an operator does; returns when Swarm has been told, not when it is done."""
         file = ["--compose-file", str(STACK), "--resolve-image=never", "--detach=true"]
-        settings = {"EKIBEN_IMAGE": image, "EKIBEN_PORT": str(self.port), "HAPROXY_IMAGE": self.front}
+        ports = {"EKIBEN_PORT": str(self.port), "EKIBEN_GRPC_PORT": str(self.port + 1)}
+        settings = {"EKIBEN_IMAGE": image, "HAPROXY_IMAGE": self.front, **ports}
         docker("stack", "deploy", *file, self.name, **settings, FRONT_CONFIG=self.name, WATCH_CONFIG=self.name)
 
     def up(self, image: str) -> None:

@@ -7,7 +7,8 @@ Runtime, measured, checked again and ended; a peer that gives a wrong answer get
 
 Heads: `own` is how an ingress sends: every request has an X-Request-Id, X-Forwarded-For, X-Real-IP and traceparent of
 its own, and V2's JSON an id; `fixed` is the same head every time. Payloads: `json` is each peer's own JSON, `v2-json`
-that of those who speak V2, `v2-binary` its binary extension, `native` the fields of a model, `picture` a PNG upload.
+that of those who speak V2, `v2-binary` its binary extension, `native` the fields of a model, `picture` a PNG upload,
+`grpc` V2's ModelInfer, by h2load and with fixed heads.
 
   python -m loadtest.peers                                        everything, about an hour
   python -m loadtest.peers --write                                and README.md, docs/performance.md, docs/bench.png

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import os
 import random
 import sys
@@ -15,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import psutil
 
 from loadtest import wrk
 from loadtest.machine import BackgroundLoad, processor
-from loadtest.peers import payloads
+from loadtest.peers import h2load, payloads
 from loadtest.peers.payloads import Samples
 from loadtest.peers.peer import Peer, PeerError
 from loadtest.service import HOST, ServiceError, ServiceProcess, free_ports, home_of_its_own, start
@@ -78,7 +79,8 @@ class Bench:
     @property
     def total(self) -> int:
         """Records that there will be."""
-        return self.settings.rounds * len(self.settings.heads) * sum(len(self.cells(peer)) for peer in self.peers)
+        heads = self.settings.heads
+        return self.settings.rounds * sum(len(kinds(cell, heads)) for peer in self.peers for cell in self.cells(peer))
 
     def records(self) -> Generator[Record]:
         """One record per round, peer, cell and kind of heads."""
@@ -89,10 +91,10 @@ class Bench:
                     yield {"round": number, **record}
 
     def _of_peer(self, peer: Peer, heads: list[str]) -> Iterator[Record]:
-        todo = [(cell, kind) for cell in self.cells(peer) for kind in heads]
+        todo = [(cell, kind) for cell in self.cells(peer) for kind in kinds(cell, heads)]
         if peer.name not in self.broken:  # what did not start does not start a minute later
             try:
-                with self._running(peer) as server:
+                with self._running(peer) as (server, peer):
                     routes: dict[tuple[str, str, str], Route] = {}
                     while todo:
                         cell, kind = todo[0]
@@ -108,12 +110,13 @@ class Bench:
         yield from (_record(peer, *each) | {"rejected": self.broken[peer.name]} for each in todo)
 
     @contextlib.contextmanager
-    def _running(self, peer: Peer) -> Iterator[ServiceProcess]:
-        """The peer, answering every model's route."""
+    def _running(self, peer: Peer) -> Iterator[tuple[ServiceProcess, Peer]]:
+        """The peer, answering every model's route; its routes name the port of gRPC."""
         scratch = Path(tempfile.mkdtemp(prefix="bench-"))
         port, spare_port = free_ports(2)
         home = home_of_its_own(_folder(scratch / "home"))["BENTOML_HOME"]
         words = {"python": peer.python, "port": port, "spare_port": spare_port, "scratch": scratch, "home": home}
+        peer = replace(peer, routes=json.loads(json.dumps(peer.routes).replace("{spare_port}", str(spare_port))))
         own = {name: value.format(**words) for name, value in peer.environment.items()}
         paths = {f"{model.upper()}_ONNX": str(path) for model, path in self.onnx.items()}
         # What a library spreads over threads would show as speed that one worker with one engine thread does not have.
@@ -123,10 +126,10 @@ class Bench:
         with start(command, environment, peer.folder, log, port, scratch, grace_seconds=STOP_SECONDS) as server:
             for cell in self.cells(peer):
                 path = str(peer.path(cell.payload, cell.model, cell.connections))
-                headers, content = payloads.body(dialect(peer, cell.payload), self.samples[cell.model], 0)
-                server.wait_until(lambda p=path, c=content, h=headers: server.request(p, c, h))  # type: ignore[misc]
+                route = Route(dialect(peer, cell.payload), path, self.samples[cell.model], [])
+                server.wait_until(lambda route=route: route.ask(server, 0))  # type: ignore[misc]
             refuse_open_sockets(server)
-            yield server
+            yield server, peer
 
 
 def _folder(path: Path) -> Path:
@@ -137,6 +140,11 @@ def _folder(path: Path) -> Path:
 def dialect(peer: Peer, payload: str) -> str:
     """The language of a payload at this peer."""
     return {"json": peer.dialect, "v2-json": "v2", "native": "fields"}.get(payload, payload)
+
+
+def kinds(cell: Cell, heads: list[str]) -> list[str]:
+    """The kinds of heads that a cell is measured with: h2load knows one head."""
+    return [kind for kind in heads if kind == "fixed"] if cell.payload == "grpc" else heads
 
 
 def _record(peer: Peer, cell: Cell, heads: str) -> Record:
@@ -169,8 +177,20 @@ class Route:
 
     def ask(self, server: ServiceProcess, place: int) -> tuple[Any, bytes]:
         """Headers and body of the answer to one sample. ServiceError"""
+        if self.dialect == "grpc":
+            return {}, h2load.call(self.address, self.message(place))
         headers, content = payloads.body(self.dialect, self.samples, place)
         return server.request(self.path, content, headers)
+
+    @property
+    def address(self) -> str:
+        """Of gRPC, which the path names before the model."""
+        return self.path.partition("/")[0]
+
+    def message(self, place: int) -> bytes:
+        """Asks for one sample by gRPC."""
+        row = self.samples.rows[place][None]
+        return payloads.infer_request(self.path.partition("/")[2], self.samples.input, row)
 
     def faults(self, server: ServiceProcess) -> list[str]:
         """What is wrong with the answers to all samples; empty when all of them are right."""
@@ -188,13 +208,12 @@ class Route:
 
 def measure(server: ServiceProcess, route: Route, cell: Cell, heads: str, settings: Settings) -> Record:
     """One cell of one round: right before, measured, right after. With `rejected` it counts for nothing."""
-    whole = payloads.requests(route.dialect, route.samples, server.port, route.path, heads)
     try:
-        with wrk.request_file(whole) as file:
+        with client(server, route, cell, heads) as load:
             if settings.warmup:
-                wrk.run(server.port, file, cell.connections, settings.warmup)
+                load(settings.warmup)
             faults = route.faults(server)
-            record = _measured(server, lambda: wrk.run(server.port, file, cell.connections, settings.seconds))
+            record = _measured(server, lambda: load(settings.seconds))
             faults += route.faults(server)
     except ServiceError as error:
         return {"rejected": str(error)}
@@ -203,6 +222,18 @@ def measure(server: ServiceProcess, route: Route, cell: Cell, heads: str, settin
     elif record["failed"]:
         record["rejected"] = f"{record['failed']} of {record['requests']} requests failed under load"
     return record
+
+
+@contextlib.contextmanager
+def client(server: ServiceProcess, route: Route, cell: Cell, heads: str) -> Iterator[Callable[[float], wrk.WrkResult]]:
+    """What loads a route for so many seconds."""
+    if route.dialect == "grpc":
+        message, answer = route.message(0), route.ask(server, 0)[1]
+        yield lambda seconds: h2load.run(route.address, message, answer, cell.connections, seconds)
+        return
+    whole = payloads.requests(route.dialect, route.samples, server.port, route.path, heads)
+    with wrk.request_file(whole) as file:
+        yield lambda seconds: wrk.run(server.port, file, cell.connections, seconds)
 
 
 def _measured(server: ServiceProcess, load: Callable[[], wrk.WrkResult]) -> Record:

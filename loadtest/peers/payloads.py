@@ -20,7 +20,7 @@ from loadtest import v2
 from loadtest.documents import CHECKOUT
 from loadtest.workload import http_request
 
-PAYLOADS = ("json", "v2-json", "v2-binary", "native", "picture")
+PAYLOADS = ("json", "v2-json", "v2-binary", "native", "picture", "grpc")
 COUNT = 64
 TOLERANCE = 1e-4
 # With heads of their own: more than any cache of heads should hold, fewer where bodies are large.
@@ -127,10 +127,40 @@ def form(field: str, content: bytes, boundary: str) -> tuple[dict[str, str], byt
     return headers, head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
 
 
+def infer_request(model: str, name: str, rows: np.ndarray) -> bytes:
+    """A ModelInferRequest with raw contents."""
+    from tritonclient.grpc import service_pb2
+
+    request = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[rows.tobytes()])
+    request.inputs.add(name=name, datatype="FP32", shape=rows.shape)
+    return bytes(request.SerializeToString())
+
+
+def infer_outputs(message: bytes) -> dict[str, Any]:
+    """The outputs of a ModelInferResponse, raw or typed. ValueError"""
+    from google.protobuf.message import DecodeError
+    from tritonclient.grpc import service_pb2
+
+    try:
+        answer = service_pb2.ModelInferResponse.FromString(message)
+    except DecodeError as error:
+        raise ValueError(str(error)) from None
+    kinds = {"FP32": np.float32, "INT64": np.int64}
+    if answer.raw_output_contents:
+        pairs = zip(answer.outputs, answer.raw_output_contents, strict=True)
+        return {output.name: np.frombuffer(raw, kinds[output.datatype]) for output, raw in pairs}
+    return {
+        output.name: np.array(output.contents.fp32_contents or output.contents.int64_contents)
+        for output in answer.outputs
+    }
+
+
 def outputs(dialect: str, text: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     """The outputs in an answer by name. ValueError, KeyError, IndexError, TypeError"""
     if dialect in ("v2", "v2-binary"):
         return dict(v2.decode(text, headers)[1])
+    if dialect == "grpc":
+        return infer_outputs(text)
     answer = orjson.loads(text)
     if dialect == "bentoml":
         return dict(answer[0]) if isinstance(answer[0], dict) else {"logits": answer[0]}

@@ -18,6 +18,7 @@ Column = tuple[str, str, int, str]  # payload, model, connections, heads
 DOCUMENTS = (Path("README.md"), Path("docs/performance.md"))
 HEADS = {"own": "Heads as an ingress sends them", "fixed": "One fixed head"}
 BASES = ("triton", "bentoml")
+GRPC = "In the columns of gRPC the client is h2load, and the sample one. "
 GENERATOR_FULL = 0.95  # of a core: above it wrk was as much the limit as the server
 
 
@@ -173,6 +174,7 @@ class Tables:
             "together. As an ingress sends them: every request has an X-Request-ID, X-Forwarded-For, X-Real-IP and "
             "traceparent of its own, and V2's JSON an id. Triton runs its Python backend (nvidia-pytriton), since its "
             "C++ backends cannot be installed as a package; Mosec batches within 1 ms from 32 connections on. "
+            f"{GRPC if any(record['payload'] == 'grpc' for record in self.records) else ''}"
             f"{where['cpu']}, {where['cores']} cores, Python {where['python']}."
         ).replace("8 or 32", " or ".join(map(str, settings["connections"])))
 

@@ -7,6 +7,8 @@ import zlib
 
 from serving.errors import BadInput, TooLarge, UnsupportedMedia
 
+# curl sends -d as a form; what it holds is JSON.
+JSON_TYPES = (b"application/json", b"text/json", b"application/x-www-form-urlencoded")
 # zlib's window bits: 15, and 16 more for gzip's header.
 _WINDOWS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 # What a body may inflate to, whatever its size, and how many times its size beyond that. Rows that differ, as JSON or

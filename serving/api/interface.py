@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from serving.api import bentoml_clients, faults, health, native, pages, predict, swagger
+from serving.api import bentoml_clients, faults, health, native, own_routes, pages, predict, swagger
 from serving.api.v2 import routes as v2
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
@@ -22,6 +22,7 @@ def routes(repository: Repository, lifecycle: Lifecycle) -> Routes:
         **v2.routes(repository, plane, lifecycle),
         **native.routes(repository, plane),
         **predict.routes(repository, plane),
+        **own_routes.routes(repository, plane),
         **health.routes(repository, lifecycle),
         **pages.routes(repository, plane),
         **swagger.routes(repository),

@@ -48,6 +48,8 @@ def answer_schema(model: Model) -> dict[str, Any]:
     """One answer of a native route."""
     who = {key: {"type": "string"} for key in ("model", "form", "version")}
     number = {"type": "number"}
+    if model.postprocess is not None:
+        return {"type": "object", "properties": who}
     if not model.labels:
         value = {"type": "number", "description": model.unit}
         return {"type": "object", "properties": {model.signature.outputs[0].name: value, **who}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bentos.contract import Model
+from bentos.contract import Model, Route
 from serving import VERSION
 from serving.api.operations import ERROR, POST_ERRORS, answer_schema, get_operation, operation
 from serving.api.pages.assets import SECURITY
@@ -46,6 +46,8 @@ def openapi(repository: Repository) -> dict[str, Any]:
             paths |= _native(forms[0].model, [served.form for served in forms], content)
         elif forms:
             paths |= _tensors(forms)
+        if forms:
+            paths |= {route.path: _own(route, forms) for route in forms[0].model.routes}
     return {
         "openapi": "3.0.3",
         "info": {
@@ -163,6 +165,23 @@ def _tensors(forms: list[LoadedForm]) -> dict[str, Any]:
             parameters=[_form_parameter([form.form for form in forms])],
         ),
     }
+
+
+def _own(route: Route, forms: list[LoadedForm]) -> dict[str, Any]:
+    """A route of the folder's own, with errors as it writes them."""
+    anything = {"schema": {"type": "object"}}
+    post = operation(
+        forms[0].model.title,
+        route.doc,
+        anything,
+        POST_ERRORS,
+        parameters=[_form_parameter([form.form for form in forms])],
+        requestBody={"required": True, "content": {"application/json": {**anything, "example": route.example}}},
+    )
+    if route.error is not None:
+        for status in POST_ERRORS:
+            post["responses"][str(status)]["content"] = {"application/json": anything}
+    return {"post": post}
 
 
 def _form_parameter(forms: list[str]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Call:
         traceparent = request.headers.get(TRACEPARENT)
         flags = traceparent[-2:].decode() if traceparent is not None and WELL_FORMED.fullmatch(traceparent) else "01"
         milliseconds = request.headers.get(TIME_LEFT.encode())
-        if milliseconds is not None and milliseconds.isdigit():
+        if milliseconds is not None and milliseconds.isdigit() and len(milliseconds) < 10:
             seconds = min(seconds, int(milliseconds) / 1e3)
         headers = {
             name: value.decode("latin-1") for name in CALL_HEADERS if (value := request.headers.get(name.encode()))

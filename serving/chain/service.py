@@ -21,6 +21,7 @@ from serving.telemetry import logs
 from serving.telemetry.metrics import Metrics
 
 SETTINGS = ChainSettings.read_or_exit()
+logs.configure(SETTINGS)  # BentoML's next line says that the stage was loaded
 
 
 class StageService:
@@ -57,7 +58,8 @@ class StageService:
 
     def route(self, work: Work) -> Endpoint:
         """The handler of what other stages ask."""
-        return route(work, self.receiver, self.metrics, SETTINGS.chain_timeout_ms / 1e3, SETTINGS.max_body_bytes)
+        seconds, most = SETTINGS.chain_timeout_ms / 1e3, SETTINGS.chain_max_requests
+        return route(work, self.receiver, self.metrics, seconds, SETTINGS.max_body_bytes, most)
 
     @bentoml.on_shutdown
     def close(self) -> None:

@@ -23,6 +23,9 @@ class ChainSettings(Settings):
     chain_preprocess_at: str = setting("127.0.0.1:5002", "replicas of preprocess, as host:port, comma-separated")
     chain_model_at: str = setting("127.0.0.1:5001", "replicas of model; a host stands for all its addresses in DNS")
     chain_timeout_ms: float = setting(5000.0, "milliseconds that the whole chain has for a request", least=1)
+    chain_max_requests: int = setting(
+        32, "requests that a stage's worker has under way at most; more are answered 429", least=1
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

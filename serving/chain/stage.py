@@ -14,7 +14,7 @@ from serving.chain.message import CALL_HEADERS, FORM, HEADER_LENGTH, KIND, REPLI
 from serving.chain.metrics import StageMetrics
 from serving.chain.replicas import Replicas
 from serving.chain.transport import FILE, Receiver
-from serving.errors import ServingError, as_serving_error
+from serving.errors import Overloaded, ServingError, as_serving_error
 from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
 from serving.http.messages import Header, Request, Response, json_response
@@ -31,14 +31,29 @@ def replica(request: Request) -> str:
     return f"{socket.gethostname()}:{request.server[1]}"
 
 
-def route(work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds: float, limit: int) -> Endpoint:
+def route(
+    work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds: float, limit: int, max_requests: int
+) -> Endpoint:
     """The handler of a stage: `work` is given each request's body, wherever it lay, and gives the reply.
 
-    Without a receiver no file is read, whatever a request names: that is for the stage that strangers ask.
+    Without a receiver no file is read, whatever a request names: that is for the stage that strangers ask. Requests
+    over `max_requests` at a time are turned away at once: they would only wait until their time is up.
     """
+    under_way = 0
 
     async def respond(request: Request) -> Response:
+        nonlocal under_way
         call = Call.of(request, seconds)
+        if under_way >= max_requests:
+            words = f"{under_way} requests are under way, as many as are taken at a time"
+            return _reject(call, Overloaded(words, "EKIBEN_CHAIN_MAX_REQUESTS"), metrics)
+        under_way += 1
+        try:
+            return await answer(call, request)
+        finally:
+            under_way -= 1
+
+    async def answer(call: Call, request: Request) -> Response:
         try:
             file = request.headers.get(FILE.encode(), b"").decode("latin-1")
             if receiver is not None and file:
@@ -112,13 +127,15 @@ async def ask(next_stage: Replicas, path: str, message: Message, call: Call, met
 
 
 def health(stage: str, model: str, asked: Replicas) -> Routes:
-    """`GET /health`: ok, degraded while a replica of the next stage is away, or unready and 503 while all are."""
+    """`GET /health`: ok; degraded while a replica of the next stage is away or the volume is full; unready and 503
+    while all are away."""
 
     async def respond(request: Request) -> Response:
         states = await asked.states()
         up = [state == "up" for state in states.values()]
-        status = "ok" if up and all(up) else "degraded" if any(up) else "unready"
-        report = {"status": status, "stage": stage, "model": model, "replica": replica(request)}
+        volume = {"volume": complaint} if (complaint := asked.transport.complaint()) else {}
+        status = "ok" if up and all(up) and not volume else "degraded" if any(up) else "unready"
+        report = {"status": status, "stage": stage, "model": model, "replica": replica(request), **volume}
         return json_response({**report, "asks": {asked.stage: states}}, 200 if any(up) else 503)
 
     return {"/health": {"GET": Endpoint(respond)}}

@@ -29,6 +29,9 @@ class Transport(Protocol):
 
     async def answered(self, headers: Mapping[str, str], wire: bytes) -> bytes: ...
 
+    def complaint(self) -> str:
+        """What is wrong with the way itself; empty if nothing is."""
+
 
 class OverHttp:
     """Bodies in the HTTP messages themselves."""
@@ -39,6 +42,9 @@ class OverHttp:
 
     async def answered(self, headers: Mapping[str, str], wire: bytes) -> bytes:
         return wire
+
+    def complaint(self) -> str:
+        return ""
 
 
 class OverVolume:
@@ -60,6 +66,11 @@ class OverVolume:
         if FILE not in headers:  # an error, in the message itself
             return wire
         return await read(self._volume, reply_to(checked(headers[FILE])), self._limit)
+
+    def complaint(self) -> str:
+        """Of a volume without room for the largest body that is taken."""
+        free = self._volume.free_bytes()
+        return "" if free >= self._limit else f"{free} bytes are free, a body may have {self._limit}"
 
 
 class Receiver:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import time
 import uuid
 from pathlib import Path
 
-from serving.errors import BadInput, NotReady, TooLarge
+from serving.errors import BadInput, NotReady, ServingError, TooLarge
 
 NAME = re.compile(r"[0-9a-f]{32}")
 OURS = re.compile(r"\.?[0-9a-f]{32}(\.reply)?")
+
+
+class VolumeFull(ServingError):
+    """The volume has no room for a request, or for its reply."""
+
+    status = 507
+    reason = "volume_full"
+    headers = ((b"retry-after", b"1"),)
 
 
 class Volume:
@@ -29,17 +38,29 @@ class Volume:
         return uuid.uuid4().hex
 
     def write(self, name: str, data: bytes) -> None:
-        """Under its name the file is whole from its first moment: it is written under another, then renamed."""
-        unfinished = self._folder / f".{name}"
+        """Under its name the file is whole from its first moment: written under another, then renamed. VolumeFull"""
+        try:
+            self._write(self._folder / f".{name}", self._folder / name, data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise VolumeFull(f"the volume that the stages share is full: no room for {len(data)} bytes") from None
+
+    def _write(self, unfinished: Path, finished: Path, data: bytes) -> None:
         # O_EXCL: a name that is taken is an error, never a second request in the same file.
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with open(descriptor, "wb") as file:
                 file.write(data)
-            unfinished.rename(self._folder / name)
+            unfinished.rename(finished)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
+
+    def free_bytes(self) -> int:
+        """What this user may still write."""
+        filesystem = os.statvfs(self._folder)
+        return filesystem.f_bavail * filesystem.f_frsize
 
     def read(self, name: str, limit: int) -> bytes:
         """NotReady where the file is not there, TooLarge where it is over `limit` bytes."""

@@ -31,22 +31,32 @@ COMPRESS_BYTES = range(1024, 256 * 1024)
 HEAD = b"\x88\x0f\x10\x10application/grpc\x00" + bytes((len(TRACE),)) + TRACE + b"\x20"
 FREE_BODY_BYTES = 16 * 1024  # of a message: for more there must be room in the budget of bodies
 MAX_UNREAD_BYTES = 2**20  # of answers on a stream whose client does not read them
+PEEK_BYTES = 512  # of a message that is not read, for the model that it names
+AS_ITS_HEAD_SAYS = 47  # zlib's window bits: gzip or zlib
 
 
-class Method(Protocol):
+class Method:
     """Answers the calls of one method."""
 
     path: str  # the REST path whose key opens it
-    streams: bool  # whether there may be any number of messages, each handled as it comes
+    streams = False  # whether there may be any number of messages, each handled as it comes
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
         """Take a message; its answer may come later."""
+        raise NotImplementedError
 
     def end(self, call: Call) -> None:
         """The client sends no more (only where it `streams`)."""
 
     def leave(self, call: Call) -> None:
-        """The server ends: end a call that would go on for ever."""
+        """The server ends: end a call that would go on for ever. Others are answered."""
+
+    def count(self, error: ServingError, message: bytes) -> tuple[str, str, str, str] | None:
+        """Count an error of a message that was not read, of which so much has come.
+
+        Whose it is, for the log: model, form, version and interface; None where no model is known.
+        """
+        return None
 
 
 class Connection(Protocol):
@@ -68,13 +78,13 @@ class Call:
         "_buffer",
         "_compressed",
         "_connection",
-        "_deadline",
         "_headers_sent",
         "_message",
         "_reserved",
         "_timer",
         "begun",
         "coding",
+        "deadline",
         "done",
         "headers",
         "method",
@@ -102,7 +112,7 @@ class Call:
         self._compressed = False
         self._reserved = 0  # bytes of messages that the budget of bodies was asked for
         self._buffer: bytearray | None = None  # of a message that has come in part
-        self._deadline: float | None = None
+        self.deadline: float | None = None  # on perf_counter's clock
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, method: Method) -> None:
@@ -118,13 +128,13 @@ class Call:
             if match is None:
                 raise BadInput(f"grpc-timeout {timeout[:40].decode('latin-1')!r} is not a number and its unit")
             seconds = min(int(match[1]) * UNIT_SECONDS[match[2]], MAX_TIMEOUT_SECONDS)
-            self._deadline = self.since + seconds
+            self.deadline = self.since + seconds
             self._timer = asyncio.get_running_loop().call_later(seconds, self.expire)
 
     @property
     def disconnected(self) -> bool:
         """Whether nobody waits any more."""
-        if self._deadline is not None and not self.done and perf_counter() >= self._deadline:
+        if self.deadline is not None and not self.done and perf_counter() >= self.deadline:
             self.expire()  # the loop has not come to it yet
         return self.done or self._connection.lost
 
@@ -269,16 +279,29 @@ class Call:
         head = b"" if self._headers_sent else self._head_without_coding()
         self._connection.http2.end(self.stream, head + encode(fields))
 
-    def reject(self, error: Exception) -> None:
-        """Log an error that no model knows of, and end the call with it."""
+    def reject(self, error: Exception, message: bytes | None = None, compressed: bool = False) -> None:
+        """Count and log an error of a message that was not read, and end the call with it.
+
+        The message is what has come of one, unless the caller has it.
+        """
         if self.done:
             return
-        self.fail(self.log(error))
+        if message is None:
+            message, compressed = self._message or b"", self._compressed
+            if self._buffer:
+                message, compressed = bytes(self._buffer[5 : 5 + PEEK_BYTES]), bool(self._buffer[0])
+        self.fail(self.log(error, message, compressed))
 
-    def log(self, error: Exception) -> ServingError:
-        """The error as its client is told it, logged by the call's path."""
+    def log(self, error: Exception, message: bytes, compressed: bool) -> ServingError:
+        """The error as its client is told it, counted where the message names a model, and logged."""
         known = as_serving_error(error, self.trace_id)
-        REQUESTS.failed(self.trace_id, known, method="POST", path=self.path[:100].decode("latin-1"))
+        who = None
+        if self.method is not None and message:
+            who = self.method.count(known, inflated_start(message) if compressed else message)
+        if who is not None:
+            REQUESTS.failed(self.trace_id, known, who)
+        else:
+            REQUESTS.failed(self.trace_id, known, method="POST", path=self.path[:100].decode("latin-1"))
         return known
 
     def expire(self) -> None:
@@ -331,6 +354,14 @@ class Call:
             small = compressor.compress(message) + compressor.flush()
             return PREFIX.pack(1, len(small)) + small
         return PREFIX.pack(0, length) + message
+
+
+def inflated_start(message: bytes) -> bytes:
+    """The first bytes of a compressed message, of which perhaps only some has come; nothing where it is none."""
+    try:
+        return zlib.decompressobj(AS_ITS_HEAD_SAYS).decompress(message[:PEEK_BYTES], PEEK_BYTES)
+    except zlib.error:
+        return b""
 
 
 def reserved_bytes(message: bytes) -> int:

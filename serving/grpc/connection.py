@@ -50,7 +50,7 @@ class GrpcConnection(asyncio.Protocol):
         connections = self._service.connections
         connections.add(self)
         self._service.watch(connections)
-        if len(connections) > self._service.limits.connections:
+        if len(connections) - len(self._service.gateway.lingering) > self._service.limits.connections:
             log.warning("a gRPC connection is turned away: as many are open as EKIBEN_MAX_CONNECTIONS allows")
             self.http2.fail(ProtocolError(frames.Code.ENHANCE_YOUR_CALM, "too many connections are open"))
 

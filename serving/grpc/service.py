@@ -37,6 +37,7 @@ class Gateway(Protocol):
     clock: LoopClock
     allowed_hosts: frozenset[str]
     bodies: MemoryBudget
+    lingering: Any  # HTTP connections that are answered for the last time, which count no more
 
     @property
     def draining(self) -> bool: ...

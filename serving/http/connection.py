@@ -281,7 +281,7 @@ class Connection(asyncio.Protocol):
                 elif handler is not None:
                     handler.reject(request, request.error)
                 else:
-                    reject(request, request.error)
+                    self._gateway.reject(request, request.error)
             except Exception as error:
                 reject(request, error)
         self._advancing = False

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import uvicorn
 
-from serving.errors import MethodNotAllowed, MisdirectedRequest, NotFound
+from serving.errors import MethodNotAllowed, MisdirectedRequest, NotFound, ServingError
 from serving.http.encoder import HeadEncoder
-from serving.http.endpoint import Endpoint, shorten
+from serving.http.endpoint import Endpoint, reject, shorten
 from serving.http.keys import SYNTHETIC, Keys, is_synthetic
 from serving.http.messages import Handler, Header, Request, Response
 from serving.lifecycle import LoopClock
@@ -138,6 +138,12 @@ class Gateway:
             allowed = sorted({*methods, "HEAD"} if "GET" in methods else methods)
             raise MethodNotAllowed(request.method, path, ", ".join(allowed))
         return handler
+
+    def reject(self, request: Request, error: ServingError) -> None:
+        """Answer a request that reached no handler: in the words of the handler that its path would have had."""
+        methods = self.routes.get(request.path, {})
+        request.error_body = next((b for h in methods.values() if (b := getattr(h, "error_body", None))), None)
+        reject(request, error)
 
     def check_host(self, host: bytes) -> None:
         name = host.decode("latin-1").lower()

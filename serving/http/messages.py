@@ -66,6 +66,7 @@ class Request:
     body_limit = 0  # bytes of its body that may arrive before its connection is asked for more
     body_reserved = 0  # bytes of it that the budget of bodies was asked for
     complete = False  # its body has arrived
+    error_body: Callable[[ServingError], bytes] | None = None  # of a route whose clients expect errors otherwise
     synthetic = False  # its rows are kept out of the drift watch
 
     def __init__(self, connection: Sender, method: str, headers: dict[bytes, bytes], begun: float) -> None:
@@ -103,8 +104,9 @@ class Request:
         self._connection.send(self, response)
 
     def fail(self, error: ServingError) -> None:
-        """Send an error as `{"error": "…"}`."""
-        self._connection.send(self, Response(error.body, JSON, error.status, error.headers))
+        """Send an error as `{"error": "…"}`, or as its route's clients expect it."""
+        body = error.body if self.error_body is None else self.error_body(error)
+        self._connection.send(self, Response(body, JSON, error.status, error.headers))
 
 
 class Handler(Protocol):

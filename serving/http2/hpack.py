@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from functools import lru_cache
 from typing import NamedTuple
 
 from hpack.exceptions import HPACKDecodingError
@@ -19,6 +20,7 @@ from serving.http2.frames import Code, ProtocolError, StreamError
 TABLE_BYTES = 4096  # of the dynamic table, RFC 7541's own
 FIELD_BYTES = 32  # what a field counts beside its name and value (RFC 7541, 4.1)
 BOMB = 4  # times as much as a request's fields may take, and nobody means it
+KNOWN_BYTES, MAX_KNOWN = 64, 512  # of a text in Huffman's code that is remembered, and how many are
 MAX_INTEGER = 2**24  # no length, index or size that is meant is larger
 NAME = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
 VALUE = re.compile(rb"(?:[^\x00-\x20\x7f](?:[^\x00\r\n]*[^\x00-\x20\x7f])?)?", re.DOTALL)
@@ -170,7 +172,13 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
     if end > len(block):
         raise IndexError
     text = block[at:end]
-    return (decode_huffman(text) if first & 0x80 else text), end
+    if first & 0x80:
+        text = _decode_known(text) if length <= KNOWN_BYTES else decode_huffman(text)
+    return text, end
+
+
+# nghttp2, and so Envoy, Node and curl, sends a path in Huffman's code with every request, and enters it in no table.
+_decode_known = lru_cache(MAX_KNOWN)(decode_huffman)
 
 
 def encode(fields: list[tuple[bytes, bytes]]) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from bentos.contract import Model, Signature
-from serving.errors import ServingError, as_serving_error
+from serving.errors import Overloaded, ServingError, as_serving_error
 from serving.inference.faults import Faults
 from serving.inference.jobs import Runner
 from serving.inference.store import StoredForm
@@ -153,10 +153,16 @@ class DataPlane:
         self._faults = faults
         self.memory = memory or MemoryBudget()
 
-    def check_admission(self, form: LoadedForm) -> None:
-        """Raises the Overloaded that every request to this form would meet now, whatever is in it."""
+    def check_admission(self, form: LoadedForm, deadline: float | None = None) -> None:
+        """Raises the Overloaded that every request to this form would meet now, whatever is in it.
+
+        `deadline` is when its client waits no more, on perf_counter's clock: what cannot be answered by then, for all
+        that waits already, is not computed. One that has passed is told where the request would be computed.
+        """
         if (error := form.runner.overload_error) is not None:
             raise error
+        if deadline is not None and 0 < (left := deadline - perf_counter()) < (wait := form.runner.wait):
+            raise Overloaded(f"what waits is {wait * 1e3:.0f} ms of work; the deadline is in {left * 1e3:.0f} ms")
 
     def submit(self, pending: PendingRequest, inputs: Sequence[np.ndarray], n_rows: int) -> None:
         """Queue (n_rows, …) arrays, one per input of the signature, after the faults in force. Overloaded"""

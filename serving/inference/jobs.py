@@ -58,6 +58,10 @@ class Runner(Protocol):
         """Rows that wait."""
 
     @property
+    def wait(self) -> float:
+        """Seconds of work that the engine has and that waits for it, as far as calls so far tell."""
+
+    @property
     def overload_error(self) -> Overloaded | None:
         """Why not even one row more could be answered in time: an error that is made once, and not to be raised."""
 

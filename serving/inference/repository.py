@@ -9,6 +9,7 @@ from typing import Any
 
 from bentos import contract
 from bentos.contract import FORMS, Model, Signature
+from bentos.imported import model_of
 from bentos.meaning import Meaning
 from serving.errors import NotFound, NotReady, SettingsError
 from serving.inference.dataplane import LoadedForm
@@ -56,6 +57,7 @@ class Repository:
                 log.info("%s is not served: its engine is not installed (no module %s)", stored.tag, error.name)
             except Exception as error:
                 self._refuse(stored.refused(f"{stored.tag}: {error}"))
+        self._refuse_shared_routes()
         if self.settings.ready not in ("all", "any") and (unknown := chosen(self.settings.ready) - set(self.models)):
             raise SettingsError(f"EKIBEN_READY names {min(unknown)}; there is all, any, {', '.join(self.models)}")
         for model in {served.model.name for served in self.served.values()}:
@@ -65,6 +67,17 @@ class Repository:
                 log.warning("EKIBEN_%s names %s, which is not served", setting.upper(), ", ".join(unserved))
         if not (self.served or self.refused):
             raise SettingsError(f"no model is served: {'; '.join(missing)}")
+
+    def _refuse_shared_routes(self) -> None:
+        """Refuse the models whose folders claim a path that is another model's."""
+        models = {served.model.name: served.model for served in self.served.values()}
+        owners = {f"/{m.name}/{word}": m.name for m in models.values() for word in (m.verb, "predict", "random")}
+        for name, model in sorted(models.items()):
+            taken = next((route.path for route in model.routes if owners.setdefault(route.path, name) != name), None)
+            for form in [f for f in self.served.values() if f.model.name == name and taken]:
+                form.runner.close()
+                del self.served[form.stored.name]
+                self._refuse(form.stored.refused(f"{form.stored.tag}: its route {taken} is {owners[str(taken)]}'s"))
 
     def _refuse(self, refused: RefusedForm) -> None:
         self.refused[refused.name] = refused
@@ -186,17 +199,7 @@ def described_model(stored: StoredForm) -> Model:
     """
     certificate = stored.certificate
     if stored.model not in contract.names():
-        said = stored.described
-        return Model(
-            name=stored.model,
-            title=str(said.get("title") or stored.model),
-            doc=str(said.get("doc") or "An ONNX model without a recipe."),
-            verb="predict",
-            payload=None,
-            signature=certificate.signature,
-            labels=certificate.meaning.labels,
-            finite=certificate.signature.finite,
-        )
+        return model_of(stored.model, stored.described, certificate.signature, certificate.meaning.labels)
     model = contract.model(stored.model)
     differing = certificate.meaning.differences(Meaning.of(model))
     if model.signature != certificate.signature:

@@ -36,7 +36,7 @@ class Observe(Protocol):
         """`watched`: whether the rows are counted for drift."""
 
 
-# An engine call longer than this goes to the thread. Measured with calls of 0.9 ms on two cores: made inline, they let a
+# A call longer than this goes to the thread. Measured with calls of 0.9 ms on two cores: made inline, they let a
 # third more requests through, for the two threads wait for the interpreter's lock longer than they overlap; see
 # docs/performance.md. Others on the loop wait so long at most.
 INLINE_SECONDS = 3e-3
@@ -95,6 +95,7 @@ class BatchingRunner:
         self._scheduled = self._busy = False
         self._calls = 0
         self._in_flight: list[Job] = []
+        self._free_at = 0.0  # when the engine's thread will have computed them, as far as calls so far tell
         self._engine_time = EngineTime()
         for rows, seconds in timings:
             self._engine_time.learn(rows, seconds)
@@ -154,10 +155,23 @@ class BatchingRunner:
         """Seconds of work that wait, where it is more than the next batch."""
         batch = self._max_batch_size
         if self._axes is not None:
-            by_cost = self._queued_cost / max(1.0, self._most_cost())
-            calls = max(self._shapes.n_groups, ceil(self._queued / batch), ceil(by_cost))
+            calls = self._calls_of_shapes()
             return self._engine_time.estimate_calls(self._queued_cost, calls) if calls > 1 else 0.0
         return self._queued / batch * self._engine_time.estimate(batch) if self._queued >= batch else 0.0
+
+    def _calls_of_shapes(self) -> int:
+        """Engine calls that what waits takes, where rows are not alike."""
+        by_cost = self._queued_cost / max(1.0, self._most_cost())
+        return max(self._shapes.n_groups, ceil(self._queued / self._max_batch_size), ceil(by_cost))
+
+    @property
+    def wait(self) -> float:
+        in_flight = max(0.0, self._free_at - perf_counter()) if self._busy else 0.0
+        if self._axes is not None:
+            cost, calls = self._queued_cost, self._calls_of_shapes()
+        else:
+            cost, calls = self._queued, ceil(self._queued / self._max_batch_size)
+        return in_flight + (self._engine_time.estimate_calls(cost, calls) if calls else 0.0)
 
     @property
     def pending(self) -> int:
@@ -215,7 +229,7 @@ class BatchingRunner:
             if self._waiting:
                 self._schedule()
         else:
-            self._hand_over(jobs)
+            self._hand_over(jobs, cost)
 
     def _take(self) -> tuple[list[Job], int]:
         """The oldest jobs that fit one batch, without those that nobody waits for or that come too late; their rows."""
@@ -354,12 +368,13 @@ class BatchingRunner:
 
     # The engine's own thread
 
-    def _hand_over(self, jobs: list[Job]) -> None:
+    def _hand_over(self, jobs: list[Job], cost: int) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
             self._thread.start()
         self._busy = True
         self._in_flight = jobs
+        self._free_at = perf_counter() + self._engine_time.estimate(cost)
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(self._max_latency, self._sweep, context=self._context)
         self._handed.put(jobs)

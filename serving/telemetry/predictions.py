@@ -29,6 +29,8 @@ class Predictions:
             self._confidence = HistogramBuffer(metrics.confidence.labels(*served))
             self._entropy = HistogramBuffer(metrics.entropy.labels(*served))
             self._buffers: list[HistogramBuffer | CounterBuffer] = [self._classes, self._confidence, self._entropy]
+        elif "prediction:value" not in certificate.reference:  # an answer that is no number
+            self._buffers = []
         else:
             edges = certificate.reference["prediction:value"].edges
             self._value = HistogramBuffer(bounded(metrics.value, served, boundaries(edges)))
@@ -36,11 +38,13 @@ class Predictions:
 
     def count(self, outputs: Arrays, predicted: Arrays) -> None:
         """Add a batch of output tensors, and what the model's `predicted` makes of them. (n, …) and (n,) each"""
+        if not self._buffers:
+            return
         if not self._labels:
             return self._value.add(predicted["value"])
         self._classes.add(np.bincount(predicted["class"]))
         self._confidence.add(predicted["confidence"])
-        self._entropy.add(entropy(class_probabilities(outputs)))
+        self._entropy.add(entropy(class_probabilities(outputs, len(self._labels))))
 
     def flush(self) -> None:
         """Write what was counted."""

@@ -107,6 +107,39 @@ def test_a_picture_that_is_not_there_is_named(kettle: Kettle) -> None:
         read_all()
 
 
+ROUTE = "Route('/v1/kettles', '', {}, list, dict)"
+
+
+@pytest.mark.parametrize(
+    ("routes", "words"),
+    [
+        ("1,", "routes[0] is 1: it must be a Route(…)"),
+        (ROUTE.replace("/v1/", "v1/"), "routes[0]: path='v1/kettles' must be like '/v1/embeddings'"),
+        (ROUTE.replace("/v1/kettles", "/v1/../x"), "path='/v1/../x' must be like"),
+        (ROUTE.replace("/v1/kettles", "/v2/models"), "path='/v2/models' is the service's own"),
+        (ROUTE.replace("/v1/kettles", "/livez-too"), "path='/livez-too' is the service's own"),
+        (ROUTE.replace("/v1/kettles", "/kettle/time"), "path='/kettle/time' is the service's own"),
+        (f"{ROUTE}, {ROUTE}", "routes[1]: path='/v1/kettles' is there twice"),
+        (ROUTE.replace("list", "5"), "path='/v1/kettles': read, answer and error must be functions"),
+    ],
+)
+def test_a_wrong_route_is_named(routes: str, words: str, kettle: Kettle) -> None:
+    kettle.edit(MODEL, "Signature, Tensor", "Route, Signature, Tensor")
+    kettle.edit(MODEL, 'unit="s"', f'unit="s", routes=({routes},)'.replace(",,", ","))
+    with pytest.raises(ModelError, match=re.escape(words)):
+        read_all()
+
+
+@pytest.mark.parametrize("example", ['"boil it"', "{}", '{"text": 1}', '{"text": "a", "more": 1}'])
+def test_an_example_of_a_text_is_an_object_with_a_text(example: str, kettle: Kettle) -> None:
+    kettle.edit(MODEL, "Signature, Tensor", "Signature, Tensor, Text")
+    kettle.edit(MODEL, "    signature=", "    preprocess=lambda text: (),\n    signature=")
+    kettle.edit(MODEL, "payload=Fields(", "payload=Text() or Fields(")
+    kettle.edit(EXAMPLES, (kettle.folder / EXAMPLES).read_text(), f'[{{"text": "boil it"}}, {example}]')
+    with pytest.raises(ModelError, match=r'payload 1: .* must be an object \{"text"'):
+        read_all()
+
+
 def test_a_library_that_is_not_installed_is_no_mistake_of_the_folder(kettle: Kettle) -> None:
     kettle.edit(MODEL, "from bentos.contract", "import no_such_library\nfrom bentos.contract")
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):

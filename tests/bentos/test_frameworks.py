@@ -44,7 +44,7 @@ def test_it_comes_back_and_becomes_onnx(framework: str, classes: bool, tmp_path:
     inputs = {"columns": ROWS}
     expected = trained.predictor(toy, framework, grown)(inputs)
     outputs = trained.predictor(toy, framework, loaded)(inputs)
-    export(toy, framework, loaded, tmp_path / "model.onnx")
+    export(toy, framework, loaded, tmp_path / "model.onnx", {})
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     converted = dict(zip((o.name for o in session.get_outputs()), session.run(None, inputs), strict=True))
     for tensor in toy.signature.outputs:

@@ -3,8 +3,8 @@
 import json
 import math
 import re
+import subprocess
 import sys
-import time
 from datetime import datetime
 from importlib.metadata import version
 
@@ -130,10 +130,22 @@ def test_the_bill_of_materials_says_what_is_inside(slim, tmp_path):
     file = tmp_path / "sbom.json"
     command([sys.executable, "-m", "deploy.sbom", slim, "--out", str(file)], 60)
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(file.read_text()) is None
-    found = {part["purl"].partition("@")[0]: part["version"] for part in json.loads(file.read_text())["components"]}
-    assert found["pkg:pypi/bentoml"] == version("bentoml")
+    bill = json.loads(file.read_text())
+    found = {part["bom-ref"].partition("@")[0]: part for part in bill["components"]}
+    assert found["pkg:pypi/bentoml"]["version"] == version("bentoml")
     assert "pkg:deb/debian/libc6" in found
     assert "pkg:pypi/torch" not in found
+    assert "pkg:pypi/pip" in found  # the base image's own
+    python = docker("run", "--rm", "--entrypoint=python", slim, "--version").removeprefix("Python ")
+    assert found["pkg:generic/python"]["version"] == python
+    models = {part["name"]: part for part in bill["components"] if part["type"] == "machine-learning-model"}
+    assert models.keys() == {f"{name}-onnx" for name in contract.names()} | {"digits-optimized", "digits-int8"}
+    for name, model in models.items():
+        digests = {file["name"]: file["hashes"][0]["content"] for file in model["components"]}
+        path = f"/home/bentoml/bento/models/{name}/{model['version']}/model.onnx"
+        assert docker("run", "--rm", "--entrypoint=sha256sum", slim, path).split()[0] == digests["model.onnx"]
+    command([sys.executable, "-m", "deploy.sbom", slim, "--out", str(file)], 60)
+    assert json.loads(file.read_text())["serialNumber"] == bill["serialNumber"]
 
 
 def test_the_image_says_what_it_is_and_of_which_commit(slim):
@@ -145,6 +157,31 @@ def test_the_image_says_what_it_is_and_of_which_commit(slim):
     assert datetime.fromisoformat(created).timestamp() == int(command(["git", "log", "-1", "--format=%ct"], 10))
 
 
+def test_the_same_commit_gives_the_same_image(build, slim):
+    assert build("slim", BUILT="again") == slim  # by a bento of its own, some seconds later
+
+
+def test_a_package_whose_hash_is_not_the_locks_is_not_installed(tmp_path):
+    """The first stage of the image, which installs nothing else."""
+
+    def altered(pin):
+        return re.sub(r"sha256:\w{64}", "sha256:" + "0" * 64, pin[0])
+
+    lock, count = re.subn(r"^orjson==.*(?:\\\n.*)+", altered, (ROOT / "requirements.lock").read_text(), flags=re.M)
+    assert count == 1
+    for folder, name, text in (
+        ("src", "requirements.lock", lock),
+        ("src", "pyproject.toml", '[project]\ndependencies = ["orjson"]\n'),
+        ("env/python", "requirements.txt", ""),
+    ):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / name).write_text(text)
+    file = ROOT / "deploy" / "image" / "Dockerfile.j2"
+    words = ["docker", "build", "--target=packages", f"--file={file}", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=180)
+    assert done.returncode and "DO NOT MATCH THE HASHES" in done.stderr, done.stderr
+
+
 def test_docker_sees_it_healthy(box):
     wait(lambda: box.health == "healthy", 30, lambda: f"health is {box.health}", pause=0.5)
 
@@ -154,11 +191,9 @@ def test_a_dead_worker_is_replaced(box):
     wait(box.answers, 30, lambda: "no new worker answers", pause=0.5)
 
 
-def test_sigterm_ends_it_within_seconds(slim):
+def test_sigterm_ends_it(slim):
     with running(slim) as container:
-        started = time.monotonic()
-        docker("stop", "--time=20", container.identity)
-        assert time.monotonic() - started < 10
+        docker("stop", "--time=20", container.identity)  # then SIGKILL, which would be 137
         assert docker("inspect", "--format={{.State.ExitCode}}", container.identity) == "0"
 
 

@@ -1,47 +1,18 @@
 """Uploads that would take more memory than a small container has: refused in words, and nobody is killed."""
 
 import asyncio
-import gzip
-import io
 from collections import Counter
 
 import httpx
 import pytest
-from PIL import Image
 
+from deploy.night.hostile import hostile_requests
 from tests.container.conftest import docker, logs, running
 from tests.survival.conftest import IRIS
 
 pytestmark = pytest.mark.container
-SIDE = 5000  # 25 megapixels, as many as are allowed
 CLIENTS = 64
 SMALL_BOX = ("--memory=512m", "--memory-swap=512m")
-JSON = {"content-type": "application/json"}
-V2 = b'{"inputs":[{"name":"image","shape":[1024,1,28,28],"datatype":"FP32","data":[%b]}]}'
-
-
-def picture(kind, mode, **options):
-    written = io.BytesIO()
-    Image.new(mode, (SIDE, SIDE), (255, 255, 255, 255)[: len(mode)]).save(written, kind, **options)
-    return written.getvalue()
-
-
-def hostile_requests():
-    """Path, body and headers of what takes most memory for what it costs to send."""
-    rgba = picture("PNG", "RGBA")
-    assert len(rgba) < 200_000
-    long = V2 % b",".join([b"0.1234567890123456"] * (1024 * 784))
-    for data, kind in ((rgba, "png"), (picture("WEBP", "RGB", quality=1), "webp")):
-        yield "/digits/classify", data, {"content-type": f"image/{kind}"}
-    yield "/digits/classify", picture("JPEG", "RGB", progressive=True, quality=1), {"content-type": "image/jpeg"}
-    yield "/v2/models/digits/infer", long, JSON
-    yield "/v2/models/digits/infer", gzip.compress(long, 1), {**JSON, "content-encoding": "gzip"}
-    yield "/iris/classify", b"[%b]" % b",".join([b"{}"] * 5_000_000), JSON
-    yield (
-        "/iris/classify",
-        gzip.compress(b"[%b]" % b",".join([b"{}"] * 4_000_000), 1),
-        {**JSON, "content-encoding": "gzip"},
-    )
 
 
 async def flood(url, requests):

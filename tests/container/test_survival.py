@@ -84,6 +84,14 @@ def test_docker_calls_it_unhealthy_while_it_is_not_ready(slim):
             box.inside(*check["Test"][1:])
 
 
+def test_every_line_of_a_boxs_log_is_json_from_the_first(slim):
+    with running(slim, "--env=EKIBEN_LOG_FORMAT=json", "--env=EKIBEN_MODELS=iris") as box:
+        docker("stop", "--time=20", box.identity)
+        lines = logs(box.identity).splitlines()
+    said = [json.loads(line)["message"] for line in lines]
+    assert "Service loaded from Bento directory" in said[0]
+
+
 def test_a_box_that_is_asked_for_what_it_lacks_says_so_in_one_line_and_ends(slim):
     for setting, words in (
         ("EKIBEN_FORMS=pytorch", "there is no such form here; there is int8, onnx, optimized"),

@@ -71,6 +71,18 @@ def test_zipmap_is_cut_and_its_keys_are_the_labels(tmp_path: Path) -> None:
         same_answers(file, {"x": x}, {"probs": probabilities + np.float32(0.01)})
 
 
+def test_a_file_that_names_no_operators_but_those_of_trees_is_valid_without_its_zipmap(tmp_path: Path) -> None:
+    graph = zipmapped()
+    graph.graph.node[0].CopyFrom(node("Normalizer", "x", "p", domain="ai.onnx.ml", norm="L1"))
+    kept = [opset for opset in graph.opset_import if opset.domain == "ai.onnx.ml"]
+    del graph.opset_import[:]
+    graph.opset_import.extend(kept)
+    mended = mend(saved(tmp_path / "catboost.onnx", graph))
+    onnx.checker.check_model(mended.graph)
+    (shares,) = run(mended.graph, x=np.array([[1, 3]], np.float32))
+    assert shares.tolist() == [[0.25, 0.75]]
+
+
 def test_a_sequence_of_one_tensor_is_that_tensor(tmp_path: Path) -> None:
     unpacked = [constant("axis", 0), node("SequenceAt", "xs axis", "x"), node("Neg", "x", "y")]
     packed = node("SequenceConstruct", "y", "ys")

@@ -9,13 +9,15 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import yaml
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tests.deploy.conftest import DEPLOY, run, tool
 from tests.deploy.stack import free_port, program
@@ -71,7 +73,9 @@ def test_the_chains_check_is_documented_by_a_command_that_leaves_the_chain_alone
         assert "run --rm tests" in text and "--exit-code-from" not in text
 
 
-def configuration(folder: Path, replicas: list[int], plain: int, encrypted: int) -> list[str]:
+def configuration(
+    folder: Path, replicas: list[int], plain: int, encrypted: int, grpc_port: int = 0, grpc_replicas: Sequence[int] = ()
+) -> list[str]:
     """HAProxy's options for the committed files, with replicas and ports on loopback, and a certificate of today."""
     certificate = folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
@@ -80,15 +84,19 @@ def configuration(folder: Path, replicas: list[int], plain: int, encrypted: int)
     )
     certificate.write_text((folder / "crt").read_text() + (folder / "key").read_text())
     front = (DEPLOY / "swarm" / "haproxy.cfg").read_text()
-    front = front.replace("bind :3000", f"bind 127.0.0.1:{plain}").replace(
-        "bind :8404", f"bind 127.0.0.1:{free_port()}"
-    )
+    for port, free in (("3000", plain), ("3001", grpc_port or free_port()), ("8404", free_port())):
+        front = front.replace(f"bind :{port}", f"bind 127.0.0.1:{free}")
     places = "\n".join(f"  server replica{number} 127.0.0.1:{port}" for number, port in enumerate(replicas))
-    front, count = re.subn(r"  server-template .*", places, front)
+    front, count = re.subn(r"  server-template .*ekiben:3000 .*", places, front)
+    places = "\n".join(
+        f"  server replica{number} 127.0.0.1:{port} proto h2 check-proto h1 check port {checked}"
+        for number, (port, checked) in enumerate(zip(grpc_replicas, replicas, strict=False))
+    )
+    front, grpc_count = re.subn(r"  server-template .*ekiben:3001 .* proto h2 check-proto h1", places, front)
     front = front.replace("\nglobal\n", f"\nglobal\n  stats socket {folder / 'admin'} level admin\n")
     tls = (COMPOSE / "tls.cfg").read_text().replace("bind :3443", f"bind 127.0.0.1:{encrypted}")
     tls = tls.replace(f"{SECRETS}certificate", str(certificate))
-    assert count == 1 and str(certificate) in tls
+    assert count == grpc_count == 1 and str(certificate) in tls
     (folder / "haproxy.cfg").write_text(front)
     (folder / "tls.cfg").write_text(tls)
     return ["-f", str(folder / "haproxy.cfg"), "-f", str(folder / "tls.cfg")]
@@ -143,6 +151,40 @@ def test_tls_ends_at_the_front_and_metrics_stay_inside(front: tuple[int, int]) -
     for path in ("/metrics", "/metrics?x=1", "/faults/latency"):
         assert ask(outside, path)[0] == 404, path
     assert ask(plain, "/metrics")[0] == 200
+
+
+def test_grpc_goes_through_the_front_in_plain_and_over_tls(tmp_path: Path) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    replica = grpc.server(ThreadPoolExecutor(4))
+    servicer = health.HealthServicer()
+    servicer.set("iris", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, replica)
+    port = replica.add_insecure_port("127.0.0.1:0")
+    replica.start()
+    plain, encrypted = free_port(), free_port()
+    with serving(answer) as probed:
+        options = configuration(tmp_path, [probed], free_port(), encrypted, plain, [port])
+        credentials = grpc.ssl_channel_credentials((tmp_path / "crt").read_bytes())
+        name = [("grpc.ssl_target_name_override", "localhost")]
+        with (
+            program(tmp_path, tool("haproxy"), "-db", *options),
+            grpc.insecure_channel(f"127.0.0.1:{plain}") as inside,
+            grpc.secure_channel(f"127.0.0.1:{encrypted}", credentials, name) as outside,
+        ):
+            for channel in (inside, outside):
+                stub = health_pb2_grpc.HealthStub(channel)
+                asked = health_pb2.HealthCheckRequest(service="iris")
+                assert stub.Check(asked, timeout=20, wait_for_ready=True).status == 1
+                with pytest.raises(grpc.RpcError) as raised:
+                    stub.Check(health_pb2.HealthCheckRequest(service="nothing"), timeout=20)
+                assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+                watch = stub.Watch(asked, timeout=20)
+                for state in (1, 2, 1):
+                    servicer.set("iris", state)
+                    assert next(watch).status == state
+                watch.cancel()
+    replica.stop(0)
 
 
 def test_a_replica_that_does_not_listen_yet_costs_nobody_a_request(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy.context import lay_out
 from tests.conftest import ROOT
@@ -23,6 +24,16 @@ def test_models_from_elsewhere_are_where_the_bento_looks(tmp_path: Path) -> None
     assert (context / "service.py").is_file() and (context / "deploy/image/Dockerfile.j2").is_file()
     assert {p.name for p in context.glob("bentofile*")} == {p.name for p in ROOT.glob("bentofile*")}
     assert not list(context.rglob("__pycache__"))
+
+
+def test_what_their_preprocessing_needs_is_installed_with_the_bento(tmp_path: Path) -> None:
+    place = model(tmp_path / "mine", "kettle")
+    (place / "requirements.txt").write_text("# for kettles\ntokenizers>=0.20  # pieces\n\n")
+    lay_out(tmp_path / "context", [place])
+    for name in ("bentofile.yaml", "bentofile.slim.yaml"):
+        laid, ours = (yaml.safe_load((root / name).read_text()) for root in (tmp_path / "context", ROOT))
+        assert laid["python"].pop("packages") == [*ours["python"].pop("packages", []), "tokenizers>=0.20"]
+        assert laid == ours
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:

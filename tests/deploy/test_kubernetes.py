@@ -72,7 +72,7 @@ def test_every_resource_fits_its_schema(folder: str, version: str) -> None:
 def resources() -> list[tuple[str, str]]:
     kinds = ["Namespace", "Service", "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"]
     monitoring = [("overlays/production", kind) for kind in (*kinds, "ServiceMonitor", "PrometheusRule")]
-    ways_in = [("overlays/registry", "HTTPRoute"), ("overlays/registry", "Ingress")]
+    ways_in = [("overlays/registry", kind) for kind in ("HTTPRoute", "GRPCRoute", "Ingress")]
     return [*monitoring, *ways_in, ("kserve", "ServingRuntime"), ("kserve", "InferenceService")]
 
 
@@ -218,9 +218,13 @@ def test_the_image_is_named_to_the_byte_and_its_registry_may_ask_for_a_password(
     assert spec["imagePullSecrets"] and spec["priorityClassName"] == resources["PriorityClass"]["metadata"]["name"]
 
 
-def test_both_ways_in_lead_to_the_service() -> None:
+def test_all_ways_in_lead_to_the_service() -> None:
     resources = built("overlays/registry")
-    port, _grpc = resources["Service"]["spec"]["ports"]
+    port, grpc = resources["Service"]["spec"]["ports"]
+    (rule,) = resources["GRPCRoute"]["spec"]["rules"]
+    assert rule["backendRefs"] == [{"name": resources["Service"]["metadata"]["name"], "port": grpc["port"]}]
+    hosts = [resources[kind]["spec"]["hostnames"] for kind in ("HTTPRoute", "GRPCRoute")]
+    assert not set(hosts[0]) & set(hosts[1])
     (rule,) = resources["HTTPRoute"]["spec"]["rules"]
     (backend,) = rule["backendRefs"]
     assert backend == {"name": resources["Service"]["metadata"]["name"], "port": port["port"]}

@@ -1,17 +1,19 @@
 """Where the lock installs: markers hold for the platform that is asked about, and pip says what is missing."""
 
+import hashlib
 import os
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from deploy import platforms
-from deploy.platforms import PLATFORMS, PYTHONS, Answer, ask, locked, needed
+from deploy.platforms import PLATFORMS, PYTHONS, Answer, Pin, ask, locked, needed
 from tests.conftest import ROOT
 
 LINUX, _, MACOS = PLATFORMS
-LOCK = ("# a comment", "ekiben-box==1.0", "Ekiben_Lid==2.0 ; python_full_version >= '3.12'")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @pytest.fixture
@@ -36,13 +38,32 @@ def wheel(folder: Path, stem: str, *fields: str) -> None:
         file.writestr(f"{name}-{version}.dist-info/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
 
 
+def lock(index: Path) -> str:
+    """With the wheels' hashes, as uv writes it."""
+    box, lid = (hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(index.glob("*.whl")))
+    other = "0" * 64
+    return f"""# a comment
+ekiben-box==1.0 \\
+    --hash=sha256:{other} \\
+    --hash=sha256:{box}
+Ekiben_Lid==2.0 ; python_full_version >= '3.12' \\
+    --hash=sha256:{lid}
+"""
+
+
 def test_pip_says_what_has_a_wheel_there(index: Path) -> None:
-    assert str(ask("3.12", MACOS, ["ekiben-box"], LOCK)) == "all 2"
-    assert str(ask("3.12", LINUX, ["ekiben-lid"], LOCK)) == "0 of 1: no ekiben-lid"
+    assert str(ask("3.12", MACOS, ["ekiben-box"], lock(index))) == "all 2"
+    assert str(ask("3.12", LINUX, ["ekiben-lid"], lock(index))) == "0 of 1: no ekiben-lid"
+
+
+def test_a_wheel_whose_hash_the_lock_does_not_have_is_missing(index: Path) -> None:
+    before = lock(index)
+    wheel(index, "ekiben_box-1.0-py3-none-any", "Requires-Dist: ekiben-lid; python_version >= '3.12'", "Summary: other")
+    assert str(ask("3.12", MACOS, ["ekiben-box"], before)) == "1 of 2: no ekiben-box"
 
 
 def test_a_requirement_outside_the_lock_is_missing(index: Path) -> None:
-    answer = ask("3.12", MACOS, ["ekiben-box[none]", "ekiben-lid[tied]"], LOCK)
+    answer = ask("3.12", MACOS, ["ekiben-box[none]", "ekiben-lid[tied]"], lock(index))
     assert answer.missing == {"ekiben-string"}
     assert answer.names == {"ekiben-box", "ekiben-lid", "ekiben-string"}
 
@@ -50,19 +71,33 @@ def test_a_requirement_outside_the_lock_is_missing(index: Path) -> None:
 def test_what_else_pip_says_ends_it(index: Path) -> None:
     (index / "ekiben_box-1.0-py3-none-any.whl").write_bytes(b"not a zip file")
     with pytest.raises(SystemExit, match=r"pip says, of Python 3\.11 on Linux x86-64"):
-        ask("3.11", LINUX, ["ekiben-box"], LOCK)
+        ask("3.11", LINUX, ["ekiben-box"], lock(index))
 
 
 def test_markers_hold_for_the_platform_and_not_for_this_one() -> None:
-    lines = [
-        "a==1 ; sys_platform == 'darwin'",
-        "b==1 ; python_full_version < '3.14'",
-        "c==1 ; platform_machine == 'arm64'",
-    ]
+    lines = """
+a==1 ; sys_platform == 'darwin'
+b==1 ; python_full_version < '3.14' \\
+    --hash=sha256:0a \\
+    --hash=sha256:0b
+c==1 ; platform_machine == 'arm64'
+"""
     assert locked(lines, MACOS.environment("3.14")).keys() == {"a", "c"}
-    assert locked(lines, LINUX.environment("3.13")) == {"b": "==1"}
+    assert locked(lines, LINUX.environment("3.13")) == {"b": Pin("==1", frozenset({"0a", "0b"}))}
     assert needed(["a; extra == 'x'", "b; sys_platform == 'win32'", "C.c"], LINUX.environment("3.11")) == {"c-c"}
     assert needed(["a; extra == 'x'"], LINUX.environment("3.11"), ["x"]) == {"a"}
+
+
+def test_every_line_of_the_lock_has_hashes_and_names_no_index() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    for python in PYTHONS:
+        for platform in PLATFORMS:
+            pins = locked(text, platform.environment(python))
+            assert "bentoml" in pins
+            bare = [name for name, pin in pins.items() if not pin.hashes or not all(map(SHA256.fullmatch, pin.hashes))]
+            assert not bare
+            assert all(pin.version.startswith("==") for pin in pins.values())
+    assert "://" not in text
 
 
 def test_the_readme_has_a_row_for_every_python_that_is_promised(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 import numpy as np
 import psutil
@@ -81,6 +83,48 @@ def test_perf_analyzer_measures_it(served, streaming):
     done = subprocess.run([*words, *load], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert float(re.search(r"Throughput: ([\d.]+) infer/sec", done.stdout)[1]) > 0
+
+
+SLICES, WARM_UP, SLICE_SECONDS = 30, 8, 2.0
+
+
+@pytest.mark.long
+def test_a_minute_of_calls_leaves_nothing_behind(served):
+    """Of every kind of them, in slices, each over connections of its own: growth is that after the warm-up."""
+    server, address = served
+    workers = [child for child in psutil.Process(server.process.pid).children() if child.num_fds() > 0]
+
+    def ask(end):
+        with triton.InferenceServerClient(address) as client:
+            client.start_stream(lambda result, error: None)
+            while time.monotonic() < end:
+                for compression in (None, "gzip", "deflate"):
+                    client.infer("iris", [features()], compression_algorithm=compression)
+                client.async_stream_infer("iris", [features()])
+                client.async_infer("iris", [features()], lambda result, error: None).cancel()
+                with pytest.raises(triton.InferenceServerException, match="no model"):
+                    client.infer("nope", [features()])
+            client.stop_stream()
+
+    samples = []
+    for _ in range(SLICES):
+        end = time.monotonic() + SLICE_SECONDS
+        with ThreadPoolExecutor(4) as threads:
+            for each in [threads.submit(ask, end) for _ in range(4)]:
+                each.result()
+        wait(lambda: not any(c.status == "ESTABLISHED" for w in workers for c in w.net_connections("tcp")))
+        samples.append((sum(w.memory_info().rss for w in workers), sum(w.num_fds() for w in workers)))
+    memory, files = zip(*samples[WARM_UP:], strict=True)
+    half = len(memory) // 2
+    assert median(memory[half:]) < 1.01 * median(memory[:half]), memory
+    assert files[-1] <= files[0], files
+
+
+def wait(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.long

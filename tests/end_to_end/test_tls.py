@@ -1,5 +1,6 @@
-"""BentoML's own TLS options, over our connections."""
+"""BentoML's own TLS options, over our connections, HTTP's and gRPC's."""
 
+import contextlib
 import os
 import socket
 import ssl
@@ -7,23 +8,37 @@ import subprocess
 import sys
 import time
 
+import grpc
 import httpx
+import numpy as np
+import psutil
 import pytest
+import tritonclient.grpc as triton
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.conftest import ROOT, end, free_port, shared_home
 
 IRIS = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [5, 3, 1, 0.2]}]}
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """(certificate, private key) of localhost, signed by itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    made = folder / "certificate.pem", folder / "key.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+def issued(folder, name="localhost"):
+    """(certificate, private key) of this name, signed by itself."""
+    made = folder / f"{name}.pem", folder / f"{name}.key"
+    subject = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
     subprocess.run([*new, "-out", made[0], "-keyout", made[1]], check=True, capture_output=True)
     return made
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return issued(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """A client's."""
+    return issued(tmp_path_factory.mktemp("client"), "client")
 
 
 # What docs/security.md says; BentoML's own default is "TLSv1", by which OpenSSL means CBC with SHA-1.
@@ -32,24 +47,45 @@ AEAD = ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA
 OTHERS = ("ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA384", "AES128-SHA", "AES128-GCM-SHA256")
 
 
-@pytest.fixture(scope="module")
-def port(store, tmp_path_factory, certificate):
-    """A service as docs/security.md starts one."""
-    free, (public, private) = free_port(), certificate
+@contextlib.contextmanager
+def serving(store, home, certificate, client, *options):
+    """(process, port of HTTP, port of gRPC) of a service as docs/security.md starts one."""
+    free, grpc_port, (public, private) = free_port(), free_port(), certificate
     where = ["--host", "127.0.0.1", "--port", str(free), "--ssl-certfile", str(public), "--ssl-keyfile", str(private)]
-    home = shared_home(store, tmp_path_factory.mktemp("home"))
+    settings = {"EKIBEN_MODELS": "iris", "EKIBEN_FORMS": "onnx", "EKIBEN_GRPC_PORT": str(grpc_port)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "bentoml", "serve", ".", *where, "--ssl-ciphers", CIPHERS],
+        [sys.executable, "-m", "bentoml", "serve", ".", *where, "--ssl-ciphers", CIPHERS, *options],
         cwd=ROOT,
-        env={**os.environ, "BENTOML_HOME": str(home), "EKIBEN_MODELS": "iris"},
+        env={**os.environ, "BENTOML_HOME": str(shared_home(store, home)), **settings},
         start_new_session=True,
     )
+    context = ssl.create_default_context(cafile=str(public))
+    context.load_cert_chain(*client)
     try:
-        with httpx.Client(base_url=f"https://localhost:{free}", verify=str(public)) as client:
-            wait_for(client)
-        yield free
+        with httpx.Client(base_url=f"https://localhost:{free}", verify=context) as probe:
+            wait_for(probe)
+        yield process, free, grpc_port
     finally:
         end(process)
+
+
+@pytest.fixture(scope="module")
+def service(store, tmp_path_factory, certificate, known):
+    with serving(store, tmp_path_factory.mktemp("home"), certificate, known) as started:
+        yield started
+
+
+@pytest.fixture
+def port(service):
+    return service[1]
+
+
+@pytest.fixture(scope="module")
+def mutual(store, tmp_path_factory, certificate, known):
+    """The ports of a service that wants to know its clients."""
+    wanted = ["--ssl-ca-certs", str(known[0]), "--ssl-cert-reqs", str(int(ssl.CERT_REQUIRED))]
+    with serving(store, tmp_path_factory.mktemp("home"), certificate, known, *wanted) as (_, port, grpc_port):
+        yield port, grpc_port
 
 
 def test_requests_are_answered_over_tls(port, certificate):
@@ -91,6 +127,92 @@ def test_tls_1_3_is_spoken(port, certificate):
         context.wrap_socket(plain, server_hostname="localhost") as secured,
     ):
         assert secured.version() == "TLSv1.3"
+
+
+def health(port, credentials):
+    """What grpcio is told of the service; the status of a call that is not answered."""
+    address = f"localhost:{port}"
+    open_channel = grpc.insecure_channel(address) if credentials is None else grpc.secure_channel(address, credentials)
+    with open_channel as channel:
+        try:
+            return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20).status
+        except grpc.RpcError as error:
+            return error.code()
+
+
+def credentials(certificate, client=(None, None)):
+    root, chain, key = (path and path.read_bytes() for path in (certificate[0], *client))
+    return grpc.ssl_channel_credentials(root, key, chain)
+
+
+def label(port, certificate, client=(None, None)):
+    """Of one flower, by NVIDIA's client."""
+    chain, key = (path and str(path) for path in client)
+    tensor = triton.InferInput("features", [1, 4], "FP32")
+    tensor.set_data_from_numpy(np.array([[5, 3, 1, 0.2]], np.float32))
+    files = {"root_certificates": str(certificate[0]), "private_key": key, "certificate_chain": chain}
+    with triton.InferenceServerClient(f"localhost:{port}", ssl=True, **files) as connected:
+        return connected.infer("iris", [tensor], client_timeout=20).as_numpy("label").tolist()
+
+
+def test_grpc_has_the_same_certificate(service, certificate, known):
+    _, _, grpc_port = service
+    assert health(grpc_port, credentials(certificate)) == health_pb2.HealthCheckResponse.SERVING
+    assert label(grpc_port, certificate) == [0]
+    assert health(grpc_port, None) == grpc.StatusCode.UNAVAILABLE  # in plain
+    assert health(grpc_port, credentials(known)) == grpc.StatusCode.UNAVAILABLE  # the client trusts another
+    assert agreed(grpc_port, certificate, AEAD[0]) == ("TLSv1.2", AEAD[0])
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        agreed(grpc_port, certificate, OTHERS[0])
+
+
+def test_grpcs_port_names_http_2_and_no_other_protocol(service, certificate):
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    for offered, chosen in ((["http/1.1", "h2"], "h2"), (["http/1.1"], None)):
+        context.set_alpn_protocols(offered)
+        with (
+            socket.create_connection(("127.0.0.1", service[2]), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secured,
+        ):
+            assert secured.selected_alpn_protocol() == chosen
+
+
+def test_only_clients_with_a_certificate_are_answered_where_one_is_wanted(mutual, certificate, known, tmp_path):
+    port, grpc_port = mutual
+    assert health(grpc_port, credentials(certificate, known)) == health_pb2.HealthCheckResponse.SERVING
+    assert label(grpc_port, certificate, known) == [0]
+    stranger = issued(tmp_path, "client")  # by the same name
+    for client in ((None, None), stranger):
+        assert health(grpc_port, credentials(certificate, client)) == grpc.StatusCode.UNAVAILABLE
+        with pytest.raises(triton.InferenceServerException, match="UNAVAILABLE"):
+            label(grpc_port, certificate, client)
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(f"https://localhost:{port}/readyz", verify=ssl.create_default_context(cafile=str(certificate[0])))
+
+
+def test_handshakes_that_are_cut_anywhere_leave_nothing_behind(service, certificate):
+    process, _, grpc_port = service
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    context.set_alpn_protocols(["h2"])
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    hello = outgoing.read()
+    assert len(hello) > 200
+    before = open_files(process)
+    for cut in range(len(hello)):
+        for garbled in (b"", bytes([hello[cut] ^ 0xFF])):
+            with socket.create_connection(("127.0.0.1", grpc_port), timeout=10) as client:
+                client.sendall(hello[:cut] + garbled)
+    until = time.monotonic() + 20
+    while open_files(process) > before:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert label(grpc_port, certificate) == [0]
+
+
+def open_files(process):
+    return sum(each.num_fds() for each in psutil.Process(process.pid).children(recursive=True))
 
 
 def test_the_documented_command_is_the_tested_one():

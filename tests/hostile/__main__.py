@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.hostile import fuzz
+from tests.hostile import calls, fuzz
 from tests.hostile.case import Case
 from tests.hostile.storm import AT_ONCE, Tally, storm
 
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="A case is made from the seed and its number alone: --first 4711 --cases 1 sends number 4711 again.",
     )
     found.add_argument("--url", default="http://127.0.0.1:3000", help="the service, on this machine (%(default)s)")
+    found.add_argument("--grpc", action="store_true", help="it is the port of gRPC")
     found.add_argument("--cases", type=int, default=100_000, help="how many (%(default)s)")
     found.add_argument("--first", type=int, default=0, help="the number of the first (%(default)s)")
     found.add_argument("--seed", type=int, default=0, help="another seed, other cases (%(default)s)")
@@ -41,7 +42,8 @@ def main() -> int:
         return 2
     tally = Tally(asked.cases)
     try:
-        asyncio.run(storm(port, shown(asked.seed, asked.first, tally), tally, asked.at_once))
+        make, ways = (calls.case, (calls.send, calls.CANARY)) if asked.grpc else (fuzz.case, ())
+        asyncio.run(storm(port, shown(make, asked.seed, asked.first, tally), tally, asked.at_once, *ways))
     except ConnectionRefusedError:
         print(f"\n{asked.url} does not answer after {tally.done:,} cases", file=sys.stderr)
         return 1
@@ -52,14 +54,14 @@ def main() -> int:
     return 1 if tally.wrong or tally.slow else 0
 
 
-def shown(seed: int, first: int, tally: Tally) -> Iterator[Case]:
+def shown(make: Callable[[int, int], Case], seed: int, first: int, tally: Tally) -> Iterator[Case]:
     """The cases, with progress and the time left."""
     for number in range(first, first + tally.cases):
         if number % 500 == 0 and number > first and tally.done:
             left = tally.seconds / (number - first) * (first + tally.cases - number)
             text = f"{number - first:,} of {tally.cases:,}, {tally.lost} wrong, {left:.0f} s left"
             print(f"\r{text:60}", end="", file=sys.stderr, flush=True)
-        yield fuzz.case(seed, number)
+        yield make(seed, number)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Serve, Server
+from tests.conftest import Serve, Server, free_port
 
 
 @pytest.fixture(scope="package")
-def besieged(serve: Serve) -> Iterator[Server]:
-    with serve() as server:
+def grpc_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="package")
+def besieged(serve: Serve, grpc_port: int) -> Iterator[Server]:
+    with serve(EKIBEN_GRPC_PORT=str(grpc_port)) as server:
         yield server
 
 

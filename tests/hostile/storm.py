@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -17,6 +17,7 @@ SLOW_SECONDS = 2.0
 CANARY_EVERY = 100  # a right request among so many hostile ones
 CANARY = Case("the right request", (KNOWN,), frozenset({200}), right=right)
 SHOWN = 20
+Send = Callable[..., Awaitable[Exchange]]
 
 
 @dataclass
@@ -69,15 +70,17 @@ class Tally:
         return "\n".join([*lines, *wrong[:SHOWN], *self.slow[:SHOWN]])
 
 
-async def storm(port: int, cases: Iterable[Case], tally: Tally, at_once: int = AT_ONCE) -> Tally:
+async def storm(
+    port: int, cases: Iterable[Case], tally: Tally, at_once: int = AT_ONCE, send: Send = exchange, canary: Case = CANARY
+) -> Tally:
     """Send them all to 127.0.0.1, so many at a time."""
     waiting = iter(cases)
 
     async def client() -> None:
         for case in waiting:
-            for each in (case, CANARY) if tally.done % CANARY_EVERY == 0 else (case,):
+            for each in (case, canary) if tally.done % CANARY_EVERY == 0 else (case,):
                 started = perf_counter()
-                came = await exchange(port, each.pieces, each.answers, each.head)
+                came = await send(port, each.pieces, each.answers, each.head)
                 tally.add(each, came, perf_counter() - started)
 
     await asyncio.gather(*(client() for _ in range(at_once)))

@@ -7,7 +7,7 @@ import urllib.request
 import psutil
 import pytest
 
-from tests.hostile import fuzz
+from tests.hostile import calls, fuzz
 from tests.hostile.case import Case, judged
 from tests.hostile.requests import KNOWN, right
 from tests.hostile.storm import Tally, storm
@@ -38,16 +38,20 @@ def series(server):
     return {line.rpartition(" ")[0] for line in text.splitlines() if line and line[0] != "#"}
 
 
-def blown(port, first, count):
-    return asyncio.run(storm(port, (fuzz.case(SEED, n) for n in range(first, first + count)), Tally(count)))
-
-
-@pytest.fixture(scope="module")
-def aftermath(besieged, port):
+@pytest.fixture(scope="module", params=["http", "grpc"])
+def aftermath(request, besieged, port, grpc_port):
     """What a storm came to, and what there was of the service before and after it."""
-    warm = blown(port, 10**6, 500)  # first uses allocate, and are no leak
+
+    def blown(first, count):
+        cases = range(first, first + count)
+        if request.param == "http":
+            return asyncio.run(storm(port, (fuzz.case(SEED, n) for n in cases), Tally(count)))
+        ways = {"send": calls.send, "canary": calls.CANARY}
+        return asyncio.run(storm(grpc_port, (calls.case(SEED, n) for n in cases), Tally(count), **ways))
+
+    warm = blown(10**6, 500)  # first uses allocate, and are no leak
     before = memory(besieged), files(besieged), series(besieged), set(family(besieged))
-    tally = blown(port, 0, CASES)
+    tally = blown(0, CASES)
     deadline = time.monotonic() + 10
     while files(besieged) > before[1] and time.monotonic() < deadline:
         time.sleep(0.2)

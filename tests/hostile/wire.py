@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httptools
 
@@ -44,6 +45,10 @@ class Exchange:
         return self.answers[-1].status if self.answers else 0
 
 
+class Garbled(Exception):
+    """What came is not of its protocol."""
+
+
 class Reader:
     """httptools' callbacks → answers; interim ones (100 Continue) are left out."""
 
@@ -73,9 +78,11 @@ class Reader:
         self._answer = Answer()
 
 
-async def exchange(port: int, pieces: Sequence[Piece], answers: int = 1, head: bool = False, seconds: float = 20.0):
+async def exchange(
+    port: int, pieces: Sequence[Piece], answers: int = 1, head: bool = False, seconds: float = 20.0, reader: Any = None
+) -> Exchange:
     """Send the pieces to 127.0.0.1 and read until so many answers are there or the server closes."""
-    reader = Reader(head)
+    reader = reader or Reader(head)
     stream, writer = await asyncio.open_connection("127.0.0.1", port)
     connection = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -102,7 +109,7 @@ async def _send(writer: asyncio.StreamWriter, pieces: Sequence[Piece]) -> None:
             await asyncio.sleep(piece)
 
 
-async def _read(stream: asyncio.StreamReader, reader: Reader, answers: int) -> str:
+async def _read(stream: asyncio.StreamReader, reader: Any, answers: int) -> str:
     while len(reader.answers) < answers:
         try:
             data = await stream.read(2**16)
@@ -112,7 +119,7 @@ async def _read(stream: asyncio.StreamReader, reader: Reader, answers: int) -> s
             return "closed"
         try:
             reader.feed(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, Garbled):
             return "garbled"
     return "answered"
 

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 
 from loadtest.peers import __main__ as cli
-from loadtest.peers import bench, payloads, peer, report
+from loadtest.peers import bench, h2load, payloads, peer, report
 from loadtest.peers.payloads import Samples
+from loadtest.service import ServiceError
 
 
 def iris(count: int = 6) -> Samples:
@@ -293,3 +295,55 @@ def test_the_command_line_refuses_what_it_cannot_serve(words: list[str], capsys:
     with pytest.raises(SystemExit):
         cli.arguments(words)
     assert "iris" in capsys.readouterr().err
+
+
+# gRPC
+
+
+def test_a_message_asks_for_a_model_and_answers_are_read_raw_or_typed() -> None:
+    from tritonclient.grpc import service_pb2
+
+    samples = iris()
+    message = service_pb2.ModelInferRequest.FromString(payloads.infer_request("m", "features", samples.rows[:1]))
+    assert message.model_name == "m" and list(message.inputs[0].shape) == [1, 4]
+    assert message.raw_input_contents[0] == samples.rows[:1].tobytes()
+    raw, typed = service_pb2.ModelInferResponse(), service_pb2.ModelInferResponse()
+    for answer in (raw, typed):
+        answer.outputs.add(name="label", datatype="INT64", shape=[1])
+        answer.outputs.add(name="probabilities", datatype="FP32", shape=[1, 3])
+    raw.raw_output_contents.extend([np.array([1], np.int64).tobytes(), np.array([0, 1, 0], np.float32).tobytes()])
+    typed.outputs[0].contents.int64_contents.append(1)
+    typed.outputs[1].contents.fp32_contents.extend([0, 1, 0])
+    for answer in (raw, typed):
+        expected = {name: column[1] for name, column in samples.outputs.items()}
+        assert not payloads.fault("grpc", expected, answer.SerializeToString())
+        assert "label is [1], not [2]" in payloads.fault(
+            "grpc", {**expected, "label": np.array(2)}, answer.SerializeToString()
+        )
+    for octets in (b"\xff", answer.SerializeToString()[:-1]):
+        assert "unreadable" in payloads.fault("grpc", expected, octets)
+
+
+@pytest.mark.skipif("not __import__('shutil').which('h2load')", reason="h2load is not installed")
+def test_h2load_counts_and_an_answer_of_another_length_is_none() -> None:
+    import grpc
+
+    handler = grpc.method_handlers_generic_handler(
+        "inference.GRPCInferenceService", {"ModelInfer": grpc.unary_unary_rpc_method_handler(lambda m, _: m[::-1])}
+    )
+    server = grpc.server(ThreadPoolExecutor(2), [handler])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        answer = h2load.call(address, b"message")
+        assert answer == b"egassem"
+        result = h2load.run(address, b"message", answer, 2, 1)
+        assert result.requests > 10 and result.failed == 0
+        assert 0 < result.p50_ms <= result.p99_ms <= result.max_ms and result.generator_cores > 0
+        assert h2load.run(address, b"message", b"longer answer", 2, 1).failed > 0
+    finally:
+        server.stop(0)
+    with pytest.raises(ServiceError, match="no figures"):
+        h2load.run(address, b"message", answer, 1, 1)
+    with pytest.raises(ServiceError, match="UNAVAILABLE"):
+        h2load.call(address, b"message")

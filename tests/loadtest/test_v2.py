@@ -39,3 +39,8 @@ def test_floats_may_differ_a_little_and_integers_not_at_all() -> None:
     assert "y is" in v2.difference({"y": [np.nan, 2.0], "label": [2]}, right, 1e-3)
     assert "label is [3], not [2]" in v2.difference({"y": [1.0, 2.0], "label": [3]}, right, 1.0)
     assert "outputs are" in v2.difference({"y": [1.0, 2.0]}, right, 1e-3)
+
+
+def test_a_server_may_write_no_parameters_as_null() -> None:
+    answer = {"outputs": [{"name": "y", "datatype": "FP32", "shape": [1], "parameters": None, "data": [0.5]}]}
+    assert v2.decode(json.dumps(answer).encode(), {})[1]["y"] == [0.5]

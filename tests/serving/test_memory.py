@@ -46,6 +46,21 @@ async def test_what_can_never_fit_and_what_waits_too_long_or_in_too_long_a_queue
     assert budget.take(100 * MB)
 
 
+async def test_who_has_given_up_takes_no_place_in_the_queue(monkeypatch):
+    monkeypatch.setattr(memory, "MAX_WAITING", 2)
+    budget, done = MemoryBudget(100), []
+    async with budget.reserved(100, 1):
+        smallest = asyncio.create_task(hold(budget, 1, done, "smallest"))
+        larger = asyncio.create_task(hold(budget, 50, done, "larger"))
+        await asyncio.sleep(0)
+        larger.cancel()
+        await asyncio.gather(larger, return_exceptions=True)
+        another = asyncio.create_task(hold(budget, 60, done, "another"))
+        await asyncio.sleep(0)
+    await asyncio.gather(smallest, another)
+    assert done == ["smallest", "another"] and budget.taken == 0
+
+
 async def test_who_is_cancelled_when_its_turn_has_come_gives_it_back():
     budget = MemoryBudget(100)
     assert budget.take(100)

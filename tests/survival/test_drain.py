@@ -6,10 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 
+import grpc
 import httpx
+import numpy as np
+import psutil
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.conftest import ROOT, Server, copied_home, end, free_port, wait_for
 from tests.survival.balancer import balancer
@@ -17,7 +23,7 @@ from tests.survival.conftest import IRIS, Load, wait
 
 pytestmark = pytest.mark.long
 
-MANY = 10_000
+MANY, MANY_CALLS, CHANNELS = 10_000, 2_000, 8
 
 
 def test_a_rolling_restart_under_load_loses_none_of_10_000_requests(store, tmp_path):
@@ -39,12 +45,81 @@ def test_a_rolling_restart_under_load_loses_none_of_10_000_requests(store, tmp_p
     assert not load.seen
 
 
+def test_a_rolling_restart_loses_no_call_of_8_channels(store, tmp_path):
+    """Channels of grpcio that share their calls among both replicas; either ends with all of them connected to it."""
+    instances = [Instance(copied_home(store, tmp_path / name, "iris-onnx")) for name in ("one", "other")]
+    try:
+        for instance in instances:
+            instance.start()
+        with Calls("ipv4:" + ",".join(f"127.0.0.1:{instance.grpc_port}" for instance in instances)) as calls:
+            for instance in instances:
+                enough = calls.seen["OK"] + MANY_CALLS // 3
+                wait(lambda: calls.seen["OK"] > enough, 60, f"hardly anything is answered: {calls.seen}")  # noqa: B023
+                wait(lambda: instance.clients() == CHANNELS, 60, "not all channels came back")  # noqa: B023
+                instance.end()
+                instance.start()
+            wait(lambda: calls.seen["OK"] > MANY_CALLS, 60, f"not enough is answered: {calls.seen}")
+    finally:
+        for instance in instances:
+            instance.end()
+    assert calls.seen.pop("OK") > MANY_CALLS
+    assert not calls.seen
+
+
+class Calls:
+    """Threads that call ModelInfer one after the other, each by a channel of its own, and count what becomes of it."""
+
+    OPTIONS = (
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 500),
+    )
+
+    def __init__(self, address):
+        self.seen, self._address, self._ended = Counter(), address, threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(CHANNELS)]
+        self._counting = threading.Lock()
+        self._request = service_pb2.ModelInferRequest(model_name="iris")
+        self._request.inputs.add(name="features", datatype="FP32", shape=[1, 4])
+        self._request.raw_input_contents.append(np.array([5.1, 3.5, 1.4, 0.2], np.float32).tobytes())
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self):
+        with grpc.insecure_channel(self._address, self.OPTIONS) as channel:
+            infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+            while not self._ended.is_set():
+                try:
+                    answer = infer(self._request, timeout=30)
+                    told = "OK" if answer.raw_output_contents[0] == bytes(8) else "wrong"
+                except grpc.RpcError as error:
+                    told = f"{error.code().name}: {error.details()}"
+                with self._counting:
+                    self.seen[told] += 1
+
+
 class Instance:
-    """A server that is started and ended on the same port again and again."""
+    """A server that is started and ended on the same ports again and again."""
 
     def __init__(self, home):
-        self.home, self.port = home, free_port()
+        self.home, self.port, self.grpc_port = home, free_port(), free_port()
         self.process = None
+
+    def clients(self):
+        """Connections to its port of gRPC."""
+        processes = psutil.Process(self.process.pid).children(recursive=True)
+        connections = [each for process in processes for each in process.net_connections("tcp")]
+        return sum(each.status == "ESTABLISHED" and each.laddr.port == self.grpc_port for each in connections)
 
     def start(self):
         log_file = self.home / "serve.log"
@@ -52,7 +127,8 @@ class Instance:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "bentoml", "serve", ".", "--host", "127.0.0.1", "--port", str(self.port)],
                 cwd=ROOT,
-                env={**os.environ, "BENTOML_HOME": str(self.home), "EKIBEN_DRAIN_S": "1"},
+                env=os.environ
+                | {"BENTOML_HOME": str(self.home), "EKIBEN_DRAIN_S": "1", "EKIBEN_GRPC_PORT": str(self.grpc_port)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -118,6 +118,47 @@ def test_if_changed_trains_only_what_would_come_out_otherwise(
     assert "held-out" in capsys.readouterr().out
 
 
+def test_files_that_load_read_or_an_option_names_are_in_the_lineage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.install(monkeypatch)
+    nested, weights, fitted = tmp_path / "given/deep/er/rows.txt", tmp_path / "weights.bin", {}
+    nested.parent.mkdir(parents=True)
+    nested.write_text("1")
+    weights.write_text("1")
+
+    def fit(data: Any, seed: int, progress: Any) -> Any:
+        fitted.update(data.options)
+        return toy.fit(data, seed, progress)
+
+    recipe = dataclasses.replace(
+        toy.RECIPE,
+        load=lambda options: dataclasses.replace(toy.load({}), files=(weights,)),
+        fit=fit,
+        options={"rows": "a folder"},
+    )
+    monkeypatch.setattr(contract, "recipe", lambda name: recipe)
+    monkeypatch.setattr("train.lineage.code", lambda name: "code")
+    monkeypatch.setattr("train.run.code", lambda name: "code")
+    command = ["toy", "--out", str(tmp_path / "out"), "--if-changed", "--rows", str(tmp_path / "given")]
+    assert main(command) == 0
+    assert fitted == {"rows": str(tmp_path / "given")}
+    record = json.loads((tmp_path / "out/toy/training.json").read_text())
+    assert set(record["training"]["files"]) == {f"{tmp_path.name}/weights.bin", "er/rows.txt"}
+    for change, expected in (
+        (lambda: None, "up to date"),
+        (lambda: nested.write_text("2"), "held-out"),
+        (lambda: weights.write_text("2"), "held-out"),
+        (lambda: (nested.parent / "more.txt").touch(), "held-out"),
+        (lambda: None, "up to date"),
+        (nested.unlink, "held-out"),
+    ):
+        change()
+        capsys.readouterr()
+        assert main(command) == 0
+        assert expected in capsys.readouterr().out
+
+
 def test_progress_in_a_log_is_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     import time
 

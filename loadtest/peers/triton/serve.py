@@ -46,14 +46,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries), "PATH": path}
 
 
-def main(http_port: str) -> None:
+def main(http_port: str, grpc_port: str) -> None:
     repository = lay_out_repository()
     arguments = {
         "model-repository": repository,
         "backend-directory": lay_out_backends(repository),
         "http-address": "127.0.0.1",
         "http-port": http_port,
-        "allow-grpc": "false",
+        "grpc-address": "127.0.0.1",
+        "grpc-port": grpc_port,
         "allow-metrics": "false",
     }
     binary = str(TRITON / "bin" / "tritonserver")
@@ -61,4 +62,4 @@ def main(http_port: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -11,7 +11,7 @@ from serving.api import health
 from serving.api.content import inflate
 from serving.api.grpc.schema import Schema
 from serving.errors import BadInput, NotFound, NotReady
-from serving.grpc.call import Call
+from serving.grpc.call import Call, Method
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
 
@@ -20,10 +20,10 @@ LOOK_SECONDS = 0.25
 MAX_MESSAGE_BYTES = 64 * 1024
 
 
-class Check:
+class Check(Method):
     """The state of a service. NotFound where it is unknown"""
 
-    path, streams = "/v2/health/", False
+    path = "/v2/health/"
 
     def __init__(self, repository: Repository, lifecycle: Lifecycle, schema: Schema, service: str) -> None:
         self._repository, self._lifecycle, self._service = repository, lifecycle, service
@@ -58,12 +58,6 @@ class Check:
     def encode(self, state: int) -> bytes:
         encoded: bytes = self._response(status=state).SerializeToString()
         return encoded
-
-    def end(self, call: Call) -> None:
-        """Never called: the client sends one message."""
-
-    def leave(self, call: Call) -> None:
-        """What has begun is answered."""
 
 
 class Watch(Check):

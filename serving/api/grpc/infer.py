@@ -11,11 +11,11 @@ from google.protobuf.message import DecodeError
 
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, most_inflated
 from serving.api.grpc.codec import Wanted, bind, fill_response, form_of
-from serving.api.grpc.reading import reading_bytes
+from serving.api.grpc.reading import model_name, reading_bytes
 from serving.api.grpc.schema import Schema
 from serving.api.v2.decode import LARGE_BODY_BYTES
 from serving.errors import BadInput, NotFound, NotReady, ServingError
-from serving.grpc.call import Call
+from serving.grpc.call import Call, Method
 from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest
 from serving.inference.repository import Repository
 
@@ -23,6 +23,7 @@ INTERFACE = "grpc"
 INFER_PATH = "/v2/models"
 INFLATING_FACTOR = 2  # memory for a byte that a message inflates to, before it is parsed
 Begin = Callable[[Any], "GrpcResponder"]
+Fail = Callable[[Exception, bytes, bool], None]
 
 
 def served(repository: Repository, name: str, version: str) -> LoadedForm:
@@ -97,12 +98,10 @@ class Inference:
         except DecodeError:
             raise BadInput("the message is not a ModelInferRequest") from None
 
-    def infer(
-        self, call: Call, message: bytes, compressed: bool, begin: Begin, fail: Callable[[Exception], None]
-    ) -> None:
+    def infer(self, call: Call, message: bytes, compressed: bool, begin: Begin, fail: Fail) -> None:
         """Submit the request of a message, which may be compressed; in a thread where that may take a while.
 
-        `begin` makes the responder of a request; `fail` is told what is wrong where no model is known.
+        `begin` makes the responder of a request; `fail` is told what is wrong with a message that was not read.
         """
         coding, begun = call.coding if compressed else None, call.begun
         try:
@@ -112,28 +111,35 @@ class Inference:
                 request = self.parse(message)
                 return self.submit(request, begin(request), begun)
         except Exception as error:
-            return fail(error)
-        task = asyncio.get_running_loop().create_task(self._infer_in_thread(message, coding, begun, begin, fail))
+            return fail(error, message, coding is not None)
+        task = asyncio.get_running_loop().create_task(self._infer_in_thread(call, message, coding, begun, begin, fail))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _infer_in_thread(
-        self, message: bytes, coding: bytes | None, begun: float, begin: Begin, fail: Callable[[Exception], None]
+        self, call: Call, message: bytes, coding: bytes | None, begun: float, begin: Begin, fail: Fail
     ) -> None:
+        if call.on_end is None:  # until there is a pending request; a stream has its own
+            call.on_end = lambda error: fail(error, message, coding is not None)
         try:
             if coding is None:
-                return await self._parse_in_thread(message, begun, begin)
+                return await self._parse_in_thread(call, message, begun, begin)
             n_bytes = INFLATING_FACTOR * most_inflated(message, self._max_bytes)
             async with self._plane.memory.reserved(n_bytes, self._max_seconds):
-                message = await asyncio.to_thread(inflate, message, coding, self._max_bytes)
-                await self._parse_in_thread(message, begun, begin)
+                if call.disconnected:
+                    return
+                message, coding = await asyncio.to_thread(inflate, message, coding, self._max_bytes), None
+                await self._parse_in_thread(call, message, begun, begin)
         except Exception as error:
-            fail(error)
+            fail(error, message, coding is not None)
 
-    async def _parse_in_thread(self, message: bytes, begun: float, begin: Begin) -> None:
+    async def _parse_in_thread(self, call: Call, message: bytes, begun: float, begin: Begin) -> None:
         async with self._plane.memory.reserved(reading_bytes(message), self._max_seconds):
+            if call.disconnected:
+                return
             request = await asyncio.to_thread(self.parse, message)
-            await self._submit_in_thread(request, begin(request), begun)
+            if not call.disconnected:
+                await self._submit_in_thread(request, begin(request), begun)
 
     def form(self, request: Any) -> LoadedForm:
         """The form that a request names. NotFound, NotReady (counted: the form is refused)"""
@@ -147,11 +153,19 @@ class Inference:
             raise NotReady(refused.refusal)
         return served(repository, name, version)
 
+    def count(self, error: ServingError, message: bytes) -> tuple[str, str, str, str] | None:
+        """As `Method.count`, of the model that a message names. A version that there is not is no model's failure."""
+        form = None if isinstance(error, NotFound) else self._repository.served.get(model_name(message))
+        if form is None:
+            return None
+        form.recorder.failed(error)
+        return (*form.recorder.labels, INTERFACE)
+
     def submit(self, request: Any, responder: GrpcResponder, begun: float) -> None:
         """Queue a request's arrays. NotFound, NotReady"""
         pending = self._pending(request, responder, begun)
         try:
-            self._plane.check_admission(pending.form)
+            self._plane.check_admission(pending.form, responder.call.deadline)
             self._plane.submit(pending, *self._bind(pending, request, responder))
         except Exception as error:
             pending.set_exception(error.with_traceback(None) if isinstance(error, ServingError) else error)
@@ -159,7 +173,7 @@ class Inference:
     async def _submit_in_thread(self, request: Any, responder: GrpcResponder, begun: float) -> None:
         pending = self._pending(request, responder, begun)
         try:
-            self._plane.check_admission(pending.form)
+            self._plane.check_admission(pending.form, responder.call.deadline)
             inputs, n_rows = await asyncio.to_thread(self._bind, pending, request, responder)
             self._plane.submit(pending, inputs, n_rows)
         except Exception as error:
@@ -180,22 +194,19 @@ class Inference:
         return inputs, n_rows
 
 
-class ModelInfer:
+class ModelInfer(Method):
     """One request, one response."""
 
-    path, streams = INFER_PATH, False
+    path = INFER_PATH
 
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
+
+    def count(self, error: ServingError, message: bytes) -> tuple[str, str, str, str] | None:
+        return self._inference.count(error, message)
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
         inference = self._inference
         inference.infer(
             call, message, compressed, lambda request: GrpcResponder(call, request, inference.new_response), call.reject
         )
-
-    def end(self, call: Call) -> None:
-        """Never called: the call is no stream."""
-
-    def leave(self, call: Call) -> None:
-        """What has begun is answered."""

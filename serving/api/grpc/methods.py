@@ -32,10 +32,8 @@ MAX_MESSAGE_BYTES = 64 * 1024  # of messages that are a name and little else
 Answer = Callable[[Any], dict[str, Any]]
 
 
-class Unary:
+class Unary(Method):
     """A method that is a function: it gives the fields of the response."""
-
-    streams = False
 
     def __init__(self, answer: Answer, request: Any, response: Any, path: str) -> None:
         self._answer, self._parse, self._response, self.path = answer, request.FromString, response, path
@@ -49,12 +47,6 @@ class Unary:
             raise BadInput("the message is not of this method") from None
         response = json_format.ParseDict(self._answer(request), self._response(), ignore_unknown_fields=True)
         call.respond(response.SerializeToString())
-
-    def end(self, call: Call) -> None:
-        """Never called: the call is no stream."""
-
-    def leave(self, call: Call) -> None:
-        """What has begun is answered."""
 
 
 def methods(repository: Repository, plane: DataPlane, lifecycle: Lifecycle, schema: Schema) -> dict[bytes, Method]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from serving.errors import BadInput
 
+MODEL_NAME = b"\x0a"  # the tag of field 1, a text
 RAW_INPUT_CONTENTS = 7
 RAW_FACTOR, FACTOR = 3, 24
 MAX_FIELDS = 4096  # inputs, outputs, raw contents and parameters of one request together
@@ -35,6 +36,18 @@ def reading_bytes(message: bytes) -> int:
     if at != len(message):
         raise BadInput("the message is not a ModelInferRequest")
     return RAW_FACTOR * n_raw + FACTOR * (at - n_raw)
+
+
+def model_name(message: bytes) -> str:
+    """The model that a message begins with, as all clients write it, though not all of it has come; or nothing."""
+    if message[:1] != MODEL_NAME:
+        return ""
+    try:
+        length, at = _varint(message, 1)
+    except BadInput:
+        return ""
+    name = message[at : at + length]
+    return name.decode(errors="replace") if len(name) == length else ""
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

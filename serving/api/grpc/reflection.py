@@ -9,13 +9,13 @@ from google.protobuf.message import DecodeError
 from serving.api.content import inflate
 from serving.api.grpc.schema import Schema
 from serving.errors import BadInput, NotReady
-from serving.grpc.call import Call
+from serving.grpc.call import Call, Method
 
 MAX_MESSAGE_BYTES = 64 * 1024
 NOT_FOUND, UNIMPLEMENTED = 5, 12
 
 
-class Reflection:
+class Reflection(Method):
     """ServerReflectionInfo, of v1alpha and of v1: the messages are the same."""
 
     path, streams = "/v2", True

@@ -11,7 +11,7 @@ import numpy as np
 from serving.api.grpc.infer import INFER_PATH, GrpcResponder, Inference
 from serving.api.grpc.schema import Schema
 from serving.errors import NotReady, Overloaded, ServingError
-from serving.grpc.call import Call, reserved_bytes
+from serving.grpc.call import Call, Method, reserved_bytes
 from serving.inference.dataplane import LoadedForm, PendingRequest
 
 MAX_WAITING = 1024  # requests of one stream that are not answered yet
@@ -86,13 +86,16 @@ class StreamResponder(GrpcResponder):
         self._stream.answered()
 
 
-class ModelStreamInfer:
+class ModelStreamInfer(Method):
     """Any number of requests, to any models."""
 
     path, streams = INFER_PATH, True
 
     def __init__(self, inference: Inference, schema: Schema) -> None:
         self._inference, self._new_answer = inference, schema["inference.ModelStreamInferResponse"]
+
+    def count(self, error: ServingError, message: bytes) -> tuple[str, str, str, str] | None:
+        return self._inference.count(error, message)
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
         stream = self._stream(call)
@@ -103,8 +106,10 @@ class ModelStreamInfer:
 
         request_id = ""
 
-        def fail(error: Exception) -> None:
-            answer = new_answer(error_message=str(call.log(error)))
+        def fail(error: Exception, message: bytes, compressed: bool) -> None:
+            if call.done:
+                return
+            answer = new_answer(error_message=str(call.log(error, message, compressed)))
             answer.infer_response.id = request_id
             turn.answer = answer.SerializeToString()
             stream.answered()

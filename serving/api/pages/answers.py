@@ -16,6 +16,7 @@ from serving.inference.dataplane import DataPlane, LoadedForm
 from serving.inference.jobs import Client
 
 WHO = ("model", "form", "version")
+SHOWN_NUMBERS = 4
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ async def ask(forms: list[LoadedForm], inputs: list[np.ndarray], plane: DataPlan
 
 
 def figure(value: Any) -> str:
-    """A number as people read it: 0.9035, 12,345,678."""
+    """A number as people read it: 0.9035, 12,345,678; of a list how many and the first."""
+    if isinstance(value, list) and len(value) > SHOWN_NUMBERS:
+        return f"{len(value)} values: {', '.join(map(figure, value[:SHOWN_NUMBERS]))}, …"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

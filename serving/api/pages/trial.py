@@ -12,7 +12,7 @@ import numpy as np
 
 from bentos import contract
 from bentos.certificate import Histogram
-from bentos.contract import Fields
+from bentos.contract import Fields, Text
 from serving.api.pages.answers import ask, picture
 from serving.api.pages.assets import SECURITY, asset
 from serving.api.pages.controls import complaints_by_field, controls, defaults, submitted
@@ -34,11 +34,15 @@ FORM = b"application/x-www-form-urlencoded"
 Render = Callable[..., bytes]
 
 
-def trial(forms: list[LoadedForm], settings: Settings, plane: DataPlane, render: Render) -> FieldsTrial | ImageTrial:
+def trial(
+    forms: list[LoadedForm], settings: Settings, plane: DataPlane, render: Render
+) -> FieldsTrial | ImageTrial | TextTrial:
     """The page of a model with these forms, the best first, by the kind of its payload."""
     page = TrialPage(forms, settings, plane, render)
     payload = page.model.payload
-    return FieldsTrial(page, payload) if isinstance(payload, Fields) else ImageTrial(page)
+    if isinstance(payload, Fields):
+        return FieldsTrial(page, payload)
+    return TextTrial(page) if isinstance(payload, Text) else ImageTrial(page)
 
 
 class TrialPage:
@@ -78,9 +82,8 @@ class FieldsTrial:
         query, examples = request.query, self._page.examples
         if "random" in query:
             return self._shown(request, self._page.adapter.draw(self._reference())[1])
-        place = query.get("example", "")
-        if place.isdecimal() and int(place) < len(examples):
-            return self._shown(request, examples[int(place)])
+        if (place := _place(query.get("example", ""))) < len(examples):
+            return self._shown(request, examples[place])
         return self._shown(request, defaults(self._payload))
 
     async def submitted(self, request: Request) -> Response:
@@ -160,6 +163,42 @@ class ImageTrial:
         return self._page.respond("image.html", request, {**shown, "payload": "picture.png"}, status)
 
 
+class TextTrial:
+    """A form with a text, which works without a script."""
+
+    def __init__(self, page: TrialPage) -> None:
+        self._page = page
+
+    def routes(self) -> Routes:
+        submit = Endpoint(self.submitted, self._page.max_body_bytes)
+        return {f"/ui/{self._page.name}": {"GET": Endpoint(self.opened), "POST": submit}}
+
+    def opened(self, request: Request) -> Response:
+        """The page with the first example, or with `?example=2`."""
+        place, examples = _place(request.query.get("example", "")), self._page.examples
+        return self._shown(request, examples[place if place < len(examples) else 0]["text"])
+
+    async def submitted(self, request: Request) -> Response:
+        """The page again, with the answer or with what is wrong."""
+        page, text, status = self._page, "", 200
+        shown: dict[str, Any] = {}
+        try:
+            if not request.headers.get(b"content-type", FORM).startswith(FORM):
+                raise BadInput(f"this page takes a form; JSON goes to /{page.name}/{page.model.verb}")
+            text = _parse_form(request.body).get("text", "").replace("\r\n", "\n")
+            apart = (page.model, [text], page.adapter.decoding_bytes, page.plane.memory, page.max_seconds, request)
+            shown["cards"] = await ask(page.forms, await preprocess_apart(*apart), page.plane, request)
+        except ClientGone:
+            raise
+        except ServingError as error:
+            status = error.status
+            shown["errors"] = {"": str(error) or HTTPStatus(status).phrase}
+        return self._shown(request, text, status, **shown)
+
+    def _shown(self, request: Request, text: str, status: int = 200, **shown: Any) -> Response:
+        return self._page.respond("text.html", request, {**shown, "text": text, "payload": {"text": text}}, status)
+
+
 def _host(request: Request) -> str:
     return request.headers.get(b"host", b"localhost:3000").decode("latin-1")
 
@@ -169,3 +208,8 @@ def _parse_form(body: bytes) -> dict[str, str]:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
     except ValueError as error:
         raise BadInput(f"the form cannot be read: {error}") from None
+
+
+def _place(text: str) -> int:
+    """The number of an example, which need not be there."""
+    return int(text) if text.isdecimal() and len(text) < 4 else 1000

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from bentos.certificate import Histogram
-from bentos.contract import Fields, Image, Model
+from bentos.contract import Fields, Image, Model, Text
 from serving.api.payloads.fields import FieldsAdapter
 from serving.api.payloads.image import ImageAdapter
+from serving.api.payloads.text import TextAdapter
 from serving.settings import Settings
 
 
@@ -44,5 +45,7 @@ def adapter(model: Model, settings: Settings) -> PayloadAdapter:
     """The adapter of a model that people can send something to."""
     if isinstance(model.payload, Fields):
         return FieldsAdapter(model, model.payload, settings.max_json_depth, settings.max_request_rows)
+    if isinstance(model.payload, Text):
+        return TextAdapter(model, model.payload, settings.max_request_rows)
     assert isinstance(model.payload, Image)
     return ImageAdapter(model, settings.max_request_pixels)

@@ -12,11 +12,10 @@ from typing import Any
 from bentos import contract
 from bentos.certificate import Histogram
 from bentos.contract import Field, Fields, Model
+from serving.api.content import JSON_TYPES
 from serving.api.payloads.checks import field_reader
 from serving.errors import BadInput, UnsupportedMedia
 
-# curl sends -d as a form; what it holds is JSON.
-MEDIA_TYPES = (b"application/json", b"text/json", b"application/x-www-form-urlencoded")
 LARGE_BODY_BYTES = 64 * 1024
 
 
@@ -28,7 +27,7 @@ class FieldsAdapter:
         self._read = field_reader(payload, max_json_depth)
 
     def read(self, body: bytes, media_type: bytes, content_type: bytes) -> tuple[list[Any], bool]:
-        if media_type not in MEDIA_TYPES:
+        if media_type not in JSON_TYPES:
             raise UnsupportedMedia(f"content type {content_type[:60].decode('latin-1')!r}: send application/json")
         if len(body) > LARGE_BODY_BYTES:
             self._check_count(body)

@@ -22,7 +22,7 @@ def preprocess_batch(model: Model, payloads: list[Any], latest: float = math.inf
     rows = []
     for place, payload in enumerate(payloads):
         if place and perf_counter() > latest:
-            raise DeadlineExceeded(f"{place} of {len(payloads)} pictures were decoded in the time allowed")
+            raise DeadlineExceeded(f"{place} of {len(payloads)} payloads were read in the time allowed")
         try:
             rows.append(model.rows(payload))
         except PayloadError as error:
@@ -35,11 +35,11 @@ def preprocess_each(model: Model, payloads: list[Any], latest: float = math.inf)
     batches = []
     for place, payload in enumerate(payloads):
         if place and perf_counter() > latest:
-            raise DeadlineExceeded(f"{place} of {len(payloads)} pictures were decoded in the time allowed")
+            raise DeadlineExceeded(f"{place} of {len(payloads)} payloads were read in the time allowed")
         try:
             batches.append(preprocess_batch(model, [payload]))
         except BadInput as error:
-            raise BadInput(f"[{place}] {error}") from None
+            raise BadInput(f"[{place}] {error}" if len(payloads) > 1 else str(error)) from None
     return batches
 
 
@@ -61,7 +61,7 @@ async def preprocess_apart(
 
     def in_time() -> list[Any]:
         if perf_counter() > latest:
-            raise DeadlineExceeded("waited too long for a picture's decoder")
+            raise DeadlineExceeded("waited too long to be read")
         return preprocess(model, payloads, latest)
 
     n_bytes = await asyncio.to_thread(n_bytes_of, payloads)

@@ -19,8 +19,8 @@ import numpy as np
 import orjson
 
 from bentos.contract import FLOATS, Model, Signature, Tensor, bfloat16_to_float32
+from serving.api.content import JSON_TYPES
 from serving.api.depth import check_depth
-from serving.api.payloads.fields import MEDIA_TYPES
 from serving.api.v2 import tensors, texts
 from serving.errors import BadInput, UnsupportedMedia
 from serving.inference import validation
@@ -50,7 +50,7 @@ class TensorReader:
 
     def read(self, body: bytes, media_type: bytes) -> tuple[list[np.ndarray], int, bool]:
         """(inputs in the signature's order, their rows, whether it is one row without its batch). BadInput"""
-        if media_type not in MEDIA_TYPES:
+        if media_type not in JSON_TYPES:
             raise UnsupportedMedia("named tensors are sent as application/json")
         signature = self._signature
         values = self._values(body)

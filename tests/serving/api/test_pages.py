@@ -246,6 +246,7 @@ async def test_an_example_or_something_random_opens_in_the_form():
         assert not re.search(r'name="lift"[^>]* checked', html)
         assert (await http.get("/ui/flat?example=99")).status_code == 200
         assert (await http.get("/ui/flat?example=²")).status_code == 200
+        assert (await http.get(f"/ui/flat?example={'9' * 5000}")).status_code == 200
         assert re.search(r'name="floor" value="(\d+)"', (await http.get("/ui/flat?random")).text)
 
 

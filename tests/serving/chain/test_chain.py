@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
+import json
 import os
 import secrets
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -22,8 +25,9 @@ from serving.chain import tensors
 from serving.chain.message import Call, Message
 from serving.chain.replicas import Replicas, StageDown
 from serving.chain.settings import ChainSettings, addresses
+from serving.chain.stage import health, route
 from serving.chain.transport import OverHttp, OverVolume, Receiver
-from serving.chain.volume import Volume, checked, reply_to
+from serving.chain.volume import Volume, VolumeFull, checked, reply_to
 from serving.errors import BadInput, ClientGone, DeadlineExceeded, NotReady, TooLarge
 from tests.conftest import ROOT, end, free_port, shared_home
 
@@ -202,6 +206,12 @@ def test_a_trace_is_made_where_none_is_given(front, said):
 def test_what_is_wrong_is_a_4xx_in_words(front, status, words, asked):
     answer = front.post("/finalize", **asked)
     assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
+
+
+@pytest.mark.parametrize("left", ["9" * 5000, "60000", "soon"])
+def test_what_a_client_says_of_its_time_shortens_it_or_changes_nothing(front, left):
+    answer = front.post("/finalize", files=files(PICTURES[4]), headers={"ekiben-time-left-ms": left})
+    assert answer.json()["label"] == "4"
 
 
 def test_every_stage_has_its_probes_and_metrics(chain, front):
@@ -472,6 +482,48 @@ async def test_every_attempt_has_a_file_of_its_own(volume, tmp_path):
         names = {stage.headers["ekiben-file"] for stage in told if stage.asked}
         assert len(names) == sum(stage.asked for stage in told)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_full_volume_is_told_in_words_and_by_health(volume, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    asked = SimpleNamespace(stage="model", transport=OverVolume(volume, 1000), states=states)
+    respond = health("preprocess", MODEL, asked)["/health"]["GET"]._respond
+    request = SimpleNamespace(server=("127.0.0.1", 1))
+    assert json.loads((await respond(request)).body)["status"] == "ok"
+    monkeypatch.setattr(Volume, "free_bytes", lambda _: 999)
+    report = json.loads((await respond(request)).body)
+    assert report["status"] == "degraded" and report["volume"] == "999 bytes are free, a body may have 1000"
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(VolumeFull, match="no room for 8 bytes") as error:
+        async with OverVolume(volume, 1000).asking(b"question"):
+            pass
+    assert error.value.status == 507 and list(tmp_path.iterdir()) == []
+
+
+async def states():
+    return {"127.0.0.1:1": "up"}
+
+
+async def test_more_requests_than_are_taken_at_a_time_are_turned_away_at_once():
+    failures, go_on = [], asyncio.Event()
+    metrics = SimpleNamespace(stage="postprocess", failed=failures.append, seconds=SimpleNamespace(observe=id))
+
+    async def work(call, body):
+        await go_on.wait()
+        return Message({"content-type": "text/plain"}, body)
+
+    respond = route(work, None, metrics, 5.0, 1000, max_requests=2)._respond
+    request = SimpleNamespace(headers={}, trace_id=TRACE.encode(), body=b"", begun=time.perf_counter())
+    under_way = [asyncio.create_task(respond(request)) for _ in range(2)]
+    await asyncio.sleep(0)
+    turned_away = await respond(request)
+    assert turned_away.status == 429 and (b"retry-after", b"1") in turned_away.headers
+    assert failures == ["shed"] and not any(task.done() for task in under_way)
+    go_on.set()
+    assert [(await task).status for task in under_way] == [200, 200]
+    assert (await respond(request)).status == 200
 
 
 async def test_a_file_without_a_volume_is_told():

@@ -15,7 +15,7 @@ from serving.memory import MemoryBudget
 HEADERS = {b":path": b"/a/B"}
 
 
-class Method:
+class Method(calls.Method):
     """Keeps the messages that it is given."""
 
     path = "/v2"
@@ -26,10 +26,6 @@ class Method:
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
         self.messages.append(message)
-
-    def end(self, call: Call) -> None: ...
-
-    def leave(self, call: Call) -> None: ...
 
 
 class Http2:

@@ -193,6 +193,26 @@ def test_as_many_connections_as_are_allowed(server):
     assert answers(server)
 
 
+class Lingering:
+    """Of HTTP."""
+
+    def check_time(self, now):
+        """It ends in time by itself."""
+
+
+def test_an_http_connection_that_is_answered_for_the_last_time_is_none_of_them(server):
+    wait(lambda: not server.service.connections)
+    lingering = [Lingering() for _ in range(8)]
+    server.call(server.service.connections.update, lingering)
+    server.call(server.gateway.lingering.update, dict.fromkeys(lingering))
+    try:
+        assert answers(server)
+        server.call(server.gateway.lingering.clear)
+        assert b"too many connections" in Client(server).received()
+    finally:
+        server.call(server.service.connections.difference_update, lingering)
+
+
 def wait(true, seconds=10):
     deadline = time.monotonic() + seconds
     while not true():

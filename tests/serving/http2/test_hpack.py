@@ -1,12 +1,15 @@
 """Header blocks, against python-hyper's encoder and RFC 7541."""
 
+import random
+
 import pytest
 from hpack import Decoder, Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.http2 import hpack
 from serving.http2.frames import Code, ProtocolError, StreamError
-from serving.http2.hpack import HeaderDecoder, encode
+from serving.http2.hpack import KNOWN_BYTES, MAX_KNOWN, HeaderDecoder, encode
 
 PSEUDO = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a.B/C"), (b":authority", b"x")]
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz-0123456789", min_size=1, max_size=20).map(lambda name: f"x-{name}".encode())
@@ -28,6 +31,25 @@ def test_blocks_of_an_encoder_with_its_tables_are_read(requests, huffman):
 @settings(max_examples=30, deadline=None)
 def test_our_blocks_are_read_by_others(fields):
     assert [tuple(pair) for pair in Decoder().decode(encode(fields), raw=True)] == fields
+
+
+def test_texts_that_come_again_are_read_as_at_first_and_few_are_remembered():
+    decoder, draw = HeaderDecoder(2**16), random.Random(1)  # noqa: S311
+    for n in range(2 * MAX_KNOWN):
+        path = f"/{draw.randrange(700)}" + "a" * draw.randrange(2 * KNOWN_BYTES)
+        fields = [PSEUDO[0], PSEUDO[1], (b":path", path.encode()), PSEUDO[3]]
+        block = Encoder().encode(fields, huffman=True)
+        assert decoder.decode(block) == decoder.decode(block) == dict(fields)
+        wrong = bytearray(block)
+        wrong[draw.randrange(len(wrong))] ^= 1 << n % 8
+        seen = []
+        for _ in range(2):  # whatever it is, it is that twice
+            try:
+                seen.append(HeaderDecoder(2**16).decode(bytes(wrong)))
+            except (ProtocolError, StreamError) as error:
+                seen.append(str(error))
+        assert seen[0] == seen[1]
+    assert hpack._decode_known.cache_info().currsize <= MAX_KNOWN
 
 
 def test_a_table_may_shrink_and_forgets():

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from time import perf_counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from bentos.contract import Signature, Tensor
 from serving.errors import ClientGone, DeadlineExceeded, EngineError, Overloaded
+from serving.inference.dataplane import DataPlane
 from serving.inference.engine_time import EngineTime
 from serving.inference.runner import BatchingRunner
 from serving.telemetry.metrics import Metrics, Recorder
@@ -248,6 +250,33 @@ def test_engine_time_learns_a_line_and_follows_a_change():
     for n in (1, 8, 32) * 200:
         time_of.learn(n, 0.002 + 0.0002 * n)
     assert time_of.estimate(16) == pytest.approx(0.0052, rel=0.02)
+
+
+async def test_what_the_engine_has_and_what_waits_for_it_is_work():
+    engine = Doubling(seconds=0.1)
+    served = runner(engine, timings=[(1, 0.1), (4, 0.1)], max_batch_size=4)
+    assert served.wait == 0.0
+    taken = [served.submit(rows(i), 1) for i in range(6)]
+    assert served.wait == pytest.approx(0.2)  # two calls
+    await asyncio.sleep(0.02)
+    assert served.pending == 2
+    assert 0.1 < served.wait < 0.19  # one of them has begun
+    await asyncio.gather(*taken)
+    assert served.wait == 0.0
+    served.close()
+
+
+async def test_a_deadline_that_what_waits_leaves_no_time_for_is_not_queued_for():
+    served = runner(Doubling(seconds=0.1), timings=[(1, 0.1), (4, 0.1)], max_batch_size=4)
+    form, plane = SimpleNamespace(runner=served), DataPlane()
+    plane.check_admission(form, perf_counter() + 0.001)  # nothing waits: what one call takes is an estimate alone
+    taken = [served.submit(rows(i), 1) for i in range(6)]
+    with pytest.raises(Overloaded, match=r"what waits is 200 ms of work; the deadline is in (49|50) ms"):
+        plane.check_admission(form, perf_counter() + 0.05)
+    for deadline in (None, perf_counter() + 1, perf_counter() - 1):  # the last is told where it would be computed
+        plane.check_admission(form, deadline)
+    await asyncio.gather(*taken)
+    served.close()
 
 
 async def test_a_queue_that_would_outlast_the_deadline_takes_no_more():

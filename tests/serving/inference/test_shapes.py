@@ -135,6 +135,7 @@ async def test_a_batch_grows_by_its_cost_and_what_waits_is_judged_by_it() -> Non
     with pytest.raises(Overloaded, match=r"11 rows are waiting, 1100 ms of work"):
         served.submit(sentence(100_000), 1)
     assert served.overload_error is not None
+    assert served.wait == pytest.approx(1.1, rel=0.01)
     await asyncio.gather(*long, *more)
     assert engine.shapes[0] == (2, 100_000), "a quarter of the latency allowed: two of 100 ms"
     assert served.overload_error is None and served.pending == 0

@@ -12,6 +12,7 @@ import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
 from bentos.contract import BATCH, Model, Signature, Tensor
+from serving.api.grpc.infer import Inference
 from serving.api.grpc.methods import methods
 from serving.api.grpc.schema import Schema
 from serving.grpc.listener import GrpcListener
@@ -26,6 +27,7 @@ from serving.process.inherited import listening_socket
 from serving.settings import Settings
 from serving.telemetry.metrics import Metrics, Recorder
 
+FAILURES = "ekiben_failures_total"
 SIGNATURE = Signature(
     (Tensor("x", "FP32", (BATCH, "n")), Tensor("word", "BYTES", (BATCH,))),
     (Tensor("y", "FP32", (BATCH,)), Tensor("word", "BYTES", (BATCH,))),
@@ -66,9 +68,11 @@ class Server:
             self.listener.close()
 
 
-def inputs(length: int) -> list[Any]:
+def inputs(length: int, values: np.ndarray | None = None) -> list[Any]:
     x, word = triton.InferInput("x", [2, length], "FP32"), triton.InferInput("word", [2], "BYTES")
-    x.set_data_from_numpy(np.arange(2 * length, dtype=np.float32).reshape(2, length) % 2)
+    if values is None:
+        values = np.arange(2 * length, dtype=np.float32).reshape(2, length) % 2
+    x.set_data_from_numpy(values)
     word.set_data_from_numpy(np.array(["é", ""], object))
     return [x, word]
 
@@ -98,12 +102,53 @@ async def test_requests_of_one_stream() -> None:
     assert server.families.totals()["ekiben_requests_total", ("m", "onnx", "1", "grpc")] == 3
 
 
-async def test_a_message_that_finds_no_room_is_refused_as_a_limit() -> None:
-    server = Server()
+def failures(server: Server) -> dict[str, float]:
+    """reason → how often, of those there were."""
+    server.recorder.flush()
+    counted = {key[-1]: value for (name, key), value in server.families.totals().items() if name == FAILURES}
+    return {reason: value for reason, value in counted.items() if value}
+
+
+@pytest.mark.parametrize("coding", [None, "gzip", "deflate"])
+@pytest.mark.parametrize(
+    ("budget", "words", "reason"),
+    [
+        ("bodies", "RESOURCE_EXHAUSTED.*all the memory", "shed"),
+        ("work", "DEADLINE_EXCEEDED.*too long for memory", "timeout"),
+    ],
+)
+async def test_a_message_that_finds_no_room_is_refused_as_a_limit_and_counted(
+    budget: str, words: str, reason: str, coding: str | None
+) -> None:
+    server, length = Server(), 100_000
+    values = np.random.default_rng(1).random((2, length), np.float32)  # which no compression makes small
+    options: Any = {"compression_algorithm": coding}
     async with server.client() as client:
-        assert server.bodies.take(server.bodies.limit)
-        with pytest.raises(InferenceServerException, match=r"RESOURCE_EXHAUSTED.*all the memory"):
-            await asyncio.wait_for(client.infer("m", inputs(100_000)), 20)
-        server.bodies.give_back(server.bodies.limit)
-        assert (await client.infer("m", inputs(100_000))).as_numpy("y")[0] == 50_000
-    assert server.bodies.taken == 0
+        memory: MemoryBudget = getattr(server, budget)
+        assert memory.take(memory.limit)
+        with pytest.raises(InferenceServerException, match=words):
+            await asyncio.wait_for(client.infer("m", inputs(length, values), **options), 20)
+        assert failures(server) == {reason: 1}
+        with pytest.raises(InferenceServerException, match=words):
+            await asyncio.wait_for(client.infer("unknown", inputs(length, values), **options), 20)
+        assert failures(server) == {reason: 1}
+        memory.give_back(memory.limit)
+        answer = await client.infer("m", inputs(length, values), **options)
+        assert answer.as_numpy("y") == pytest.approx(values.sum(1), rel=1e-4)
+    assert (server.bodies.taken, server.work.taken) == (0, 0)
+
+
+async def test_a_deadline_ends_the_wait_for_memory_and_nothing_is_read_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, parsed = Server(), []
+    monkeypatch.setattr(Inference, "parse", lambda self, message: parsed.append(message))
+    async with asyncio.timeout(20), server.client() as client:
+        assert server.work.take(server.work.limit)
+        with pytest.raises(InferenceServerException, match=r"DEADLINE_EXCEEDED|Deadline Exceeded"):
+            await client.infer("m", inputs(100_000), client_timeout=0.2)
+        while server.bodies.taken:  # the server's own clock, or the client's reset, ends it there
+            await asyncio.sleep(0.01)
+        server.work.give_back(server.work.limit)
+        while server.work.taken:  # it is had, and given back at once
+            await asyncio.sleep(0.01)
+        assert sum(failures(server).values()) <= 1
+    assert not parsed

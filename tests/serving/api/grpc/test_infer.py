@@ -2,7 +2,10 @@
 
 import asyncio
 import queue
+import re
+import threading
 import time
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -11,6 +14,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from serving.inference.engine_time import EngineTime
 from serving.inference.faults import Fault
 from tests.serving.api.grpc.conftest import ROWS, features
 from tests.serving.grpc.grpc_server import grpc_server
@@ -255,6 +259,13 @@ def failures(server, reason):
     )
 
 
+def wait(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def batches(server):
     return sum(value for (name, _), value in server.totals().items() if name == "ekiben_batch_rows_count")
 
@@ -274,6 +285,37 @@ def test_what_is_cancelled_or_late_is_not_computed(slow):
         assert batches(slow) == computed + 1
 
         assert failures(slow, "timeout") + failures(slow, "cancelled") == 4  # a client that gives up resets as well
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_deadline_that_cannot_be_met_is_shed_and_not_computed(stored_here, streams):
+    with grpc_server(max_latency_ms=60_000) as server, grpc.insecure_channel(server.address) as channel:
+        runner, began, go_on = server.repository.served["iris"].runner, threading.Event(), threading.Event()
+        run = runner._session.run
+
+        def held(batch):
+            began.set()
+            assert go_on.wait(30)
+            return run(batch)
+
+        runner._session, runner._engine_time = SimpleNamespace(run=held), EngineTime()
+        runner._engine_time.learn(2, 10.0)  # seconds, as far as the runner knows
+        first = stub(channel).ModelInfer.future(request())
+        assert began.wait(30)
+        if streams:
+            (answer,) = stub(channel).ModelStreamInfer(iter([request()]), timeout=5)
+            words = answer.error_message
+        else:
+            error = refusal(lambda: stub(channel).ModelInfer(request(), timeout=5))
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
+            words = error.details()
+        assert re.fullmatch(r"what waits is \d+ ms of work; the deadline is in \d+ ms", words)
+        later = stub(channel).ModelInfer.future(request(), timeout=50)
+        wait(lambda: runner.pending == len(ROWS))
+        go_on.set()
+        assert first.result(30).model_name == later.result(30).model_name == "iris"
+        assert batches(server) == 2 and failures(server, "shed") == 1
 
 
 def test_a_full_queue_pushes_back(stored_here):

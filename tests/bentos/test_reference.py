@@ -5,7 +5,7 @@ import pytest
 
 from bentos import contract
 from bentos.certificate import Histogram
-from train.reference import count_classes, histogram, reference
+from bentos.reference import count_classes, histogram, reference
 
 
 def test_deciles_hold_a_tenth_each() -> None:

@@ -1,0 +1,95 @@
+"""python -m loadtest.mnist FOLDER: how many of MNIST's test images a running service reads, into README.md.
+
+FOLDER has t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, as MNIST has them. Every image is sent as a picture, a PNG
+of its own, to POST /digits/classify: what is measured is all that becomes of it, not the network alone.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+from scipy.stats import beta
+
+from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, split_section, table
+
+IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The command. SystemExit where the folder has no MNIST"""
+    parser = command_line("loadtest.mnist", __doc__)
+    parser.add_argument("folder", type=Path, help="of MNIST's test images")
+    parser.add_argument("--url", default="http://localhost:3000", help="the service (http://localhost:3000)")
+    parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",
+                        help="what holds <!-- mnist --> and <!-- /mnist --> for the table (README.md)")  # fmt: skip
+    options = parser.parse_args(words)
+    split_section(options.document, "mnist")
+    try:
+        images, labels = read(options.folder)
+    except (OSError, ValueError) as error:
+        sys.exit(f"{options.folder}: {error}")
+    text = markdown(labels, classify(options.url, images))
+    replace_section(options.document, "mnist", text)
+    print(text)
+
+
+def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST's test images and their digits. → (n, 28, 28) and (n,) uint8; OSError, ValueError"""
+    images = np.frombuffer((folder / IMAGES).read_bytes(), np.uint8, offset=16).reshape(-1, 28, 28)
+    labels = np.frombuffer((folder / LABELS).read_bytes(), np.uint8, offset=8)
+    if len(images) != len(labels):
+        raise ValueError(f"{len(images)} images and {len(labels)} labels")
+    return images, labels
+
+
+def classify(url: str, images: np.ndarray) -> np.ndarray:
+    """What the service reads in each. (n, 28, 28) uint8 → (n,) int; RuntimeError where an image is not answered"""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    digits: list[int] = []
+    with Progress(len(images)) as progress:
+        for image in images:
+            file = BytesIO()
+            Image.fromarray(image).save(file, "PNG")
+            headers = {"Content-Type": "image/png", "X-Ekiben-Synthetic": "1"}
+            connection.request("POST", "/digits/classify", file.getvalue(), headers)
+            response = connection.getresponse()
+            body = response.read()
+            if response.status != 200:
+                raise RuntimeError(f"image {len(digits)}: {response.status} {body[:200].decode(errors='replace')}")
+            digits.append(int(json.loads(body)["label"]))
+            progress.tell("")
+    return np.array(digits)
+
+
+def markdown(labels: np.ndarray, read_as: np.ndarray) -> str:
+    """How many are right of all and of each digit, with intervals, and what else was read most often."""
+    rows = [row(str(digit), labels == digit, read_as == digit, wrong(labels, read_as, digit)) for digit in range(10)]
+    rows.append(row("all", labels == labels, read_as == labels, ""))
+    return table(("digit", "images", "right, %", "95 % interval", "else read as"), rows)
+
+
+def row(name: str, shown: np.ndarray, right: np.ndarray, instead: str) -> tuple[str, ...]:
+    """The cells of a digit, with Clopper and Pearson's interval."""
+    n, k = int(shown.sum()), int((shown & right).sum())
+    low = float(beta.ppf(0.025, k, n - k + 1)) if k else 0.0
+    high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+    return name, f"{n:,}", f"{100 * k / n:.1f}", f"{100 * low:.1f}–{100 * high:.1f}", instead
+
+
+def wrong(labels: np.ndarray, read_as: np.ndarray, digit: int) -> str:
+    """`8 (21), 3 (9), 7 (4)`: the commonest wrong answers."""
+    counts = np.bincount(read_as[labels == digit], minlength=10)
+    counts[digit] = 0
+    return ", ".join(f"{other} ({counts[other]})" for other in np.argsort(-counts, kind="stable")[:3] if counts[other])
+
+
+if __name__ == "__main__":
+    main()
