@@ -124,8 +124,8 @@ def compare(artifacts: Artifacts, outputs: Arrays, expected: Arrays, tolerance: 
 
 def compare_labels(labels: np.ndarray, trained: np.ndarray, targets: np.ndarray) -> Comparison:
     """How many rows' labels changed, and whether for the worse. (n,) places each"""
-    right, was_right = labels == targets, trained == targets
-    worse, better = int((was_right & ~right).sum()), int((right & ~was_right).sum())
+    correct, was_correct = labels == targets, trained == targets
+    worse, better = int((was_correct & ~correct).sum()), int((correct & ~was_correct).sum())
     changed = int((labels != trained).sum())
     return Comparison(
         what="labels",

@@ -95,8 +95,8 @@ def locked(text: str, environment: Mapping[str, str]) -> dict[str, Pin]:
 
 def needed(requirements: Iterable[str], environment: Mapping[str, str], extras: Iterable[str] = ()) -> set[str]:
     """The requirements that hold there, without their markers; extras are those under which they are looked at."""
-    wanted = map(Requirement, requirements)
-    return {_bare(one) for one in wanted if any(_holds(one, environment, extra) for extra in ("", *extras))}
+    parsed = map(Requirement, requirements)
+    return {_bare(one) for one in parsed if any(_holds(one, environment, extra) for extra in ("", *extras))}
 
 
 def _holds(requirement: Requirement, environment: Mapping[str, str], extra: str = "") -> bool:
@@ -130,10 +130,10 @@ def ask(python: str, platform: Platform, direct: Iterable[str], lock: str) -> An
         extras = {one.name: one.extras for one in map(Requirement, todo)}
         names |= extras.keys()
         missing |= {name for name in extras if name not in pins}
-        found, absent = wheels(python, platform, {name: pins[name] for name in extras if name in pins})
+        metadata, absent = wheels(python, platform, {name: pins[name] for name in extras if name in pins})
         missing |= absent
         seen |= todo
-        todo = {need for one in found for need in _needs(one, environment, extras)} - seen
+        todo = {need for one in metadata for need in _needs(one, environment, extras)} - seen
     return Answer(frozenset(names), frozenset(missing))
 
 
@@ -143,19 +143,21 @@ def _needs(metadata: Mapping[str, Any], environment: Mapping[str, str], extras: 
 
 def wheels(python: str, platform: Platform, pins: Mapping[str, Pin]) -> tuple[list[Mapping[str, Any]], set[str]]:
     """The metadata of the wheels that pip takes there, and the names of packages without one. SystemExit"""
-    left, absent = dict(pins), set[str]()
+    remaining, absent = dict(pins), set[str]()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        while left:
-            done = subprocess.run(_command(python, platform, left, folder, report), capture_output=True, text=True)
-            if done.returncode == 0:
-                found = json.loads(report.read_text())["install"]
-                absent |= {name for one in found if (name := _altered(one, pins))}
-                return [one["metadata"] for one in found], absent
-            if (match := MISSING.search(done.stderr)) is None:
-                raise SystemExit(f"pip says, of Python {python} on {platform.title}:\n{done.stderr}")
+        while remaining:
+            process = subprocess.run(
+                _command(python, platform, remaining, folder, report), capture_output=True, text=True
+            )
+            if process.returncode == 0:
+                installed = json.loads(report.read_text())["install"]
+                absent |= {name for one in installed if (name := _altered(one, pins))}
+                return [one["metadata"] for one in installed], absent
+            if (match := MISSING.search(process.stderr)) is None:
+                raise SystemExit(f"pip says, of Python {python} on {platform.title}:\n{process.stderr}")
             absent.add(name := canonicalize_name(match[1]))
-            del left[name]
+            del remaining[name]
     return [], absent
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from loadtest.documents import CHECKOUT, command_line
-from loadtest.service import serve
+from loadtest.service import run_command, serve
 
 HOME = CHECKOUT / "build" / "docs"
 
@@ -42,4 +42,4 @@ def python(*words: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

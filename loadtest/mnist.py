@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image
 from scipy.stats import beta
 
-from loadtest.documents import CHECKOUT, command_line, replace_section, split_section, table
-from loadtest.progress import Progress
+from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, split_section, table
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
