@@ -47,7 +47,7 @@ def build(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
         if key not in built:
             # The store has its models already.
             make = ["make", "--old-file=models", f"image-{box}", f"IMAGE={IMAGE}", f"BENTOML_HOME={home}"]
-            command(make, 240, **environment)
+            command(make, 600, **environment)
             built[key] = docker("image", "inspect", "--format={{.Id}}", f"{IMAGE}:{box}")
         return built[key]
 
