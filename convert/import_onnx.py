@@ -135,7 +135,9 @@ def fingerprint(mended: Mended, labels: Sequence[str], wish: Wish) -> bytes:
     digest = hashlib.sha256(mended.graph.SerializeToString(deterministic=True))
     digest.update(repr((wish.title, list(labels), wish.finite)).encode())
     for name, array in sorted((wish.sample or {}).items()):
-        digest.update(f"{name}{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        texts = array.dtype == object  # whose bytes are addresses
+        values = repr(array.tolist()).encode() if texts else np.ascontiguousarray(array).tobytes()
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode() + values)
     return digest.digest()
 
 

@@ -28,7 +28,7 @@ def test_neighbouring_floats_and_missing_values_take_the_same_branch(loss: str) 
     booster = HistGradientBoostingRegressor(loss=loss, max_iter=20, learning_rate=0.3).fit(features, targets)
     signature = Signature((Tensor("x", "FP32", (-1, 2)),), (Tensor("y", "FP32", (-1, 1)),))
     model = Model("toy", "", "", "price", Fields(()), signature)
-    session = onnxruntime.InferenceSession(from_sklearn(model, booster, {"x": features}).SerializeToString())
+    session = onnxruntime.InferenceSession(from_sklearn(model, booster, {}).SerializeToString())
     (given,) = session.run(None, {"x": features})
     assert np.allclose(given[:, 0], booster.predict(features), rtol=1e-5)
     assert np.abs(booster.predict(features) - targets).max() < 1.5, "the trees did not split between neighbours"
@@ -41,4 +41,4 @@ def test_categorical_splits_are_refused() -> None:
     booster = HistGradientBoostingRegressor(max_iter=2, categorical_features=[0]).fit(features, features[:, 0])
     signature = Signature((Tensor("x", "FP32", (-1, 1)),), (Tensor("y", "FP32", (-1, 1)),))
     with pytest.raises(NotImplementedError, match="categorical"):
-        from_sklearn(Model("toy", "", "", "price", Fields(()), signature), booster, {"x": features})
+        from_sklearn(Model("toy", "", "", "price", Fields(()), signature), booster, {})
