@@ -28,9 +28,9 @@ STROKES = {
 
 
 @contextlib.contextmanager
-def launched() -> Iterator[Any]:
+def launched(*options: str) -> Iterator[Any]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=[*QUIET, *options])
         yield browser
         browser.close()
 

@@ -3,6 +3,7 @@
 import sys
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from PIL import Image
 
@@ -10,10 +11,12 @@ from tests.browser.chromium import draw, launched
 
 
 def shoot(url: str, folder: Path) -> None:
-    with launched() as browser:
+    """The commands on the pages are those of a service where it is by default, wherever this one is."""
+    default = "localhost:3000"
+    with launched(f"--host-resolver-rules=MAP {default} {urlsplit(url).netloc}") as browser:
         for name in ("index", "digits", "iris", "wine", "homes"):
             page = browser.new_page(viewport={"width": 1200, "height": 760}, color_scheme="light")
-            page.goto(f"{url}/ui" if name == "index" else f"{url}/ui/{name}")
+            page.goto(f"http://{default}/ui" + ("" if name == "index" else f"/{name}"))
             if name == "digits":
                 draw(page, "3")
             if name != "index":
@@ -28,4 +31,4 @@ def shoot(url: str, folder: Path) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    shoot(sys.argv[1].rstrip("/"), folder)
+    shoot(sys.argv[1], folder)

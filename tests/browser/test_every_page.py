@@ -36,6 +36,8 @@ def test_no_page_scrolls_sideways(visit, path, viewport):
     for details in page.locator("summary").all():
         details.click()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    if viewport == DESKTOP:
+        assert page.evaluate("[...document.querySelectorAll('.scroll')].every(e => e.scrollWidth <= e.clientWidth)")
 
 
 @pytest.mark.parametrize("path", PAGES)

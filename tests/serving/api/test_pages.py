@@ -164,7 +164,7 @@ async def test_the_index_shows_forms_figures_certificates_and_what_is_refused():
     assert "Flat &lt;b&gt;price&lt;/b&gt;" in html
     assert "the seal does not match &lt;its&gt; contents" in html
     for words in (
-        f"onnx default 0.9035 n = 4,000, 95 %: 0.89–0.91 1,403,545 {FLAT.unit} 11.3 % 2.3e-06",
+        f"onnx default 0.9035 n = 4,000 95 %: 0.89–0.91 1,403,545 {FLAT.unit} 11.3 % 2.3e-06",
         "max diff.: how far price lies at most from what sklearn gives, on 4,000 held-out rows, as a share of it.",
         "Made up.", "Version 1a2b3c", "listings of 2026", "f" * 64,
         "2.3e-06 from sklearn on 4,000 rows, tolerance 0.0001", "onnxruntime 1.31.1", "2026-11-21T02:06:19",
