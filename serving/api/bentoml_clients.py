@@ -45,5 +45,6 @@ def _route(model: Model, settings: Settings) -> dict[str, Any]:
         "doc": model.doc,
         "batchable": True,
         "input": adapter(model, settings).client_schema(),
-        "output": answer_schema(model),
+        # These clients keep what is named and drop the rest: nothing is, where the author's postprocess decides.
+        "output": answer_schema(model) if model.postprocess is None else {"type": "object"},
     }

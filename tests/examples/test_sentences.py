@@ -6,6 +6,7 @@ import sys
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import bentoml
 import httpx
 import numpy as np
 import pytest
@@ -123,6 +124,11 @@ def test_openais_own_client_asks_it(url):
         [400, None, "invalid_request_error"],
     ]
     assert "does not exist" in errors[0][3] and "empty" in errors[1][3] and "another model" in errors[2][3]
+
+
+def test_bentomls_own_client_gets_the_vector(url):
+    with bentoml.SyncHTTPClient(url) as client:
+        np.testing.assert_allclose(client.sentences_embed(text=SENTENCE)["embedding"][:4], FIRST, atol=2e-6)
 
 
 def test_it_has_a_page_swagger_and_figures(url):
