@@ -54,7 +54,7 @@ def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def classify(url: str, images: np.ndarray) -> np.ndarray:
     """What the service reads in each. (n, 28, 28) uint8 → (n,) int; RuntimeError where an image is not answered"""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-    digits = []
+    digits: list[int] = []
     with Progress(len(images)) as progress:
         for image in images:
             file = BytesIO()
