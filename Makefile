@@ -112,9 +112,10 @@ load: .venv/testing ## load test the running service; make load LOAD="--shape sp
 tune: models .venv/testing ## find the best settings: MODEL, FORM, SLO=p99=50ms, BUDGET=10m; WRITE=1 puts them to use
 	$(BIN)/python -m loadtest.tune --model $(MODEL) --form '$(FORM)' --slo $(SLO) --budget $(BUDGET) $(if $(WRITE),--write)
 
-tune-report: models .venv/testing ## measure what docs/tuning.md and docs/capacity.md show; half an hour
+tune-report: models .venv/testing ## measure what docs/tuning.md, docs/capacity.md and the README's speed of forms show; half an hour
 	$(BIN)/python -m loadtest.tune --model digits --form onnx --slo p99=50ms --docs
 	$(BIN)/python -m loadtest.tune.sweep
+	$(BIN)/python -m loadtest.forms --model digits
 	$(BIN)/python -m loadtest.capacity --model digits --form onnx
 
 docs: .venv/testing ## make the README's tables and the docs' figures and pictures of the models anew, from one run; MNIST=folder

@@ -1,7 +1,7 @@
 """python -m loadtest.docs: what README.md and docs/ show of the models, all from one run over a store made anew.
 
 Trains what has changed, converts everything into build/docs, and takes from there the pictures of the pages, with
---mnist how MNIST's test images are read, and the table of forms. Takes about ten minutes on a quiet machine.
+--mnist how MNIST's test images are read, and the table of all forms. Takes about five minutes on a quiet machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> None:
         python("tests.browser.screenshots", service.url, "docs")
         if options.mnist:
             python("loadtest.mnist", options.mnist, "--url", service.url)
-    python("loadtest.forms")
+    python("loadtest.catalogue")
 
 
 def python(*words: str) -> None:

@@ -1,7 +1,7 @@
-"""python -m loadtest.forms: every form of every model under load, as a table and a plot in README.md.
+"""python -m loadtest.forms --model digits: a model's forms under load, as a table and a plot in README.md.
 
-Each form at batches of 1, 8, 32 and 128 rows: rows a second, latency, memory, size of its file, and from its
-certificate the metric and what conversion cost. Starts the service itself, over your models; takes about 8 minutes.
+Each form at batches of 1, 8, 32 and 128 rows: rows a second, latency, memory, size of its file. Starts the service
+itself, over your models; takes about 4 minutes. What forms are worth is in loadtest.catalogue's table.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +20,7 @@ from loadtest import figures as plots
 from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.measurement import Run, ServicePool
-from loadtest.service import ServiceError, models, run_command, serve
+from loadtest.service import ServiceError, models, run_command
 from loadtest.workload import Workload
 
 BATCHES = (1, 8, 32, 128)
@@ -60,43 +59,31 @@ class Form:
         return float(median(getattr(run, name) for run in self.alone[batch]))
 
 
-def measure(chosen: Sequence[str], cores: Cores, logs: Path) -> list[Form]:
-    """All forms that the service finds ready of these models, or of all if none is named. ServiceError
-
-    Model by model, each as trained first, then the largest first.
-    """
+def measure(model: str, cores: Cores, logs: Path) -> list[Form]:
+    """All forms of a model that the service finds ready, as trained first, then the largest first. ServiceError"""
     log = logs / "service.log"
-    forms = [form for form in ready_forms(log) if not chosen or form.model in chosen]
-    if missing := sorted(set(chosen) - {form.model for form in forms}) or ([] if forms else ["any model"]):
-        raise ServiceError(f"no form of {missing[0]} is ready: run `make models`, or see `bentoml models list`")
+    with ServicePool(Workload(model, binary=True), cores, log) as pool:
+        health = pool.service(ONE_EACH).json("/health")["models"].get(model, {"forms": {}})
+    versions = {name: of_form["version"] for name, of_form in health["forms"].items() if of_form["ready"]}
+    if not versions:
+        raise ServiceError(f"no form of {model!r} is ready: run `make models`, or see `bentoml models list`")
+    forms = [Form(model, name, certificate(model, name, version)) for name, version in versions.items()]
+    forms.sort(key=lambda form: (not form.trained, -form.bytes))
     with Progress(len(forms) * (1 + len(BATCHES) * ROUNDS)) as progress:
         for form in forms:
-            form.memory_mb = memory_alone(form, cores, log)
-            progress.tell(f"{form.model} {form.name} alone: {form.memory_mb:.0f} MB")
-        for model, batch in product(dict.fromkeys(form.model for form in forms), BATCHES):
-            for form in at_batch(model, [form for form in forms if form.model == model], batch, cores, log):
-                progress.tell(f"{model} {form.name}, batch {batch}: {form.rows_per_second(batch):,.0f} rows/s")
+            form.memory_mb = memory_alone(model, form.name, cores, log)
+            progress.tell(f"{form.name} alone: {form.memory_mb:.0f} MB")
+        for batch in BATCHES:
+            for form in at_batch(model, forms, batch, cores, log):
+                progress.tell(f"batch {batch}, {form.name}: {form.rows_per_second(batch):,.0f} rows/s")
     return forms
 
 
-def ready_forms(log: Path) -> list[Form]:
-    """Of a service over the user's models, by model and in a table's order; nothing measured yet. ServiceError"""
-    with serve("service:Ekiben", ONE_EACH, log).wait_ready() as service:
-        models = service.json("/health")["models"]
-    forms = [
-        Form(model, name, certificate(model, name, form["version"]))
-        for model in sorted(models)
-        for name, form in models[model]["forms"].items()
-        if form["ready"]
-    ]
-    return sorted(forms, key=lambda form: (form.model, not form.trained, -form.bytes))
-
-
-def memory_alone(form: Form, cores: Cores, log: Path) -> float:
+def memory_alone(model: str, form: str, cores: Cores, log: Path) -> float:
     """MB of a service with this form only, once it has answered the largest batches. ServiceError"""
-    settings = {**ONE_EACH, "EKIBEN_FORMS": form.name, "EKIBEN_MAX_BATCH_SIZE": str(max(BATCHES))}
-    with ServicePool(Workload(form.model, binary=True, rows=max(BATCHES)), cores, log) as pool:
-        return pool.target(settings, form.name).run_closed(BUSY_CONNECTIONS, SECONDS, WARMUP).memory_mb
+    settings = {**ONE_EACH, "EKIBEN_FORMS": form, "EKIBEN_MAX_BATCH_SIZE": str(max(BATCHES))}
+    with ServicePool(Workload(model, binary=True, rows=max(BATCHES)), cores, log) as pool:
+        return pool.target(settings, form).run_closed(BUSY_CONNECTIONS, SECONDS, WARMUP).memory_mb
 
 
 def at_batch(model: str, forms: Sequence[Form], batch: int, cores: Cores, log: Path) -> Iterator[Form]:
@@ -120,7 +107,7 @@ def certificate(model: str, form: str, version: str) -> Mapping[str, Any]:
 def main(words: Sequence[str] | None = None) -> None:
     """The command. ServiceError where no form is ready"""
     parser = command_line("loadtest.forms", __doc__)
-    parser.add_argument("--model", nargs="+", default=[], help="which, as in /v2/models/MODEL (all that are ready)")
+    parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
     parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",
                         help="what holds <!-- forms --> and <!-- /forms --> for the table (README.md)")  # fmt: skip
     parser.add_argument("--picture", type=Path, default=CHECKOUT / "docs" / "forms.png", help="docs/forms.png")
@@ -129,27 +116,24 @@ def main(words: Sequence[str] | None = None) -> None:
     print(cores, file=sys.stderr)
     forms = measure(options.model, cores, Path("build/forms"))
     where = f"{describe()}; {cores}"
-    draw(forms, options.picture, where)
+    draw(options.model, forms, options.picture, where)
     picture = options.picture.resolve().relative_to(options.document.resolve().parent)
-    text = markdown(forms, where, str(picture))
+    text = markdown(options.model, forms, where, str(picture))
     replace_section(options.document, "forms", text)
     print(text)
     print(f"written: {options.document}, {options.picture}", file=sys.stderr)
 
 
-def markdown(forms: Sequence[Form], where: str, picture: str) -> str:
-    """Rate at each batch, p50 / p99 of one row, and what a form weighs, is worth, and lost by its conversion."""
-    head = ["model", "form", *(f"rows/s, batch {batch}" for batch in BATCHES), "ms, one row", "memory, MB", "file, KiB"]
+def markdown(model: str, forms: Sequence[Form], where: str, picture: str) -> str:
+    """Rate at each batch, p50 / p99 at each batch, and what a form weighs and is worth."""
+    head = [model, *(f"rows/s, batch {batch}" for batch in BATCHES), *(f"ms, batch {batch}" for batch in BATCHES)]
     rows = [
         [
-            form.model,
             f"`{form.name}`",
-            *(f"{form.rows_per_second(batch):,.0f}" for batch in BATCHES),
-            f"{form.latency(1):.2f} / {form.latency(1, 'p99'):.2f}",
+            *(f"**{form.rows_per_second(batch):,.0f}**" for batch in BATCHES),
+            *(f"{form.latency(batch):.2f} / {form.latency(batch, 'p99'):.2f}" for batch in BATCHES),
             f"{form.memory_mb:.0f}",
             f"{form.bytes / 1024:,.0f}",
-            scored(form.certificate),
-            "" if form.trained else conversion(form.certificate),
         ]
         for form in forms
     ]
@@ -157,43 +141,16 @@ def markdown(forms: Sequence[Form], where: str, picture: str) -> str:
     how = (
         f"One worker, one engine thread; rows as V2 binary tensors, one engine call a request. Rows/s with "
         f"{BUSY_CONNECTIONS} connections that are never idle, median of {ROUNDS} interleaved rounds of {SECONDS:g} s; "
-        f"ms are p50 / p99 of one request at a time. Memory is of the whole service with this form alone. Quality and "
-        f"what conversion changed are the certificate's, on n held-out rows; in brackets Clopper and Pearson's 95 % "
-        f"interval where it is a share of rows, and the share that may change, one-sided. {where}. "
+        f"ms are p50 / p99 of one request at a time. Memory is of the whole service with this form alone. {where}. "
         f"{busy_warning(busy)}"
     ).rstrip()
-    titles = [*head, "held-out quality", "changed by conversion"]
-    return f"{table(titles, rows)}\n\n{how}\n\n![{plotted(forms)[0].model} as lines]({picture})"
+    return f"{table([*head, 'memory, MB', 'file, KiB'], rows)}\n\n{how}\n\n![The same as lines]({picture})"
 
 
-def scored(certificate: Mapping[str, Any]) -> str:
-    """`accuracy 0.9972 (0.9846–0.9999), n = 360`; without interval where it is no share of rows."""
-    name, value = next(iter(certificate["metrics"].items()))
-    interval = certificate.get("intervals", {}).get(name)
-    between = f" ({interval['low']:.4f}–{interval['high']:.4f})" if interval else ""
-    return f"{name} {value:.4f}{between}, n = {certificate['difference']['rows']:,}"
-
-
-def conversion(certificate: Mapping[str, Any]) -> str:
-    """`1 of 360 labels (< 1.3 %), accuracy −0.0028`: rows that changed, their bound, and what became of the metric."""
-    comparison, difference = certificate["comparison"], certificate["difference"]
-    changed = f"{comparison['changed']:,} of {comparison['rows']:,} {comparison['what']}"
-    gained = f"{-difference['loss']:+z.4f}".replace("-", "−")
-    return f"{changed} (< {100 * comparison['below']:.2g} %), {difference['metric']} {gained}"
-
-
-def plotted(forms: Sequence[Form]) -> list[Form]:
-    """The forms of the model that has most of them."""
-    models = [form.model for form in forms]
-    most = max(dict.fromkeys(models), key=models.count)
-    return [form for form in forms if form.model == most]
-
-
-def draw(forms: Sequence[Form], path: Path, caption: str) -> None:
-    """Rate and latency against the batch, a line per form of one model."""
-    shown = plotted(forms)
-    with plots.figure(path, f"{shown[0].model}: the forms under load", caption, (10.4, 4.2), ncols=2) as axes:
-        for form, colour in zip(shown, plots.SERIES, strict=False):
+def draw(model: str, forms: Sequence[Form], path: Path, caption: str) -> None:
+    """Rate and latency against the batch, a line per form."""
+    with plots.figure(path, f"{model}: the forms under load", caption, (10.4, 4.2), ncols=2) as axes:
+        for form, colour in zip(forms, plots.SERIES, strict=False):
             axes[0].plot(BATCHES, [form.rows_per_second(b) for b in BATCHES], "o-", color=colour, label=form.name)
             axes[1].plot(BATCHES, [form.latency(b) for b in BATCHES], "o-", color=colour, label=form.name)
         titles = (("rows a second, busy engine", "{x:,.0f}"), ("median latency of one request, ms", "{x:g}"))

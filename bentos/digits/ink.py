@@ -36,7 +36,7 @@ def centre(ink: np.ndarray) -> np.ndarray | None:
 
 def _mass_centre(ink: np.ndarray) -> np.ndarray:
     rows, columns = ink.sum(1), ink.sum(0)
-    return np.array([rows @ np.arange(rows.size), columns @ np.arange(columns.size)]) / rows.sum()
+    return np.array([rows @ np.arange(rows.size), columns @ np.arange(columns.size)]) / rows.sum()  # type: ignore[no-any-return]
 
 
 def _resize(digit: np.ndarray, scale: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,18 +104,19 @@ def _schedule(
 @contextmanager
 def _seeded(seed: int) -> Iterator[torch.Generator]:
     """One thread, as sums depend on their order; for a network this small, more are no faster."""
+    memory: Any = torch.utils.deterministic
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    filled = memory.fill_uninitialized_memory
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a sixth of the time, where all memory is written
+    memory.fill_uninitialized_memory = False  # a sixth of the time, and nothing is read that was not written
     try:
         yield torch.Generator().manual_seed(seed)
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled
 
 
 def augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
