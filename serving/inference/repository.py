@@ -62,6 +62,9 @@ class Repository:
             raise SettingsError(f"EKIBEN_READY names {min(unknown)}; there is all, any, {', '.join(self.models)}")
         for model in {served.model.name for served in self.served.values()}:
             self.served[model] = next(self.served[name] for f in FORMS if (name := f"{model}-{f}") in self.served)
+        for refused in list(self.refused.values()):  # nor has its model a form of its own name, if none is served
+            if refused.model not in self.served:
+                self.refused.setdefault(refused.model, refused)
         for setting, models in settings.limits.items():
             if unserved := sorted(models.keys() - set(self.models)):
                 log.warning("EKIBEN_%s names %s, which is not served", setting.upper(), ", ".join(unserved))

@@ -54,10 +54,11 @@ def test_a_file_that_is_not_the_certified_one_is_refused_and_the_service_is_not_
         assert http.get("/health").status_code == 503
         assert http.get("/livez").status_code == 200
         assert http.get("/v2/health/ready").status_code == 503
-        for path in ("/iris/classify", "/v2/models/iris-onnx/infer"):
+        for path in ("/iris/classify", "/v2/models/iris-onnx/infer", "/v2/models/iris/infer"):
             refused = http.post(path, json=IRIS)
             assert refused.status_code == 503
             assert "does not match its certificate" in refused.json()["error"]
+        assert http.get("/v2/models/iris/ready").status_code == 503
         text = http.get("/metrics").text
         assert 'ekiben_form_refused{form="onnx",model="iris"' in text
         assert re.search(r'ekiben_failures_total{form="onnx",model="iris",reason="not_ready",version="\w+"} 2.0', text)

@@ -128,7 +128,7 @@ async def test_a_form_of_another_folder_is_refused_with_what_differs(
 ) -> None:
     of_folder(changed, monkeypatch)
     repository = load()
-    assert set(repository.refused) == {"iris-onnx"} and {"wine", "wine-onnx"} <= set(repository.served)
+    assert set(repository.refused) == {"iris", "iris-onnx"} and {"wine", "wine-onnx"} <= set(repository.served)
     refusal = repository.refused["iris-onnx"].refusal
     assert refusal.startswith("iris-onnx:") and words in refusal and "Train and convert again" in refusal
 

@@ -104,7 +104,7 @@ def alone(monkeypatch):
 def repository(ready):
     """One in which iris answers and wine is refused."""
     box = Repository(Settings(ready=ready), Metrics())
-    box.served["iris"] = SimpleNamespace(model=SimpleNamespace(name="iris"))
+    box.served["iris"] = SimpleNamespace(model=SimpleNamespace(name="iris", verb="classify", routes=()))
     box.refused["wine-onnx"] = SimpleNamespace(model="wine")
     return box
 
