@@ -61,7 +61,7 @@ def test_a_file_that_is_not_the_certified_one_is_refused_and_the_service_is_not_
         assert http.get("/v2/models/iris/ready").status_code == 503
         text = http.get("/metrics").text
         assert 'ekiben_form_refused{form="onnx",model="iris"' in text
-        assert re.search(r'ekiben_failures_total{form="onnx",model="iris",reason="not_ready",version="\w+"} 2.0', text)
+        assert re.search(r'ekiben_failures_total{form="onnx",model="iris",reason="not_ready",version="\w+"} 3.0', text)
 
 
 @pytest.mark.parametrize(
