@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from serving.http2.frames import Code, ProtocolError, StreamError
 TABLE_BYTES = 4096  # of the dynamic table, RFC 7541's own
 FIELD_BYTES = 32  # what a field counts beside its name and value (RFC 7541, 4.1)
 BOMB = 4  # times as much as a request's fields may take, and nobody means it
-KNOWN_BYTES, MAX_KNOWN = 64, 512  # of a text in Huffman's code that is remembered, and how many are
+KNOWN_BYTES, MAX_KNOWN = 64, 32  # of a path in Huffman's code that is remembered, and how many a connection has
 MAX_INTEGER = 2**24  # no length, index or size that is meant is larger
 NAME = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
 VALUE = re.compile(rb"(?:[^\x00-\x20\x7f](?:[^\x00\r\n]*[^\x00-\x20\x7f])?)?", re.DOTALL)
@@ -61,6 +62,10 @@ class HeaderDecoder:
         self._max_list_bytes = max_list_bytes
         self._dynamic: deque[Field] = deque()  # the newest first
         self._size, self._max_size = 0, TABLE_BYTES
+        # nghttp2, and so Envoy, Node and curl, sends a path in Huffman's code with every request, and enters it in no
+        # table. Paths alone are remembered, and by each connection for itself: what one client sends, a key for
+        # instance, is nothing that another could measure or push out.
+        self._decode_path = lru_cache(MAX_KNOWN)(decode_huffman)
 
     def decode(self, block: bytes) -> dict[bytes, bytes]:
         """The fields of a request; values of one name are joined with a comma.
@@ -131,9 +136,12 @@ class HeaderDecoder:
         if index:
             name = STATIC[index - 1].name if index <= 61 else self._indexed(index).name
         else:
-            name, at = _string(block, at)
-        value, at = _string(block, at)
+            name, at = _string(block, at, decode_huffman)
+        value, at = _string(block, at, self._decode_short_path if name == b":path" else decode_huffman)
         return field(name, value), at
+
+    def _decode_short_path(self, text: bytes) -> bytes:
+        return self._decode_path(text) if len(text) <= KNOWN_BYTES else decode_huffman(text)
 
     def _add(self, new: Field) -> None:
         self._dynamic.appendleft(new)
@@ -165,20 +173,15 @@ def _integer(block: bytes, at: int, prefix: int) -> tuple[int, int]:
         shift += 7
 
 
-def _string(block: bytes, at: int) -> tuple[bytes, int]:
+def _string(block: bytes, at: int, decode: Callable[[bytes], bytes]) -> tuple[bytes, int]:
+    """A text, by `decode` where it is in Huffman's code, and where the next thing begins. IndexError at the end"""
     first = block[at]
     length, at = (first & 0x7F, at + 1) if first & 0x7F != 0x7F else _integer(block, at + 1, 0x7F)
     end = at + length
     if end > len(block):
         raise IndexError
     text = block[at:end]
-    if first & 0x80:
-        text = _decode_known(text) if length <= KNOWN_BYTES else decode_huffman(text)
-    return text, end
-
-
-# nghttp2, and so Envoy, Node and curl, sends a path in Huffman's code with every request, and enters it in no table.
-_decode_known = lru_cache(MAX_KNOWN)(decode_huffman)
+    return (decode(text) if first & 0x80 else text), end
 
 
 def encode(fields: list[tuple[bytes, bytes]]) -> bytes:
