@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,23 @@ Run = Callable[[Arrays], Arrays]
 
 def rehearse(model: Model, run: Run, payloads: Sequence[Any]) -> None:
     """Push payloads through one by one. ModelError names the first that is not answered, and why."""
+    folder = contract.shown(model.name)
     for place, payload in enumerate(payloads):
-        try:
+        with _naming(f"{folder}/examples.json, payload {place}"):
             _rehearse(model, run, payload)
-        except Exception as error:
-            kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
-            where = f"{contract.shown(model.name)}/examples.json, payload {place}"
-            raise ModelError(f"{where} is not answered: {kind}{' '.join(str(error).split())}") from error
     for route in model.routes:
-        try:
+        with _naming(f"{folder}/model.py: the example of route {route.path}"):
             _rehearse_route(model, run, route)
-        except Exception as error:
-            kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
-            where = f"{contract.shown(model.name)}/model.py: the example of route {route.path}"
-            raise ModelError(f"{where} is not answered: {kind}{' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Any error as a ModelError that says what is not answered."""
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
+        raise ModelError(f"{where} is not answered: {kind}{' '.join(str(error).split())}") from error
 
 
 def _rehearse(model: Model, run: Run, payload: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -82,9 +82,8 @@ class FieldsTrial:
         query, examples = request.query, self._page.examples
         if "random" in query:
             return self._shown(request, self._page.adapter.draw(self._reference())[1])
-        if (place := _place(query.get("example", ""))) < len(examples):
-            return self._shown(request, examples[place])
-        return self._shown(request, defaults(self._payload))
+        example = _chosen(examples, query.get("example", ""))
+        return self._shown(request, defaults(self._payload) if example is None else example)
 
     async def submitted(self, request: Request) -> Response:
         """A form posted without a script: the page again, with the answer or with what is wrong."""
@@ -175,8 +174,8 @@ class TextTrial:
 
     def opened(self, request: Request) -> Response:
         """The page with the first example, or with `?example=2`."""
-        place, examples = _place(request.query.get("example", "")), self._page.examples
-        return self._shown(request, examples[place if place < len(examples) else 0]["text"])
+        examples = self._page.examples
+        return self._shown(request, (_chosen(examples, request.query.get("example", "")) or examples[0])["text"])
 
     async def submitted(self, request: Request) -> Response:
         """The page again, with the answer or with what is wrong."""
@@ -210,6 +209,7 @@ def _parse_form(body: bytes) -> dict[str, str]:
         raise BadInput(f"the form cannot be read: {error}") from None
 
 
-def _place(text: str) -> int:
-    """The number of an example, which need not be there."""
-    return int(text) if text.isdecimal() and len(text) < 4 else 1000
+def _chosen(examples: Sequence[Any], number: str) -> Any:
+    """The example of this number; None where there is none, or it is no number."""
+    known = number.isdecimal() and len(number) < 4 and int(number) < len(examples)
+    return examples[int(number)] if known else None
