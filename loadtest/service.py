@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ import psutil
 from loadtest.documents import CHECKOUT
 
 HOST = "127.0.0.1"
+PORTS = range(10_000, 30_000)  # below those that Linux and macOS give to who connects
 START_SECONDS = 120
 REFUSING_SECONDS = 10  # of 503 from a service that is up: it will not get better
 Headers = Mapping[str, str]
@@ -171,12 +173,15 @@ def models() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago: all held at once, so that they differ."""
+    """Ports that were free a moment ago, all different: none that the system hands to who connects somewhere."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+        ports: list[int] = []
+        while len(ports) < count:
+            port = secrets.choice(PORTS)
+            with contextlib.suppress(OSError):  # it is somebody's
+                stack.enter_context(socket.socket()).bind((HOST, port))
+                ports.append(port)
+        return ports
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:

@@ -5,7 +5,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from loadtest.service import free_ports
 
 ROOT = Path(__file__).parent.parent
 os.environ["EKIBEN_SETTINGS"] = ""  # what a tuner left in this checkout is not tested
@@ -118,10 +119,7 @@ def copied_home(store: Path, home: Path, *models: str) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import yaml
 
 from deploy.objectives import read
 from deploy.slo import files, write
+from tests.conftest import free_port
 from tests.deploy.conftest import DEPLOY, alertmanager_folder, tool
 from tests.deploy.stand_ins import Telegram, serving
 
@@ -49,7 +49,7 @@ class Stack:
             for s in samples
         }
 
-    def wait(self, promql: str, seconds: float = 30) -> dict[str, float]:
+    def wait(self, promql: str, seconds: float = 120) -> dict[str, float]:
         """The first samples that the expression has."""
         until = time.monotonic() + seconds
         while not (samples := self.query(promql)):
@@ -57,14 +57,14 @@ class Stack:
             time.sleep(0.1)
         return samples
 
-    def wait_until(self, condition: Callable[[], bool], complaint: str, seconds: float = 30) -> None:
+    def wait_until(self, condition: Callable[[], bool], complaint: str, seconds: float = 120) -> None:
         """Until the condition holds."""
         until = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < until, f"{complaint}, after {seconds} s"
             time.sleep(0.1)
 
-    def inhibited(self, *names: str, seconds: float = 15) -> None:
+    def inhibited(self, *names: str, seconds: float = 120) -> None:
         """Waits until these alerts fire at Alertmanager and are kept quiet."""
         until = time.monotonic() + seconds
         while set(names) - (quiet := {a["labels"]["alertname"] for a in self._alerts() if a["status"]["inhibitedBy"]}):
@@ -133,13 +133,7 @@ def program(folder: Path, *command: str, **environment: str) -> Iterator[None]:
                 process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def ready(address: str, seconds: float = 20) -> None:
+def ready(address: str, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while True:
         try:

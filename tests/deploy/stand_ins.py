@@ -86,7 +86,7 @@ class Telegram:
     def shown(self) -> list[str]:
         return [message["text"] for _, message in self.messages]
 
-    def wait(self, *words: str, seconds: float = 20, after: int = 0) -> dict[str, Any]:
+    def wait(self, *words: str, seconds: float = 120, after: int = 0) -> dict[str, Any]:
         """The first message, past or to come, that has all the words, after so many others."""
 
         def first() -> dict[str, Any] | None:

@@ -104,9 +104,9 @@ def test_what_telegram_does_not_take_is_told_by_another_way(stack: Stack, export
     stack.wait_until(lambda: len(stack.pings) >= before + 2, "Watchdog does not come")
     stack.telegram.refuses = True
     exporter.gauges[REFUSED] = 1
-    stack.inhibited("Watchdog", seconds=60)
+    stack.inhibited("Watchdog")
     stack.telegram.refuses = False
-    message = stack.telegram.wait("🔥", ">NotificationsFailing</a>", "do not arrive by telegram", seconds=60)
+    message = stack.telegram.wait("🔥", ">NotificationsFailing</a>", "do not arrive by telegram")
     assert f'href="{RUNBOOK}#notificationsfailing"' in message["text"]
     exporter.gauges[REFUSED] = 0
     assert not [text for text in stack.telegram.shown() if "Watchdog" in text]

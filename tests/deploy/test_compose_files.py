@@ -19,8 +19,9 @@ import pytest
 import yaml
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from tests.conftest import free_port
 from tests.deploy.conftest import DEPLOY, run, tool
-from tests.deploy.stack import free_port, program
+from tests.deploy.stack import program
 from tests.deploy.stand_ins import serving
 
 COMPOSE = DEPLOY / "compose"

@@ -24,8 +24,9 @@ from deploy.objectives import read
 from deploy.slo import files as rule_files
 from deploy.slo import write
 from loadtest.service import ServiceProcess, serve
+from tests.conftest import free_port
 from tests.deploy.conftest import DEPLOY, tool
-from tests.deploy.stack import free_port, program, ready
+from tests.deploy.stack import program, ready
 
 SCALE, SCRAPE = 240, "500ms"  # an hour of the rules takes 15 seconds
 ROWS = 600  # above the volume that drift asks for

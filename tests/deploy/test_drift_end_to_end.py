@@ -87,7 +87,7 @@ def test_a_stream_that_moved_is_told_and_one_that_did_not_is_not(streams: Stream
     streams.send("homes", flats)
     streams.send("wine", trained_on("wine", few) * 2)
     streams.send("iris", flowers)
-    message = stack.telegram.wait("🎫", ">InputDrift</a>", "<b>ekiben iris: ", "PSI", seconds=40)
+    message = stack.telegram.wait("🎫", ">InputDrift</a>", "<b>ekiben iris: ", "PSI")
     assert f'href="{RUNBOOK}#inputdrift"' in message["text"] and message["disable_notification"] == "true"
     stack.inhibited("PredictionDrift")
     alerting = stack.query('count by (model) (ALERTS{alertname=~".*Drift"})')
@@ -107,7 +107,7 @@ def test_a_stream_that_moved_is_told_and_one_that_did_not_is_not(streams: Stream
 
 def test_volume_was_all_that_was_missing(streams: Streams, stack: Stack) -> None:
     streams.send("wine", trained_on("wine", DRIFT.samples + 100) * 2)
-    stack.telegram.wait("🎫", ">InputDrift</a>", "<b>ekiben wine: ", seconds=40)
+    stack.telegram.wait("🎫", ">InputDrift</a>", "<b>ekiben wine: ")
     assert "model=homes" not in stack.query('count by (model) (ALERTS{alertname=~".*Drift"})')
 
 

@@ -26,7 +26,7 @@ def test_load_is_no_drift_where_the_service_heeds_that_it_is_load(heeded: bool, 
                 [sys.executable, "-m", "loadtest.load", *words], cwd=ROOT, capture_output=True, text=True
             )
             if heeded:
-                stack.wait("sum(ekiben_unwatched_rows_total) > 2500", seconds=60)
+                stack.wait("sum(ekiben_unwatched_rows_total) > 2500")
                 assert not stack.query(f"count_over_time({DRIFT}[5m])"), done.stdout
             else:
-                assert "model=digits" in stack.wait(f"count by (model) ({DRIFT})", seconds=60), done.stdout
+                assert "model=digits" in stack.wait(f"count by (model) ({DRIFT})"), done.stdout

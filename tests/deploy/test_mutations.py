@@ -14,7 +14,7 @@ from tests.deploy.mutants import Mutant, Suite, changes, mutants
 
 FILES = ("alerting.yml", "causes.yml", "drift.yml", "slo.yml")
 AT_ONCE = 2
-EVERY = 1 if os.environ.get("EKIBEN_MUTANTS") == "all" else 16
+EVERY = 1 if os.environ.get("EKIBEN_MUTANTS") == "all" else 32
 # Changes that nobody could see, and why.
 EQUIVALENT = {
     ("alerting.yml", "vector(1)"): "Watchdog fires whatever its value is",

@@ -85,7 +85,7 @@ def test_perf_analyzer_measures_it(served, streaming):
     assert float(re.search(r"Throughput: ([\d.]+) infer/sec", done.stdout)[1]) > 0
 
 
-SLICES, WARM_UP, SLICE_SECONDS = 30, 8, 2.0
+SLICES, WARM_UP, SLICE_SECONDS = 20, 6, 2.0
 
 
 @pytest.mark.long

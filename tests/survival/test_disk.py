@@ -53,15 +53,15 @@ def test_metrics_are_elsewhere_where_the_disk_is_full(serve, store, small_disk):
 def test_metrics_move_where_the_disk_is_full_later(serve, store, small_disk):
     (small_disk / "models").symlink_to(store / "models")
     with serve(home=small_disk, EKIBEN_MODELS="iris") as server:
-        wait(lambda: "is up" in server.log, 20, "it is not up")
+        wait(lambda: "is up" in server.log, 120, "it is not up")
         for _ in range(5):
             assert httpx.post(f"{server.url}/iris/classify", json=IRIS).status_code == 200
-        wait(lambda: answered(server.url) == 5, 5, "they are not counted")
+        wait(lambda: answered(server.url) == 5, 120, "they are not counted")
         fill(small_disk)
         (before,) = workers(server)
         before.kill()
         assert httpx.post(f"{server.url}/iris/classify", json=IRIS, timeout=90).status_code == 200
-        wait(lambda: answered(server.url) == 6, 5, "what the dead worker has counted is lost")
+        wait(lambda: answered(server.url) == 6, 120, "what the dead worker has counted is lost")
         assert f"the disk of {small_disk}" in server.log
         assert "metrics go to /dev/shm" in server.log
 

@@ -65,7 +65,7 @@ def test_an_engine_that_hangs_on_the_event_loop_takes_its_worker_with_it_for_a_w
 
 def replaced(server, worker):
     """Why the supervisor ended a worker, once another answers in its place."""
-    wait(lambda: worker.pid not in [p.pid for p in workers(server)], 30, "the worker that hangs is still there")
+    wait(lambda: worker.pid not in [p.pid for p in workers(server)], 120, "the worker that hangs is still there")
     assert httpx.post(f"{server.url}/iris/classify", json=IRIS, timeout=30).json()["label"] == "setosa"
     (why,) = re.findall(rf"process {worker.pid}\) is ended with (SIG\w+: .*)", server.log)
     return why

@@ -27,26 +27,26 @@ def test_a_killed_worker_is_replaced_and_only_what_it_held_is_lost(serve, record
     settings = {"EKIBEN_WORKERS": "2", "EKIBEN_MODELS": "iris", "BENTOML_CONTAINERIZED": "1"}
     with serve(**settings) as server, Load(server.url, 8) as load:
         began = time.monotonic() - 1e-3
-        wait(lambda: load.answered > 100 and server.log.count("is up") == 2, 20, "hardly anything is answered")
+        wait(lambda: load.answered > 100 and server.log.count("is up") == 2, 120, "hardly anything is answered")
         victim, other = workers(server)
         rate = load.answered / (time.monotonic() - began)
         held = len([c for c in victim.net_connections("tcp") if c.status == psutil.CONN_ESTABLISHED])
         killed = time.monotonic()
         victim.kill()
-        wait(lambda: {p.pid for p in workers(server)} - {victim.pid, other.pid}, 15, "no other worker is started")
+        wait(lambda: {p.pid for p in workers(server)} - {victim.pid, other.pid}, 120, "no other worker is started")
         assert status(server.url) == 200  # the other one is
         assert re.search(r"^ekiben_workers 2\.0$", httpx.get(f"{server.url}/metrics").text, re.M)
-        wait(lambda: server.log.count("is up") == 3, 30, f"it is not up:\n{server.log}")
+        wait(lambda: server.log.count("is up") == 3, 120, f"it is not up:\n{server.log}")
         record_property("seconds_to_replace", time.monotonic() - killed)
         before = load.answered
-        wait(lambda: load.answered > before + 100, 20, "nothing more is answered")
+        wait(lambda: load.answered > before + 100, 120, "nothing more is answered")
         beats = beating(server.url)
         uncounted = load.answered - answers_counted_later(server.url)
         assert uncounted <= held + 0.4 * rate  # what is written ten times a second, on a machine that may be busy
         assert re.search(
             r'^ekiben_worker_ends_total\{how="died"\} 1\.0$', httpx.get(f"{server.url}/metrics").text, re.M
         )
-        wait(lambda: all(now > then for now, then in zip(beating(server.url), beats, strict=True)), 10, "no heartbeat")
+        wait(lambda: all(now > then for now, then in zip(beating(server.url), beats, strict=True)), 120, "no heartbeat")
     lost = sum(count for told, count in load.seen.items() if told != 200)
     assert lost <= held, load.seen
     assert load.seen["wrong"] == 0
@@ -69,7 +69,7 @@ def beating(url):
 
 def test_sighup_renews_every_worker_and_loses_nothing(serve):
     with serve(EKIBEN_WORKERS="2", EKIBEN_MODELS="iris") as server, Load(server.url, 4) as load:
-        wait(lambda: server.log.count("is up") == 2, 30, f"they are not up:\n{server.log}")
+        wait(lambda: server.log.count("is up") == 2, 120, f"they are not up:\n{server.log}")
         before = {worker.pid for worker in workers(server)}
         server.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 120
@@ -79,7 +79,7 @@ def test_sighup_renews_every_worker_and_loses_nothing(serve):
             time.sleep(0.02)
             assert time.monotonic() < deadline, f"not renewed:\n{server.log}"
         answered = load.answered
-        wait(lambda: load.answered > answered + 50, 20, "nothing more is answered")
+        wait(lambda: load.answered > answered + 50, 120, "nothing more is answered")
     assert fewest == 2
     assert set(load.seen) == {200}
 
