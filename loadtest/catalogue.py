@@ -7,14 +7,13 @@ Starts the service itself, over your models; takes about 2 minutes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, split_section, table
-from loadtest.forms import ONE_EACH, ROUNDS, SECONDS, WARMUP, Form, certificate
+from loadtest.documents import CHECKOUT, Progress, add_section, command_line, table
+from loadtest.forms import ONE_EACH, ROUNDS, SECONDS, WARMUP, Form, ready_forms
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.measurement import Target
-from loadtest.service import ServiceError, ServiceProcess, run_command, serve
+from loadtest.service import ServiceProcess, run_command, serve
 from loadtest.workload import Workload
 
 BATCHES = (1, 32)
@@ -24,30 +23,13 @@ LOG = CHECKOUT / "build" / "catalogue" / "service.log"
 def main(words: Sequence[str] | None = None) -> None:
     """The command. ServiceError where no form is ready"""
     parser = command_line("loadtest.catalogue", __doc__)
-    parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",
-                        help="what holds <!-- catalogue --> and <!-- /catalogue --> (README.md)")  # fmt: skip
+    add_section(parser, "catalogue", "README.md")
     options = parser.parse_args(words)
-    split_section(options.document, "catalogue")
     cores = Cores.split()
     with serve(".", ONE_EACH, LOG, cores.pin).wait_ready() as service:
         forms = ready_forms(service)
         measure(service, forms, cores)
-    text = markdown(forms, f"{describe()}; {cores}")
-    replace_section(options.document, "catalogue", text)
-    print(text)
-
-
-def ready_forms(service: ServiceProcess) -> list[Form]:
-    """By model, each as trained first, then the largest first. ServiceError where there is none"""
-    forms = [
-        Form(model, name, certificate(model, name, form["version"]))
-        for model, served in service.json("/health")["models"].items()
-        for name, form in served["forms"].items()
-        if form["ready"]
-    ]
-    if not forms:
-        raise ServiceError("no form of any model is ready: run `make models`, or see `bentoml models list`")
-    return sorted(forms, key=lambda form: (form.model, not form.trained, -form.bytes))
+    options.document.publish(markdown(forms, f"{describe()}; {cores}"))
 
 
 def measure(service: ServiceProcess, forms: Sequence[Form], cores: Cores) -> None:
@@ -73,18 +55,18 @@ def markdown(forms: Sequence[Form], where: str) -> str:
             form.model,
             f"`{form.name}`",
             f"{form.bytes / 1024:,.0f}",
-            *(f"{form.latency(batch):.2f} / {form.latency(batch, 'p99'):.2f}" for batch in BATCHES),
+            *(form.latencies(batch) for batch in BATCHES),
             scored(form.certificate),
             "" if form.trained else conversion(form.certificate),
         ]
         for form in forms
     ]
-    busy = max(run.background_cores for form in forms for runs in form.alone.values() for run in runs)
     how = (
         f"ms are p50 / p99 of one request at a time, V2 binary, median of {ROUNDS} interleaved rounds of {SECONDS:g} "
         f"s; one worker, one engine thread. Quality and what conversion changed are the certificate's, on n held-out "
         f"rows: after quality Clopper and Pearson's 95 % interval where it is a share of rows, after the rows that "
-        f"changed the bound, one-sided, of those that may. {where}. {busy_warning(busy)}"
+        f"changed the bound, one-sided, of those that may. {where}. "
+        f"{busy_warning(max(form.background_cores for form in forms))}"
     ).rstrip()
     return f"{table([*heads, 'changed by conversion'], rows)}\n\n{how}"
 

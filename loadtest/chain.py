@@ -25,17 +25,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from loadtest import figures as plots
-from loadtest import wrk
-from loadtest.documents import CHECKOUT, Progress, command_line, render, replace_section
+from loadtest import clients
+from loadtest.documents import CHECKOUT, Progress, Section, command_line, render
+from loadtest.load import requests
 from loadtest.machine import BackgroundLoad, busy_warning, describe
 from loadtest.peers.__main__ import numbers
-from loadtest.peers.payloads import form
 from loadtest.service import HOST, ServiceError, ServiceProcess, request, run_command, serve
-from loadtest.workload import http_request
+from loadtest.workload import http_request, multipart
 
 WAYS = {"in process": "", "chain, HTTP": "http", "chain, volume": "volume"}
 REPLICAS = (1, 2)
-FIELD, BOUNDARY = "image", "ekiben-chain"
+FIELD = "image"
 STOP_SECONDS = 15.0
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 Record = dict[str, Any]
@@ -60,17 +60,15 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def examples(model: str) -> list[Path]:
-    """The example files of a model's folder."""
-    folder = CHECKOUT / "bentos" / model
-    if not (folder / "examples.json").is_file():
-        return []
-    return [folder / name for name in json.loads((folder / "examples.json").read_text()) if isinstance(name, str)]
+    """The example files of a model's folder; none where there is no such folder."""
+    payloads = requests.examples(model) if model in requests.folders() else []
+    return [payload for payload in payloads if isinstance(payload, Path)]
 
 
 def main(words: list[str] | None = None) -> None:
     """The command. ServiceError where arrangements cannot be compared"""
     options = arguments(words)
-    wrk.require()
+    clients.require_wrk()
     # What compose shares between containers is memory, too.
     volume = Path(tempfile.mkdtemp(prefix="ekiben-chain-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
     try:
@@ -86,7 +84,7 @@ def run(options: argparse.Namespace, volume: Path) -> Record:
     with start_all(options.model, volume, CHECKOUT / "build" / "chain") as arrangements:
         check(arrangements, files)
         with Progress(options.rounds * len(arrangements) * len(options.connections)) as progress:
-            records = list(measure(arrangements, files, options.connections, options.rounds, options.seconds, progress))
+            records = list(measure(arrangements, files, options, progress))
         check(arrangements, files)
         if left := list(volume.iterdir()):
             raise ServiceError(f"{len(left)} files were left on the volume")
@@ -102,7 +100,7 @@ def write(folder: Path, results: Record) -> None:
     document = folder / "chain.md"
     if not document.is_file():
         document.write_text("<!-- chain-bench -->\n<!-- /chain-bench -->\n")
-    replace_section(document, "chain-bench", text)
+    Section(document, "chain-bench").replace(text)
     draw(results, folder / "chain.png")
     (CHECKOUT / "build").mkdir(exist_ok=True)
     (CHECKOUT / "build" / "chain.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -124,13 +122,13 @@ class Arrangement:
 
     def ask(self, content: bytes) -> Any:
         """The JSON of a 200 answer to one file. ServiceError"""
-        headers, body = form(FIELD, content, BOUNDARY)
+        headers, body = multipart(FIELD, [("file", content)])
         return json.loads(request(self.url, body, headers)[1])
 
     def requests(self, files: Sequence[bytes]) -> list[bytes]:
         """Whole uploads, one for each file."""
         where = urlsplit(self.url)
-        return [http_request(where.port or 80, where.path, *form(FIELD, content, BOUNDARY)) for content in files]
+        return [http_request(where.port or 80, where.path, *multipart(FIELD, [("file", each)])) for each in files]
 
 
 @contextlib.contextmanager
@@ -179,33 +177,28 @@ def check(arrangements: Sequence[Arrangement], files: Sequence[bytes]) -> None:
 
 
 def measure(
-    arrangements: Sequence[Arrangement],
-    files: Sequence[bytes],
-    connections: Sequence[int],
-    rounds: int,
-    seconds: int,
-    progress: Progress,
+    arrangements: Sequence[Arrangement], files: Sequence[bytes], options: argparse.Namespace, progress: Progress
 ) -> Iterator[Record]:
     """One record per arrangement, number of connections and round. ServiceError
 
     In rounds in which every one is asked in turn, so that a machine's drift meets all alike.
     """
     for each in arrangements:
-        run_load(each, files, max(connections), 1)
-    for number in range(1, rounds + 1):
+        run_load(each, files, max(options.connections), 1)
+    for number in range(1, options.rounds + 1):
         for each in arrangements:
-            for count in connections:
-                record = run_load(each, files, count, seconds)
-                words = f"round {number}/{rounds}  {each.way}, {each.replicas} × {count}"
+            for count in options.connections:
+                record = run_load(each, files, count, options.seconds)
+                words = f"round {number}/{options.rounds}  {each.way}, {each.replicas} × {count}"
                 progress.tell(f"{words}  {record['rate']:,.0f} req/s, p50 {record['p50_ms']:.2f} ms")
                 yield {"round": number, **record}
 
 
 def run_load(each: Arrangement, files: Sequence[bytes], connections: int, seconds: int) -> Record:
     """One load, with the CPU that each stage spent on it in µs a request."""
-    with wrk.request_file(each.requests(files)) as file:
+    with clients.request_file(each.requests(files)) as file:
         background, before = BackgroundLoad(), each.cpu_seconds()
-        result = wrk.run(urlsplit(each.url).port or 80, file, connections, seconds)
+        result = clients.run_wrk(urlsplit(each.url).port or 80, file, connections, seconds)
     if result.failed or not result.requests:
         raise ServiceError(f"{each.way}: {result.failed} of {result.requests} requests failed")
     spent = {stage: after - before[stage] for stage, after in each.cpu_seconds().items()}

@@ -33,20 +33,42 @@ class Progress(tqdm):
         self.set_postfix_str(text)
 
 
-def replace_section(document: Path, name: str, text: str) -> None:
-    """Puts a text between <!-- name --> and <!-- /name -->. SystemExit unless both are there once, in this order"""
-    before, after = split_section(document, name)
-    document.write_text(f"{before}\n{text.strip()}\n{after}")
+@dataclass(frozen=True)
+class Section:
+    """What a document has between <!-- name --> and <!-- /name -->."""
+
+    path: Path
+    name: str
+
+    def check(self) -> Section:
+        """Itself, for before a long measurement. SystemExit unless both marks are there once, in this order"""
+        self._around()
+        return self
+
+    def replace(self, text: str) -> None:
+        """Writes a text there. SystemExit as `check`"""
+        before, after = self._around()
+        self.path.write_text(f"{before}\n{text.strip()}\n{after}")
+
+    def publish(self, text: str, *others: Path) -> None:
+        """Writes a text there, prints it, and says where it is, and what else was written."""
+        self.replace(text)
+        print(text)
+        print(f"written: {', '.join(map(str, (self.path, *others)))}", file=sys.stderr)
+
+    def _around(self) -> tuple[str, str]:
+        start, end = f"<!-- {self.name} -->", f"<!-- /{self.name} -->"
+        text = self.path.read_text()
+        if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+            raise SystemExit(f"{self.path} must hold {start} and then {end}, once each: the figures go in between")
+        before, _, rest = text.partition(start)
+        return before + start, end + rest.partition(end)[2]
 
 
-def split_section(document: Path, name: str) -> tuple[str, str]:
-    """What stands up to the first mark and from the second on; call it before a long measurement. SystemExit"""
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    text = document.read_text()
-    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-        raise SystemExit(f"{document} must hold {start} and then {end}, once each: the figures go in between")
-    before, _, rest = text.partition(start)
-    return before + start, end + rest.partition(end)[2]
+def add_section(parser: argparse.ArgumentParser, name: str, default: str, option: str = "--document") -> None:
+    """An option for the document that the figures go into: parsed, it is a Section, which has been checked."""
+    parser.add_argument(option, type=lambda path: Section(Path(path), name).check(), default=str(CHECKOUT / default),
+                        help=f"what holds <!-- {name} --> and <!-- /{name} --> ({default})")  # fmt: skip
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -84,25 +106,11 @@ def verdict(promises: Sequence[Promise], load: str, caption: str) -> str:
     return f"{load} (open loop). {outcome} {caption}.\n\n{table(['', 'promised', 'measured', 'kept'], rows)}"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a verdict goes: a section of a document with a picture beside it, or only a picture in a folder."""
-
-    section: str
-    document: Path
-    folder: Path
-    write: bool
-
-    @property
-    def picture(self) -> Path:
-        """The path of the plot."""
-        return self.document.with_name(f"{self.section}.png") if self.write else self.folder / f"{self.section}.png"
-
-    def publish(self, promises: Sequence[Promise], load: str, caption: str) -> int:
-        """Prints the verdict, and writes it into the document if it shall be. 0 where every promise is kept, else 1"""
-        text = verdict(promises, load, caption)
-        print(text)
-        if self.write:
-            replace_section(self.document, self.section, f"{text}\n\n![Second by second]({self.picture.name})")
-        print(f"written: {self.picture}", file=sys.stderr)
-        return 0 if all(promise.kept for promise in promises) else 1
+def conclude(promises: Sequence[Promise], load: str, caption: str, picture: Path, section: Section | None) -> int:
+    """Prints the verdict; into a section it goes with the picture. 0 where every promise is kept, else 1"""
+    text = verdict(promises, load, caption)
+    if section:
+        section.publish(f"{text}\n\n![Second by second]({picture.name})", picture)
+    else:
+        print(f"{text}\n\nThe same, second by second: {picture}")
+    return 0 if all(promise.kept for promise in promises) else 1

@@ -12,9 +12,7 @@ the models, nothing is timed, and the same service gives the same figures.
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -24,7 +22,7 @@ import numpy as np
 from scipy.stats import norm
 
 from loadtest import figures as plots
-from loadtest.documents import Progress, command_line, render, replace_section, split_section, table
+from loadtest.documents import Progress, add_section, command_line, render, table
 from loadtest.measurement import samples
 from loadtest.service import ServiceError, request, run_command
 
@@ -44,32 +42,21 @@ PLOTTED_SHIFTS = np.linspace(0, 1.5, 31)
 DECILES = np.append(np.full(10, 0.1), 0.0)  # the usual quantity: ten bins alike, none missing
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options. SystemExit where there would be too few looks"""
+def main(words: Sequence[str] | None = None) -> None:
+    """The command. ServiceError where the service has no references"""
     parser = command_line("loadtest.drift", __doc__)
     parser.add_argument("--url", default="http://localhost:3000", help="the service (http://localhost:3000)")
     parser.add_argument("--looks", type=int, default=20_000, metavar="N", help="at each quantity (20000)")
-    parser.add_argument("--doc", type=Path, default=Path("docs/drift.md"),
-                        help="file with the markers; the plot goes beside it (docs/drift.md)")  # fmt: skip
+    add_section(parser, "drift", "docs/drift.md", "--doc")
     options = parser.parse_args(words)
     if options.looks < 100:
         parser.error(f"--looks {options.looks}: fewer than 100 say nothing")
-    return options
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    """The command. ServiceError where the service has no references"""
-    options = arguments(words)
-    split_section(options.doc, "drift")
     references = read_references(options.url.rstrip("/"))
     with Progress(len(references)) as progress:
         models, quantities = measure(references, options.looks, progress.tell)
-    picture = options.doc.with_suffix(".png")
-    text = markdown(models, quantities, options.looks, picture.name)
-    replace_section(options.doc, "drift", text)
+    picture = options.doc.path.with_suffix(".png")
     draw(quantities, options.looks, picture)
-    print(text.partition("\n")[0])
-    print(f"written: {options.doc}, {picture}", file=sys.stderr)
+    options.doc.publish(markdown(models, quantities, options.looks, picture.name), picture)
 
 
 # What chance makes of PSI: rows drawn from the distribution that training's rows were drawn from, again and again.
@@ -137,21 +124,23 @@ def limit(reference: Reference, rows: int) -> float:
 
 def looks(
     reference: Reference, rows: int, count: int, random: np.random.Generator, *, each: int = 1, shift: float = 0.0
-) -> Iterator[np.ndarray]:
-    """PSI of windows of `rows` rows: `count` trainings, `each` windows after every one. Chunks of (trainings, each).
+) -> np.ndarray:
+    """PSI of windows of `rows` rows: `count` trainings, `each` windows after every one. (count, each)
 
     `shift` moves what comes in by so many standard deviations, were the quantity a normal one; classes in their order.
     """
     filled = reference.shares > 0
     moved = shifted(reference.shares, shift)[filled] / reference.shares[filled]
     chunk = max(1, AT_ONCE // (each * len(filled)))
+    values = []
     for start in range(0, count, chunk):
         trainings = min(chunk, count - start)
         truth = np.zeros((trainings, len(filled)))
         truth[:, filled] = random.dirichlet(reference.shares[filled] * reference.rows, trainings) * moved
         truth /= truth.sum(1, keepdims=True)
         observed = random.multinomial(rows, truth[:, None, :], (trainings, each)) / rows
-        yield psi(observed, reference.shares)
+        values.append(psi(observed, reference.shares))
+    return np.concatenate(values)
 
 
 def shifted(shares: np.ndarray, by: float) -> np.ndarray:
@@ -212,9 +201,8 @@ def measure(
 def _alarms(
     reference: Reference, rows: int, count: int, random: np.random.Generator, each: int = 1, shift: float = 0.0
 ) -> np.ndarray:
-    limits = (PSI, limit(reference, rows))
-    chunks = looks(reference, rows, count, random, each=each, shift=shift)
-    return np.concatenate([np.stack([(values > above).any(1) for above in limits]) for values in chunks], axis=1)
+    values = looks(reference, rows, count, random, each=each, shift=shift)
+    return np.stack([(values > above).any(1) for above in (PSI, limit(reference, rows))])
 
 
 # What is said of it
@@ -283,7 +271,7 @@ def _chance(axis: plots.Axes, count: int, random: np.random.Generator) -> None:
     """What a quantity of ten bins that has not drifted shows, and the limits above it."""
     references = [Reference("", "", DECILES, int(rows)) for rows in TRAINED]
     low, median, high, rare = np.array(
-        [np.quantile(_looks(r, count, random), (0.05, 0.5, 0.95, 0.999)) for r in references]
+        [np.quantile(looks(r, FEWEST, count, random), (0.05, 0.5, 0.95, 0.999)) for r in references]
     ).T
     axis.fill_between(TRAINED, low, high, color=plots.PALE, alpha=0.5, linewidth=0, label="9 of 10 looks")
     axis.plot(TRAINED, median, color=plots.GREY, label="the median look")
@@ -301,15 +289,12 @@ def _power(axis: plots.Axes, trained: Sequence[int], count: int, random: np.rand
     for rows, colour in zip(trained, plt.colormaps["viridis"](np.linspace(0, 0.85, len(trained))), strict=True):
         reference = Reference("", "", DECILES, rows)
         above = limit(reference, FEWEST)
-        alarms = [100 * (_looks(reference, count // 4, random, by) > above).mean() for by in PLOTTED_SHIFTS]
+        values = [looks(reference, FEWEST, count // 4, random, shift=shift) for shift in PLOTTED_SHIFTS]
+        alarms = [100 * (each > above).mean() for each in values]
         axis.plot(PLOTTED_SHIFTS, alarms, color=colour, label=f"{rows:,} rows, limit {above:.2f}")
     axis.set(xlabel="shift, in standard deviations of a normal quantity", xlim=(0, 2.15), ylim=(-2, 102))
     axis.set_title(f"Looks at {FEWEST} rows that tell a shift, %")
     axis.legend(loc="lower right")
-
-
-def _looks(reference: Reference, count: int, random: np.random.Generator, shift: float = 0.0) -> np.ndarray:
-    return np.concatenate([*looks(reference, FEWEST, count, random, shift=shift)])
 
 
 if __name__ == "__main__":

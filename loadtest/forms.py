@@ -17,10 +17,10 @@ import yaml
 from matplotlib.ticker import NullLocator
 
 from loadtest import figures as plots
-from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
+from loadtest.documents import Progress, add_section, command_line, table
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.measurement import Run, ServicePool
-from loadtest.service import ServiceError, models, run_command
+from loadtest.service import HOW_TO_HAVE_MODELS, ServiceError, ServiceProcess, models, run_command
 from loadtest.workload import Workload
 
 BATCHES = (1, 8, 32, 128)
@@ -48,7 +48,13 @@ class Form:
 
     @property
     def bytes(self) -> int:
+        """Of its file."""
         return int(self.certificate["file"]["bytes"])
+
+    @property
+    def background_cores(self) -> float:
+        """The most that other programs took meanwhile."""
+        return max(run.background_cores for runs in (*self.busy.values(), *self.alone.values()) for run in runs)
 
     def rows_per_second(self, batch: int) -> float:
         """With a busy engine."""
@@ -58,17 +64,29 @@ class Form:
         """ms of one request at a time."""
         return float(median(getattr(run, name) for run in self.alone[batch]))
 
+    def latencies(self, batch: int) -> str:
+        """p50 and p99 in ms, as a cell of a table."""
+        return f"{self.latency(batch):.2f} / {self.latency(batch, 'p99'):.2f}"
+
+
+def ready_forms(service: ServiceProcess, model: str = "") -> list[Form]:
+    """Of one model or of all, by model, each as trained first, then the largest first. ServiceError where none is"""
+    forms = [
+        Form(name, form, certificate(name, form, version))
+        for name, versions in service.ready_forms().items()
+        for form, version in versions.items()
+        if model in ("", name)
+    ]
+    if not forms:
+        raise ServiceError(f"no form of {model or 'any model'} is ready: {HOW_TO_HAVE_MODELS}")
+    return sorted(forms, key=lambda form: (form.model, not form.trained, -form.bytes))
+
 
 def measure(model: str, cores: Cores, logs: Path) -> list[Form]:
-    """All forms of a model that the service finds ready, as trained first, then the largest first. ServiceError"""
+    """All forms of a model that the service finds ready. ServiceError"""
     log = logs / "service.log"
     with ServicePool(Workload(model, binary=True), cores, log) as pool:
-        health = pool.service(ONE_EACH).json("/health")["models"].get(model, {"forms": {}})
-    versions = {name: of_form["version"] for name, of_form in health["forms"].items() if of_form["ready"]}
-    if not versions:
-        raise ServiceError(f"no form of {model!r} is ready: run `make models`, or see `bentoml models list`")
-    forms = [Form(model, name, certificate(model, name, version)) for name, version in versions.items()]
-    forms.sort(key=lambda form: (not form.trained, -form.bytes))
+        forms = ready_forms(pool.service(ONE_EACH), model)
     with Progress(len(forms) * (1 + len(BATCHES) * ROUNDS)) as progress:
         for form in forms:
             form.memory_mb = memory_alone(model, form.name, cores, log)
@@ -108,20 +126,15 @@ def main(words: Sequence[str] | None = None) -> None:
     """The command. ServiceError where no form is ready"""
     parser = command_line("loadtest.forms", __doc__)
     parser.add_argument("--model", required=True, help="which, as in /v2/models/MODEL")
-    parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",
-                        help="what holds <!-- forms --> and <!-- /forms --> for the table (README.md)")  # fmt: skip
-    parser.add_argument("--picture", type=Path, default=CHECKOUT / "docs" / "forms.png", help="docs/forms.png")
+    add_section(parser, "forms", "README.md")
     options = parser.parse_args(words)
     cores = Cores.split()
     print(cores, file=sys.stderr)
     forms = measure(options.model, cores, Path("build/forms"))
     where = f"{describe()}; {cores}"
-    draw(options.model, forms, options.picture, where)
-    picture = options.picture.resolve().relative_to(options.document.resolve().parent)
-    text = markdown(options.model, forms, where, str(picture))
-    replace_section(options.document, "forms", text)
-    print(text)
-    print(f"written: {options.document}, {options.picture}", file=sys.stderr)
+    picture = Path("docs/forms.png")
+    draw(options.model, forms, options.document.path.parent / picture, where)
+    options.document.publish(markdown(options.model, forms, where, str(picture)), picture)
 
 
 def markdown(model: str, forms: Sequence[Form], where: str, picture: str) -> str:
@@ -131,18 +144,17 @@ def markdown(model: str, forms: Sequence[Form], where: str, picture: str) -> str
         [
             f"`{form.name}`",
             *(f"**{form.rows_per_second(batch):,.0f}**" for batch in BATCHES),
-            *(f"{form.latency(batch):.2f} / {form.latency(batch, 'p99'):.2f}" for batch in BATCHES),
+            *(form.latencies(batch) for batch in BATCHES),
             f"{form.memory_mb:.0f}",
             f"{form.bytes / 1024:,.0f}",
         ]
         for form in forms
     ]
-    busy = max(run.background_cores for form in forms for runs in form.busy.values() for run in runs)
     how = (
         f"One worker, one engine thread; rows as V2 binary tensors, one engine call a request. Rows/s with "
         f"{BUSY_CONNECTIONS} connections that are never idle, median of {ROUNDS} interleaved rounds of {SECONDS:g} s; "
         f"ms are p50 / p99 of one request at a time. Memory is of the whole service with this form alone. {where}. "
-        f"{busy_warning(busy)}"
+        f"{busy_warning(max(form.background_cores for form in forms))}"
     ).rstrip()
     return f"{table([*head, 'memory, MB', 'file, KiB'], rows)}\n\n{how}\n\n![The same as lines]({picture})"
 

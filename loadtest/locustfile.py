@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 import gevent
 from gevent.pool import Group
 from locust import FastHttpUser, LoadTestShape, User, events, task
-from locust.argument_parser import LocustArgumentParser
 from locust.contrib.fasthttp import FastResponse
 from locust.env import Environment
 from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING, MasterRunner, Runner, WorkerRunner
@@ -157,10 +156,7 @@ class Arrivals(CheckingUser):
         return self.environment.runner is None or self.environment.runner.state in ENDING
 
 
-@events.init_command_line_parser.add_listener
-def options(parser: LocustArgumentParser) -> None:
-    """The options of a plan, for the command line and the web page."""
-    add_options(parser)
+events.init_command_line_parser.add_listener(add_options)  # for the command line and the web page
 
 
 @events.init.add_listener

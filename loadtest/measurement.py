@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,9 +86,7 @@ class Run:
 
 # What the service counts
 
-Totals = dict[str, float]  # of one form, by sample name
-HISTOGRAMS = ("ekiben_request_seconds", "ekiben_queue_seconds", "ekiben_infer_seconds", "ekiben_batch_rows")
-SUMMED = tuple(f"{name}_{part}" for name in HISTOGRAMS for part in ("sum", "count"))
+Totals = Counter[str]  # by sample name; 0 for one that is not there
 
 
 def samples(text: str) -> Iterator[Sample]:
@@ -96,20 +95,26 @@ def samples(text: str) -> Iterator[Sample]:
         yield from family.samples
 
 
-def scrape(service: ServiceProcess, model: str, form: str) -> Totals:
-    """The histograms' sums and counts, all interfaces, versions and reasons together. ServiceError"""
-    totals = dict.fromkeys(SUMMED, 0.0)
+def sum_samples(service: ServiceProcess, wanted: Callable[[Mapping[str, str]], bool]) -> Totals:
+    """Each sample's sum over the labels that are wanted. ServiceError"""
+    totals: Totals = Counter()
     for sample in samples(service.request("/metrics")[1].decode()):
-        if sample.name in totals and (sample.labels["model"], sample.labels["form"]) == (model, form):
-            totals[sample.name] += sample.value
+        if wanted(sample.labels):
+            totals[sample.name] += sample.value  # type: ignore[assignment] # Counter adds floats as well
     return totals
+
+
+def scrape(service: ServiceProcess, model: str, form: str) -> Totals:
+    """Of one form: all interfaces, versions and reasons together. ServiceError"""
+    return sum_samples(service, lambda labels: (labels.get("model"), labels.get("form")) == (model, form))
 
 
 def since(before: Totals, service: ServiceProcess, model: str, form: str, answered: int) -> Totals:
     """What was counted since, once the count has reached the answers that the generator saw."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
-        totals = {name: value - before[name] for name, value in scrape(service, model, form).items()}
+        totals = scrape(service, model, form)
+        totals.subtract(before)
         if totals["ekiben_request_seconds_count"] >= answered or time.monotonic() > deadline:
             return totals
         time.sleep(0.1)

@@ -15,19 +15,18 @@ from __future__ import annotations
 
 import time
 import timeit
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from loadtest import wrk
-from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
+from loadtest import clients
+from loadtest.documents import CHECKOUT, Progress, Section, command_line, table
 from loadtest.machine import Cores, describe
-from loadtest.measurement import samples
+from loadtest.measurement import Totals, sum_samples
 from loadtest.service import ServiceError, ServiceProcess, run_command, serve
 from loadtest.workload import Workload
 
-DOCUMENT = CHECKOUT / "docs" / "monitoring.md"
+TABLE = Section(CHECKOUT / "docs" / "monitoring.md", "cost")
 LOG = Path("build/metrics-cost.log")
 SETTINGS = {"EKIBEN_WORKERS": "1", "EKIBEN_ENGINE_THREADS": "1"}
 CONNECTIONS = 32
@@ -63,12 +62,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=5, help="of one round (5)")
     parser.add_argument("--dry", action="store_true", help="write nothing")
     options = parser.parse_args()
-    wrk.require()
+    clients.require_wrk()
     costs = measure(options.model, options.rounds, options.seconds)
     text = report(options.model, costs)
     print(text)
     if not options.dry:
-        replace_section(DOCUMENT, "cost", text)
+        TABLE.replace(text)
     return 0 if median(cost.share for cost in costs) <= AT_MOST else 1
 
 
@@ -77,8 +76,8 @@ def measure(model: str, rounds: int, seconds: int) -> list[Cost]:
     with serve(".", {**SETTINGS, "EKIBEN_MODELS": model}, LOG, Cores.split().pin) as service:
         service.wait_ready()
         requests = Workload(model, binary=False).requests(service, model).requests
-        with wrk.request_file(requests) as file, Progress(rounds) as progress:
-            wrk.run(service.port, file, CONNECTIONS, WARM_UP_SECONDS)
+        with clients.request_file(requests) as file, Progress(rounds) as progress:
+            clients.run_wrk(service.port, file, CONNECTIONS, WARM_UP_SECONDS)
             scrape, costs = scrape_seconds(service), []
             for number in range(rounds):
                 costs.append(one_round(service, file, seconds, scrape))
@@ -97,7 +96,7 @@ def scrape_seconds(service: ServiceProcess) -> float:
 def one_round(service: ServiceProcess, file: Path, seconds: int, scrape: float) -> Cost:
     """The cost under one load. ServiceError if requests failed"""
     before = totals(service)
-    result = wrk.run(service.port, file, CONNECTIONS, seconds)
+    result = clients.run_wrk(service.port, file, CONNECTIONS, seconds)
     grown = totals(service)
     grown.subtract(before)
     if result.failed:
@@ -113,13 +112,9 @@ def one_round(service: ServiceProcess, file: Path, seconds: int, scrape: float) 
     )
 
 
-def totals(service: ServiceProcess) -> Counter[str]:
-    """Sample name → its sum over all labels; of the processes, only the workers. 0 for a name that is not there"""
-    sums: Counter[str] = Counter()
-    for sample in samples(service.request("/metrics")[1].decode()):
-        if sample.labels.get("process") != "supervisor":
-            sums[sample.name] += sample.value  # type: ignore[assignment] # Counter adds floats as well
-    return sums
+def totals(service: ServiceProcess) -> Totals:
+    """Of all forms; of the processes, only the workers."""
+    return sum_samples(service, lambda labels: labels.get("process") != "supervisor")
 
 
 def append_seconds(times: int = 200_000) -> float:

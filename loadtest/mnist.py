@@ -6,39 +6,34 @@ of its own, to POST /digits/classify: what is measured is all that becomes of it
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
-from scipy.stats import beta
+from scipy.stats import binomtest
 
-from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, split_section, table
+from loadtest.documents import Progress, add_section, command_line, table
+from loadtest.service import ServiceError, request, run_command
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """The command. SystemExit where the folder has no MNIST"""
+    """The command. SystemExit where the folder has no MNIST, ServiceError where an image is not answered"""
     parser = command_line("loadtest.mnist", __doc__)
     parser.add_argument("folder", type=Path, help="of MNIST's test images")
     parser.add_argument("--url", default="http://localhost:3000", help="the service (http://localhost:3000)")
-    parser.add_argument("--document", type=Path, default=CHECKOUT / "README.md",
-                        help="what holds <!-- mnist --> and <!-- /mnist --> for the table (README.md)")  # fmt: skip
+    add_section(parser, "mnist", "README.md")
     options = parser.parse_args(words)
-    split_section(options.document, "mnist")
     try:
         images, labels = read(options.folder)
     except (OSError, ValueError) as error:
         sys.exit(f"{options.folder}: {error}")
-    text = markdown(labels, classify(options.url, images))
-    replace_section(options.document, "mnist", text)
-    print(text)
+    options.document.publish(markdown(labels, classify(options.url, images)))
 
 
 def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -51,19 +46,17 @@ def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def classify(url: str, images: np.ndarray) -> np.ndarray:
-    """What the service reads in each. (n, 28, 28) uint8 → (n,) int; RuntimeError where an image is not answered"""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    """What the service reads in each. (n, 28, 28) uint8 → (n,) int; ServiceError where an image is not answered"""
+    headers = {"Content-Type": "image/png", "X-Ekiben-Synthetic": "1"}
     digits: list[int] = []
     with Progress(len(images)) as progress:
         for image in images:
             file = BytesIO()
             Image.fromarray(image).save(file, "PNG")
-            headers = {"Content-Type": "image/png", "X-Ekiben-Synthetic": "1"}
-            connection.request("POST", "/digits/classify", file.getvalue(), headers)
-            response = connection.getresponse()
-            body = response.read()
-            if response.status != 200:
-                raise RuntimeError(f"image {len(digits)}: {response.status} {body[:200].decode(errors='replace')}")
+            try:
+                body = request(f"{url.rstrip('/')}/digits/classify", file.getvalue(), headers)[1]
+            except ServiceError as error:
+                raise ServiceError(f"image {len(digits)}: {error}") from None
             digits.append(int(json.loads(body)["label"]))
             progress.tell("")
     return np.array(digits)
@@ -79,8 +72,7 @@ def markdown(labels: np.ndarray, read_as: np.ndarray) -> str:
 def row(name: str, shown: np.ndarray, right: np.ndarray, instead: str) -> tuple[str, ...]:
     """The cells of a digit, with Clopper and Pearson's interval."""
     n, k = int(shown.sum()), int((shown & right).sum())
-    low = float(beta.ppf(0.025, k, n - k + 1)) if k else 0.0
-    high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+    low, high = binomtest(k, n).proportion_ci(method="exact")
     return name, f"{n:,}", f"{100 * k / n:.1f}", f"{100 * low:.1f}–{100 * high:.1f}", instead
 
 
@@ -92,4 +84,4 @@ def wrong(labels: np.ndarray, read_as: np.ndarray, digit: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

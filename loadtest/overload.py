@@ -14,7 +14,6 @@ Goodput, the slowest answer, how soon the rest is turned away, memory and recove
 
 from __future__ import annotations
 
-import argparse
 import resource
 import time
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from loadtest import figures, machine
-from loadtest.documents import Place, Progress, Promise, command_line, split_section
+from loadtest.documents import Progress, Promise, Section, command_line, conclude
 from loadtest.measurement import ServicePool, Target
 from loadtest.openloop import Burst, Load, LoadResult, quantile
 from loadtest.service import HOST, run_command
@@ -63,8 +62,8 @@ class Overload:
         return Load(HOST, port, CALM * self.capacity, connections, CALM_SECONDS, 0.0, PATIENCE, bursts=bursts)
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options. SystemExit"""
+def main(words: Sequence[str] | None = None) -> int:
+    """The command: 0 where every promise is kept, 1 where one is broken. ServiceError where nothing was measured"""
     parser = command_line("loadtest.overload", __doc__)
     add = parser.add_argument
     add("--model", default="digits", help="a model in the store (digits)")
@@ -77,16 +76,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(words)
     if options.seconds < 4 or options.rows < 1:
         parser.error(f"--seconds {options.seconds:g} must be at least 4, --rows {options.rows} at least 1")
-    return options
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """The command: 0 where every promise is kept, 1 where one is broken. ServiceError where nothing was measured"""
-    options = arguments(words)
     name = f"overload-{options.model}-{options.form}{'-anew' * options.anew}"
-    place = Place(name, options.doc, FOLDER, options.write)
-    if options.write:
-        split_section(options.doc, name)
+    section = Section(options.doc, name).check() if options.write else None
+    picture = (options.doc.parent if section else FOLDER) / f"{name}.png"
     allow_connections()
     cores = machine.Cores.split()
     settings = {"EKIBEN_MAX_LATENCY_MS": f"{1e3 * DEADLINE_SECONDS:g}"}
@@ -96,9 +88,9 @@ def main(words: Sequence[str] | None = None) -> int:
         result, memory = endure(target, overload.load(target.service.port, 0 if options.anew else CONNECTIONS))
     how = f"{options.rows} rows a request{', each over a new connection' * options.anew}"
     caption = f"{options.model}-{options.form}, {how}, one worker; {cores}; {machine.describe()}"
-    draw(result, overload, memory, caption, place.picture)
+    draw(result, overload, memory, caption, picture)
     load = f"At {TIMES:g} times its capacity of {overload.capacity:,.0f} requests/s"
-    return place.publish(judge(result, overload, memory), load, caption)
+    return conclude(judge(result, overload, memory), load, caption, picture, section)
 
 
 def allow_connections() -> None:
@@ -111,14 +103,13 @@ def allow_connections() -> None:
 
 def endure(target: Target, load: Load) -> tuple[LoadResult, Memory]:
     """What came of the load, and the service's memory meanwhile, once a second. ServiceError"""
-    progress, started, memory = Progress(load.measured_seconds), time.monotonic(), []
-    with ThreadPoolExecutor(1) as thread:
+    started, memory = time.monotonic(), []
+    with ThreadPoolExecutor(1) as thread, Progress(load.measured_seconds) as progress:
         result = thread.submit(target.send, load, check=False)
         while not result.done():
             memory.append((time.monotonic() - started, float(target.service.memory_bytes())))
             progress.tell(f"{memory[-1][1] / 2**20:.0f} MiB", memory[-1][0])
             time.sleep(1)
-    progress.close()
     return result.result(), memory
 
 

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from loadtest import v2
-from loadtest.documents import CHECKOUT, command_line, replace_section, table
+from loadtest.documents import CHECKOUT, Section, command_line, table
 from loadtest.service import ServiceError, ServiceProcess, run_command, serve
 
 CLIENTS = 8
-DOCUMENT = CHECKOUT / "docs" / "models.md"
+TABLE = Section(CHECKOUT / "docs" / "models.md", "published")
 HEADS = ("file", "signature", "requests are", "largest difference", "requests/s")
 SETTINGS = {"EKIBEN_MAX_LATENCY_MS": "60000"}  # a machine of few cores answers late, and is not asked how late
 TOLERANCE = 1e-4
@@ -47,7 +47,7 @@ def main() -> int:
     text = table(HEADS, rows)
     print(text)
     if options.write:
-        replace_section(DOCUMENT, "published", text)
+        TABLE.replace(text)
     return int(any(not cells[3] or float(cells[3]) > TOLERANCE for cells in rows))
 
 

@@ -27,6 +27,7 @@ from loadtest.documents import CHECKOUT
 HOST = "127.0.0.1"
 PORTS = range(10_000, 30_000)  # below those that Linux and macOS give to who connects
 START_SECONDS = 120
+HOW_TO_HAVE_MODELS = "run `make models`, or see `bentoml models list`"
 REFUSING_SECONDS = 10  # of 503 from a service that is up: it will not get better
 Headers = Mapping[str, str]
 
@@ -57,6 +58,18 @@ class ServiceProcess:
     def json(self, path: str) -> Any:
         """The JSON of a 200 answer to a GET. ServiceError"""
         return json.loads(self.request(path)[1])
+
+    def ready_forms(self) -> dict[str, dict[str, str]]:
+        """Model → form → version of all that answers; each model's default first. ServiceError"""
+        models = self.json("/health")["models"]
+        return {
+            name: {
+                form: str(model["forms"][form]["version"])
+                for form in sorted(model["forms"], key=lambda form: form != model["default"])
+                if model["forms"][form]["ready"]
+            }
+            for name, model in models.items()
+        }
 
     def processes(self) -> list[psutil.Process]:
         """Itself and all that it started; empty once it has ended."""
@@ -162,7 +175,8 @@ def serve(
 
 
 def home_of_its_own(folder: Path) -> dict[str, str]:
-    """The variables of a BentoML home in the folder that holds the user's models."""
+    """The variables of a BentoML home in the folder, made if need be, that holds the user's models."""
+    folder.mkdir(exist_ok=True)
     (folder / "models").symlink_to(models())
     return {"BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
 

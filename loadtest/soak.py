@@ -13,7 +13,6 @@ straight line through the samples after the warm-up, which is the first tenth.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import time
@@ -26,7 +25,7 @@ import psutil
 from scipy.stats import theilslopes
 
 from loadtest import figures, machine
-from loadtest.documents import Place, Progress, Promise, command_line, split_section
+from loadtest.documents import Progress, Promise, Section, command_line, conclude
 from loadtest.measurement import ServicePool, Target
 from loadtest.openloop import Load, LoadResult
 from loadtest.service import HOST, ServiceProcess, run_command
@@ -55,8 +54,8 @@ class Sample:
     failed: int
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options. SystemExit"""
+def main(words: Sequence[str] | None = None) -> int:
+    """The command: 0 where every promise is kept, 1 where one is broken. ServiceError where nothing was measured"""
     parser = command_line("loadtest.soak", __doc__)
     add = parser.add_argument
     add("--minutes", type=float, default=30, help="how long (30)")
@@ -71,15 +70,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--load {options.load:g} must lie between 0 and 1")
     if options.minutes < 0.4:
         parser.error(f"--minutes {options.minutes:g} must be at least 0.4: a line needs some samples")
-    return options
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """The command: 0 where every promise is kept, 1 where one is broken. ServiceError where nothing was measured"""
-    options = arguments(words)
-    place = Place("soak", options.doc, FOLDER, options.write)
-    if options.write:
-        split_section(options.doc, "soak")
+    section = Section(options.doc, "soak").check() if options.write else None
+    picture = (options.doc.parent if section else FOLDER) / "soak.png"
     cores = machine.Cores.split()
     workers = options.workers or cores.count
     with ServicePool(Workload(options.model, binary=False), cores, FOLDER / "serve.log") as pool:
@@ -89,23 +81,22 @@ def main(words: Sequence[str] | None = None) -> int:
     (FOLDER / "soak.json").write_text(json.dumps([asdict(each) for each in samples], indent=1))
     several = f"{workers} worker{'s' * (workers > 1)}"
     caption = f"{options.model}-{options.form}, {several}; {cores}; {machine.describe()}"
-    draw(samples, caption, place.picture)
+    draw(samples, caption, picture)
     load = f"{options.minutes:g} minutes at {options.load:.0%} of a capacity of {capacity:,.0f} requests/s"
-    return place.publish(judge(samples), load, caption)
+    return conclude(judge(samples), load, caption, picture, section)
 
 
 def soak(target: Target, rate: float, seconds: float) -> list[Sample]:
     """A sample after each slice. ServiceError"""
     each = max(SHORTEST, seconds / SLICES)
-    progress, started = Progress(seconds), time.monotonic()
-    samples: list[Sample] = []
-    while time.monotonic() - started < seconds:
-        load = Load(HOST, target.service.port, rate, CONNECTIONS, each, warmup=0.2, seed=len(samples))
-        result = target.send(load)
-        time.sleep(0.1)  # the service notices that its clients have left
-        samples.append(now := sample(time.monotonic() - started, target.service, result))
-        progress.tell(f"{now.memory / 2**20:.0f} MiB, {now.files} files, median {now.p50:.1f} ms", now.at)
-    progress.close()
+    started, samples = time.monotonic(), list[Sample]()
+    with Progress(seconds) as progress:
+        while time.monotonic() - started < seconds:
+            load = Load(HOST, target.service.port, rate, CONNECTIONS, each, warmup=0.2, seed=len(samples))
+            result = target.send(load)
+            time.sleep(0.1)  # the service notices that its clients have left
+            samples.append(now := sample(time.monotonic() - started, target.service, result))
+            progress.tell(f"{now.memory / 2**20:.0f} MiB, {now.files} files, median {now.p50:.1f} ms", now.at)
     return samples
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import mimetypes
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +69,19 @@ def http_request(port: int, path: str, headers: dict[str, str], body: bytes) -> 
     """A whole POST."""
     lines = [f"POST {path} HTTP/1.1", f"Host: {HOST}:{port}", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items())]).encode() + END + body
+
+
+def multipart(
+    field: str, files: Iterable[tuple[str, bytes]], boundary: str = "ekiben-load-7d1c"
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a form with files, each with the type that its name tells, if it tells one."""
+    body = b""
+    for name, content in files:
+        lines = [f"--{boundary}", f'Content-Disposition: form-data; name="{field}"; filename="{name}"']
+        if kind := mimetypes.guess_type(name)[0]:
+            lines.append(f"Content-Type: {kind}")
+        body += "\r\n".join([*lines, "", ""]).encode() + content + b"\r\n"
+    return {"Content-Type": f"multipart/form-data; boundary={boundary}"}, body + f"--{boundary}--\r\n".encode()
 
 
 def _answer(service: ServiceProcess, path: str, headers: dict[str, str], body: bytes) -> bytes:

@@ -36,6 +36,7 @@ class LoopClock:
         self._schedule(perf_counter(), 0.0)
 
     def stop(self) -> None:
+        """No tick comes any more; until one does, bytes count as read when they came."""
         if self._timer is not None:
             self._timer.cancel()
         self.punctual_until = inf

@@ -69,6 +69,7 @@ class Stack:
         return docker("compose", "--project-name", self.name, *self._files, *words, **self.variables, **variables)
 
     def port(self, variable: str) -> int:
+        """The port on this machine that a variable of the stack names."""
         return int(self.variables[variable])
 
     def containers(self, *services: str) -> list[str]:

@@ -16,7 +16,7 @@ from statistics import median
 
 from loadtest.capacity.fit import Point, fit
 from loadtest.capacity.report import FEWEST, Measured, Round, Study, draw, markdown
-from loadtest.documents import CHECKOUT, Progress, command_line, replace_section
+from loadtest.documents import Progress, add_section, command_line
 from loadtest.machine import Cores, describe
 from loadtest.measurement import Limit, Run, ServicePool, Target
 from loadtest.openloop import Load
@@ -42,8 +42,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=100_000, help="requests a second to answer for (100000)")
     parser.add_argument("--price", type=float, default=0.04, help="of a CPU-hour, an assumption (0.04)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of one measurement (4)")
-    parser.add_argument("--document", type=Path, default=CHECKOUT / "docs" / "capacity.md",
-                        help="what holds <!-- capacity --> and <!-- /capacity --> (docs/capacity.md)")  # fmt: skip
+    add_section(parser, "capacity", "docs/capacity.md")
     options = parser.parse_args(words)
     cores = Cores.split()
     cores = Cores(cores.service[:1], cores.generator)  # a replica of one core, whatever the machine has
@@ -54,12 +53,9 @@ def main(words: Sequence[str] | None = None) -> None:
         measured = measure(pool.target(settings, options.form), options.seconds)
     name, where = f"{options.model}-{options.form}", f"{describe()}; {cores}"
     study = Study(name, where, measured, fit(measured.fitted, measured.saturation, measured.idle))
-    picture = options.document.with_name("capacity.png")
+    picture = options.document.path.with_name("capacity.png")
     draw(study, picture)
-    text = markdown(study, options.rate, options.price, picture.name)
-    replace_section(options.document, "capacity", text)
-    print(text)
-    print(f"written: {options.document}, {picture}", file=sys.stderr)
+    options.document.publish(markdown(study, options.rate, options.price, picture.name), picture)
 
 
 def measure(target: Target, seconds: float) -> Measured:

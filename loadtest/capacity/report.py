@@ -56,6 +56,7 @@ class Measured:
         """Requests/s that were offered, and answered."""
         return max(point.rate for point in self.points if point.kept_up)
 
+    @cached_property
     def sure(self) -> Estimate:
         """1/a in requests/s, fitted to every round alone, with its 95 % interval over the rounds.
 
@@ -75,11 +76,6 @@ class Study:
     measured: Measured
     cost: Cost
 
-    @cached_property
-    def sure(self) -> Estimate:
-        """1/a with its interval over the rounds."""
-        return self.measured.sure()
-
     def error(self, name: str, points: Sequence[Point]) -> float:
         """The largest by which the fit misses `cores` or `latency` at these points, as a share."""
         return max(abs(getattr(self.cost, name)(point.rate) / getattr(point, name) - 1) for point in points)
@@ -98,7 +94,7 @@ class Answer:
     @classmethod
     def of(cls, study: Study, load: float, target: float) -> Answer:
         """So many that none gets more than this share of saturation, nor more than was measured."""
-        fitted, most, sure = study.cost.queue.saturation, study.measured.highest, study.sure
+        fitted, most, sure = study.cost.queue.saturation, study.measured.highest, study.measured.sure
 
         def fewest(saturation: float) -> int:
             return math.ceil(target / min(load * saturation, most))

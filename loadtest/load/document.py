@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest import machine
-from loadtest.documents import CHECKOUT, Progress, command_line, replace_section, table
+from loadtest.documents import CHECKOUT, Progress, add_section, command_line, table
 from loadtest.load.plan import NAMED
 from loadtest.load.requests import describe, folders
 from loadtest.service import run_command
@@ -28,16 +28,15 @@ def main() -> None:
     parser = command_line("loadtest.load.document", __doc__)
     parser.add_argument("--host", default="http://127.0.0.1:3000", help="where the service is (http://127.0.0.1:3000)")
     parser.add_argument("--seconds", type=float, default=10, help="of one scenario and model (10)")
-    parser.add_argument("--document", type=Path, default=CHECKOUT / "docs" / "load.md", help="(docs/load.md)")
+    add_section(parser, "scenarios", "docs/load.md")
     options = parser.parse_args()
     models = [model.name for model in describe(options.host, folders())]
     measured = measure(options.host, models, options.seconds)
     spike = run(options.host, "spike", *SPIKE)
-    picture = options.document.with_suffix(".png")
+    picture = options.document.path.with_suffix(".png")
     shutil.copy(spike / "load.png", picture)
     text = f"{markdown(measured, options.seconds)}\n\n![A spike on all models]({picture.name})"
-    replace_section(options.document, "scenarios", text)
-    print(f"written: {options.document} and {picture}", file=sys.stderr)
+    options.document.publish(text, picture)
 
 
 def measure(host: str, models: list[str], seconds: float) -> dict[str, dict[str, Any]]:

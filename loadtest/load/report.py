@@ -17,6 +17,7 @@ import numpy as np
 from loadtest import figures as plots
 from loadtest.documents import CHECKOUT
 from loadtest.load.plan import Plan
+from loadtest.openloop import quantile
 
 THRESHOLDS = CHECKOUT / "deploy" / "thresholds.json"  # of the objectives in deploy/slo.yaml
 REASONS = 100  # different ones are kept
@@ -128,9 +129,7 @@ def _verdicts(whose: str, promised: dict[str, Any], latency: np.ndarray, failed:
 
 def percentiles(latency: np.ndarray, *which: float) -> list[float]:
     """Latencies that this many percent did not exceed; a measured one, never one in between. NaN of nothing"""
-    if not len(latency):
-        return [float("nan")] * len(which)
-    return [float(value) for value in np.percentile(latency, which, method="inverted_cdf")]
+    return [quantile(latency, share / 100, float("nan")) for share in which]
 
 
 @dataclass(frozen=True)

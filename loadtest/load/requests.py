@@ -6,7 +6,6 @@ Of the models it is known what the service says of itself, in its metadata and O
 from __future__ import annotations
 
 import json
-import mimetypes
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from PIL import Image
 from loadtest import v2
 from loadtest.documents import CHECKOUT
 from loadtest.service import ServiceError, request
+from loadtest.workload import multipart
 
 BENTOS = CHECKOUT / "bentos"
-BOUNDARY = "ekiben-load-7d1c"
 # The same request gets the same answer, whoever shares its batch, up to the order in which floats are summed.
 TOLERANCE = 0.01
 SUM_TOLERANCE = 1e-3  # of probabilities, which the native routes round to six places
@@ -180,15 +179,8 @@ def _native(model: ServedModel, payloads: list[Any]) -> Request:
     if not model.native.file_field:
         body = orjson.dumps(payloads if len(payloads) > 1 else payloads[0])
         return Request(model, "native", len(payloads), {"Content-Type": v2.JSON}, body)
-    parts = [
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{model.native.file_field}"; filename="{file.name}"\r\n'
-        f"Content-Type: {mimetypes.guess_type(file)[0] or v2.OCTETS}\r\n\r\n".encode()
-        + file.read_bytes()
-        + b"\r\n"
-        for file in payloads
-    ]
-    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-    return Request(model, "native", len(payloads), headers, b"".join(parts) + f"--{BOUNDARY}--\r\n".encode())
+    headers, body = multipart(model.native.file_field, [(file.name, file.read_bytes()) for file in payloads])
+    return Request(model, "native", len(payloads), headers, body)
 
 
 def tensor_rows(model: ServedModel, payloads: list[Any]) -> np.ndarray | None:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import signal
 import sys
 import time
 from dataclasses import asdict
@@ -32,9 +31,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from loadtest import wrk
-from loadtest.documents import CHECKOUT, Progress, command_line, split_section
+from loadtest.clients import require_wrk
+from loadtest.documents import CHECKOUT, Progress, Section, command_line
 from loadtest.peers import bench, payloads, peer, report
+from loadtest.service import run_command
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -92,30 +92,26 @@ def checkout(text: str) -> tuple[str, Path]:
     return name, Path(path).absolute()
 
 
-def main() -> None:
-    """The command; what was measured until an interruption is written too."""
+def main() -> int:
+    """The command, 130 where it was interrupted; what was measured until an interruption is written too."""
     options = arguments()
-    wrk.require()
+    require_wrk()
     if options.write:
         for document in report.DOCUMENTS:
-            split_section(CHECKOUT / document, "bench")
-    # A terminated benchmark unwinds like an interrupted one, and so ends the server that it has started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            Section(CHECKOUT / document, "bench").check()
     comparison = prepare(options)
     started, records, status = time.strftime("%Y-%m-%dT%H:%M:%S%z"), [], 0
-    progress = Progress(comparison.total)
     try:
-        with contextlib.closing(comparison.records()) as measured:
+        with contextlib.closing(comparison.records()) as measured, Progress(comparison.total) as progress:
             for record in measured:
                 records.append(record)
                 progress.tell(bench.describe(record))
     except KeyboardInterrupt:
         print("interrupted: what was measured until now is written", file=sys.stderr)
         status = 130
-    progress.close()
     if records:
         publish(options, {"started": started, **about(comparison), "records": records})
-    sys.exit(status)
+    return status
 
 
 def prepare(options: argparse.Namespace) -> bench.Bench:
@@ -167,4 +163,4 @@ def publish(options: argparse.Namespace, results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

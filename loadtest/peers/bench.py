@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from loadtest import wrk
+from loadtest import clients
+from loadtest.clients import ClosedLoop
 from loadtest.machine import BackgroundLoad, processor
-from loadtest.peers import h2load, payloads
+from loadtest.peers import payloads
 from loadtest.peers.payloads import Samples
 from loadtest.peers.peer import Peer, PeerError
 from loadtest.service import HOST, ServiceError, ServiceProcess, free_ports, home_of_its_own, start
@@ -94,15 +95,10 @@ class Bench:
         todo = [(cell, kind) for cell in self.cells(peer) for kind in kinds(cell, heads)]
         if peer.name not in self.broken:  # what did not start does not start a minute later
             try:
-                with self._running(peer) as (server, peer):
-                    routes: dict[tuple[str, str, str], Route] = {}
+                with self._running(peer) as (server, routes):
                     while todo:
                         cell, kind = todo[0]
-                        path = str(peer.path(cell.payload, cell.model, cell.connections))
-                        key = (cell.payload, cell.model, path)
-                        if key not in routes:
-                            routes[key] = Route.of(peer, cell, path, self.samples[cell.model], server)
-                        record = measure(server, routes[key], cell, kind, self.settings)
+                        record = measure(server, routes[cell], cell, kind, self.settings)
                         todo.pop(0)
                         yield _record(peer, cell, kind) | record
             except (PeerError, ServiceError) as error:
@@ -110,11 +106,11 @@ class Bench:
         yield from (_record(peer, *each) | {"rejected": self.broken[peer.name]} for each in todo)
 
     @contextlib.contextmanager
-    def _running(self, peer: Peer) -> Iterator[tuple[ServiceProcess, Peer]]:
-        """The peer, answering every model's route; its routes name the port of gRPC."""
+    def _running(self, peer: Peer) -> Iterator[tuple[ServiceProcess, dict[Cell, Route]]]:
+        """The peer, and the route of each of its cells, which it answers."""
         scratch = Path(tempfile.mkdtemp(prefix="bench-"))
         port, spare_port = free_ports(2)
-        home = home_of_its_own(_folder(scratch / "home"))["BENTOML_HOME"]
+        home = home_of_its_own(scratch / "home")["BENTOML_HOME"]
         words = {"python": peer.python, "port": port, "spare_port": spare_port, "scratch": scratch, "home": home}
         peer = replace(peer, routes=json.loads(json.dumps(peer.routes).replace("{spare_port}", str(spare_port))))
         own = {name: value.format(**words) for name, value in peer.environment.items()}
@@ -124,17 +120,14 @@ class Bench:
         command = [word.format(**words) for word in peer.command]
         log = self.logs / f"{peer.name}.log"
         with start(command, environment, peer.folder, log, port, scratch, grace_seconds=STOP_SECONDS) as server:
+            routes: dict[Cell, Route] = {}
             for cell in self.cells(peer):
                 path = str(peer.path(cell.payload, cell.model, cell.connections))
-                route = Route(dialect(peer, cell.payload), path, self.samples[cell.model], [])
+                route = Route(dialect(peer, cell.payload), path, self.samples[cell.model])
                 server.wait_until(lambda route=route: route.ask(server, 0))  # type: ignore[misc]
+                routes[cell] = route.expect(server)
             refuse_open_sockets(server)
-            yield server, peer
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path
+            yield server, routes
 
 
 def dialect(peer: Peer, payload: str) -> str:
@@ -159,26 +152,23 @@ class Route:
     dialect: str
     path: str
     samples: Samples
-    expected: list[dict[str, np.ndarray]]
+    expected: list[dict[str, np.ndarray]] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, peer: Peer, cell: Cell, path: str, samples: Samples, server: ServiceProcess) -> Route:
-        """With the expected answers of every sample. ServiceError"""
-        language = dialect(peer, cell.payload)
-        route = cls(language, path, samples, [])
-        for place in range(len(samples.rows)):
-            if language == "picture":
-                headers, text = route.ask(server, place)
-                answer = payloads.outputs(language, text, headers)
-                route.expected.append({name: np.array(value, np.float64) for name, value in answer.items()})
+    def expect(self, server: ServiceProcess) -> Route:
+        """Itself, with the expected answers of every sample. ServiceError"""
+        for place in range(len(self.samples.rows)):
+            if self.dialect == "picture":
+                headers, text = self.ask(server, place)
+                answer = payloads.outputs(self.dialect, text, headers)
+                self.expected.append({name: np.array(value, np.float64) for name, value in answer.items()})
             else:
-                route.expected.append({name: column[place] for name, column in samples.outputs.items()})
-        return route
+                self.expected.append({name: column[place] for name, column in self.samples.outputs.items()})
+        return self
 
     def ask(self, server: ServiceProcess, place: int) -> tuple[Any, bytes]:
         """Headers and body of the answer to one sample. ServiceError"""
         if self.dialect == "grpc":
-            return {}, h2load.call(self.address, self.message(place))
+            return {}, clients.call_model_infer(self.address, self.message(place))
         headers, content = payloads.body(self.dialect, self.samples, place)
         return server.request(self.path, content, headers)
 
@@ -225,18 +215,18 @@ def measure(server: ServiceProcess, route: Route, cell: Cell, heads: str, settin
 
 
 @contextlib.contextmanager
-def client(server: ServiceProcess, route: Route, cell: Cell, heads: str) -> Iterator[Callable[[float], wrk.WrkResult]]:
+def client(server: ServiceProcess, route: Route, cell: Cell, heads: str) -> Iterator[Callable[[float], ClosedLoop]]:
     """What loads a route for so many seconds."""
     if route.dialect == "grpc":
         message, answer = route.message(0), route.ask(server, 0)[1]
-        yield lambda seconds: h2load.run(route.address, message, answer, cell.connections, seconds)
+        yield lambda seconds: clients.run_h2load(route.address, message, answer, cell.connections, seconds)
         return
     whole = payloads.requests(route.dialect, route.samples, server.port, route.path, heads)
-    with wrk.request_file(whole) as file:
-        yield lambda seconds: wrk.run(server.port, file, cell.connections, seconds)
+    with clients.request_file(whole) as file:
+        yield lambda seconds: clients.run_wrk(server.port, file, cell.connections, seconds)
 
 
-def _measured(server: ServiceProcess, load: Callable[[], wrk.WrkResult]) -> Record:
+def _measured(server: ServiceProcess, load: Callable[[], ClosedLoop]) -> Record:
     """A load with what it cost: the CPU of the server's whole tree, and what others took of the machine meanwhile."""
     background, before, started = BackgroundLoad(), server.cpu_seconds(), time.monotonic()
     result = load()

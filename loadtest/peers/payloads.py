@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from loadtest import v2
 from loadtest.documents import CHECKOUT
-from loadtest.workload import http_request
+from loadtest.workload import http_request, multipart
 
 PAYLOADS = ("json", "v2-json", "v2-binary", "native", "picture", "grpc")
 COUNT = 64
@@ -98,7 +98,7 @@ def body(dialect: str, samples: Samples, place: int, own_id: str = "") -> tuple[
         binary = dialect == "v2-binary"
         return v2.encode({samples.input: row[None]}, binary, own_id if not binary else "")
     if dialect == "picture":
-        return form("image", png(row.tobytes()), own_id or "ekiben-peers")
+        return multipart("image", [("file", png(row.tobytes()))], own_id or "ekiben-peers")
     documents: dict[str, dict[str, Any]] = {
         "plain": {samples.input: values},
         "constant": {samples.input: values},
@@ -118,13 +118,6 @@ def png(pixels: bytes) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return stream.getvalue()
-
-
-def form(field: str, content: bytes, boundary: str) -> tuple[dict[str, str], bytes]:
-    """Headers and body of a multipart form with one file."""
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="file"\r\n\r\n'
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    return headers, head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
 
 
 def infer_request(model: str, name: str, rows: np.ndarray) -> bytes:

@@ -54,6 +54,7 @@ class Peer:
 
     @property
     def requirements(self) -> Path:
+        """The file of what is installed for it; a checkout of ours has none."""
         return self.folder / "requirements.txt"
 
     @property

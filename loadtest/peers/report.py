@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from loadtest import figures as plots
-from loadtest.documents import replace_section, table
+from loadtest.documents import Section, table
 from loadtest.machine import busy_warning
 
 Record = dict[str, Any]
@@ -104,6 +104,7 @@ class Tables:
 
     @property
     def records(self) -> list[Record]:
+        """One per round, peer, cell and kind of heads."""
         return list(self.results["records"])
 
     def _order(self) -> list[str]:
@@ -224,7 +225,7 @@ def write_documents(results: Record, folder: Path) -> None:
     readme += ["\n".join(tables.notes())] if tables.notes() else []
     readme.append("![The same as bars](docs/bench.png)")
     for document, parts in zip(DOCUMENTS, (readme, performance), strict=True):
-        replace_section(folder / document, "bench", "\n\n".join(parts))
+        Section(folder / document, "bench").replace("\n\n".join(parts))
     draw(results, folder / "docs" / "bench.png")
 
 

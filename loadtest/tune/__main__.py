@@ -16,25 +16,23 @@ Written to --out: report.md, latency.png, the winner as ekiben.env, and every ru
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
-from loadtest.documents import CHECKOUT, Progress, command_line, replace_section
+from loadtest.documents import CHECKOUT, Progress, Section, command_line
 from loadtest.machine import Cores, describe
 from loadtest.measurement import ServicePool
-from loadtest.service import ServiceError, run_command
+from loadtest.service import HOW_TO_HAVE_MODELS, ServiceError, run_command
 from loadtest.tune import report, space
 from loadtest.tune.report import Findings
-from loadtest.tune.rounds import Results, Rounds
+from loadtest.tune.rounds import Results, play_rounds
 from loadtest.tune.trials import Journal, Trials
 from loadtest.workload import Workload
 
-DOCUMENT = CHECKOUT / "docs" / "tuning.md"
+DOCUMENT = Section(CHECKOUT / "docs" / "tuning.md", "tune")
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -91,30 +89,26 @@ def search(options: argparse.Namespace, pool: ServicePool, folder: Path) -> Find
     if journal.resumed:
         when = f"measured until {journal.ended}; --fresh measures anew" if journal.ended else "going on"
         print(f"{journal.resumed} runs found in {journal.path}: {when}", file=sys.stderr)
-    progress = Progress(options.budget)
-    trials = Trials(pool, settings[0], journal, options.slo, options.budget, options.seconds, progress)
     results = Results(settings[0])
-    with contextlib.closing(progress):
-        Rounds(trials.bracket, lambda: journal.spent, options.budget, results).play(settings)
+    with Progress(options.budget) as progress:
+        trials = Trials(pool, settings[0], journal, options.slo, options.budget, options.seconds, progress)
+        play_rounds(settings, results, trials.bracket, lambda: journal.spent, options.budget)
     if broken := trials.broken.get(results.default):
         raise ServiceError(broken)
     if not trials.all:
         raise ServiceError(f"a budget of {options.budget:g} s is too short to measure anything: --budget 10m")
-    if not journal.ended:
-        journal.end()
+    journal.end()
     return Findings(options.model, trials, results, describe(), str(pool.cores), forms)
 
 
 def forms_to_try(pool: ServicePool, model: str, wanted: list[str], axes: space.Axes) -> dict[str, str]:
     """Form → version of those to try, the default first, as the service itself lists them."""
     default = space.candidates([",".join(wanted)], axes)[0]  # with one form the service that is measured first
-    health: dict[str, Any] = pool.service(default.environment).json("/health")
-    served = health["models"].get(model, {"forms": {}, "default": ""})
-    ready = {form: str(of_form["version"]) for form, of_form in served["forms"].items() if of_form["ready"]}
+    ready = pool.service(default.environment).ready_forms().get(model, {})
     if not ready or (unknown := set(wanted) - set(ready)):
         which = f"form {min(unknown)!r}" if ready else f"model {model!r}"
-        raise ServiceError(f"{which} is not ready: run `make models`, or see `bentoml models list`")
-    return {form: ready[form] for form in (wanted or sorted(ready, key=lambda form: form != served["default"]))}
+        raise ServiceError(f"{which} is not ready: {HOW_TO_HAVE_MODELS}")
+    return {form: ready[form] for form in wanted or ready}
 
 
 def publish(findings: Findings, folder: Path, options: argparse.Namespace) -> None:
@@ -132,9 +126,9 @@ def publish(findings: Findings, folder: Path, options: argparse.Namespace) -> No
     if options.write:
         written += space.write(settings, findings.rate)
     if options.docs:
-        report.draw(findings, DOCUMENT.with_name("tuning.png"))
-        replace_section(DOCUMENT, "tune", f"`{command(options)}`\n\n{report.markdown(findings, 'tuning.png')}")
-        written.append(str(DOCUMENT))
+        report.draw(findings, DOCUMENT.path.with_name("tuning.png"))
+        DOCUMENT.replace(f"`{command(options)}`\n\n{report.markdown(findings, 'tuning.png')}")
+        written.append(str(DOCUMENT.path))
     print("\n".join(f"written: {each}" for each in written), file=sys.stderr)
 
 

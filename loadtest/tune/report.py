@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import le
 from pathlib import Path
 from statistics import median
 
@@ -190,11 +191,11 @@ def pareto_table(findings: Findings) -> str:
 
 def front(points: Sequence[tuple[float, ...]]) -> list[int]:
     """Places of the points that are not dominated, where less is better in every coordinate."""
-    return [place for place, point in enumerate(points) if not any(_dominates(other, point) for other in points)]
 
+    def dominated(point: tuple[float, ...]) -> bool:
+        return any(other != point and all(map(le, other, point)) for other in points)
 
-def _dominates(other: tuple[float, ...], point: tuple[float, ...]) -> bool:
-    return other != point and all(theirs <= ours for theirs, ours in zip(other, point, strict=True))
+    return [place for place, point in enumerate(points) if not dominated(point)]
 
 
 def markdown(findings: Findings, plot: str) -> str:

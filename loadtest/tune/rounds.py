@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from loadtest.tune.space import Setting, combine
@@ -108,6 +109,14 @@ class Results:
         measured = [setting for setting in self.brackets if self.rates(setting)]
         return sorted(measured, key=lambda setting: -self.rate(setting).mean)
 
+    def together(self) -> Setting | None:
+        """The settings that were better than the defaults, combined; the best value of each counts. None: too few"""
+        base = self.rate(self.default).mean
+        others = [setting for setting in reversed(self.ranked()) if setting != self.default]
+        better = [setting for setting in others if self.rate(setting).mean > BETTER * base]
+        combined = combine(self.default, better)
+        return combined if len(better) > 1 and combined not in self.brackets else None
+
     @property
     def finalist(self) -> Setting | None:
         """The best other setting of the first round, whatever came later. None where no other was measured in it"""
@@ -125,40 +134,25 @@ class Results:
         return finalist if gain.known and gain.low > 1 else self.default
 
 
-class Rounds:
-    """The plan. `spent` gives the seconds of the budget that are gone."""
+def play_rounds(
+    settings: Sequence[Setting], results: Results, measure: Measure, spent: Callable[[], float], budget: float
+) -> None:
+    """Until the seconds of the budget are spent or the finalist is known well.
 
-    def __init__(self, measure: Measure, spent: Callable[[], float], budget: float, results: Results) -> None:
-        self._measure, self._spent, self._budget, self.results = measure, spent, budget, results
+    The first round has as many settings as its share of the budget holds, and what was good of them, combined.
+    """
 
-    def play(self, settings: Sequence[Setting]) -> None:
-        """Until the budget is spent or the finalist is known well."""
-        try:
-            self._select(settings)
-            for number in range(2, MOST_ROUNDS + 1):
-                for setting in filter(None, (self.results.default, self.results.finalist)):
-                    self._one(setting, number)
-        except OutOfBudget:
-            pass
+    def one(setting: Setting, number: int) -> None:
+        bracket = results.brackets.setdefault(setting, {})[number] = Bracket()
+        measure(setting, number, results.rate(setting).mean, bracket)
 
-    def _select(self, settings: Sequence[Setting]) -> None:
-        """The first round: as many settings as its share of the budget holds, and what was good of them, combined."""
+    with suppress(OutOfBudget):
         for setting in settings:
-            if setting != self.results.default and self._spent() > FIRST_SHARE * self._budget:
+            if setting != results.default and spent() > FIRST_SHARE * budget:
                 break
-            self._one(setting, 1)
-        if (together := self._together()) is not None:
-            self._one(together, 1)
-
-    def _one(self, setting: Setting, number: int) -> None:
-        bracket = self.results.brackets.setdefault(setting, {})[number] = Bracket()
-        self._measure(setting, number, self.results.rate(setting).mean, bracket)
-
-    def _together(self) -> Setting | None:
-        """The settings that were better than the defaults, combined; the best value of each counts. None: too few"""
-        results = self.results
-        base = results.rate(results.default).mean
-        ranked = [setting for setting in reversed(results.ranked()) if setting != results.default]
-        better = [setting for setting in ranked if results.rate(setting).mean > BETTER * base]
-        together = combine(results.default, better)
-        return together if len(better) > 1 and together not in results.brackets else None
+            one(setting, 1)
+        if (together := results.together()) is not None:
+            one(together, 1)
+        for number in range(2, MOST_ROUNDS + 1):
+            for setting in filter(None, (results.default, results.finalist)):
+                one(setting, number)

@@ -14,6 +14,7 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,11 +24,10 @@ import yaml
 from matplotlib.patches import Rectangle
 
 from loadtest import figures as plots
-from loadtest.documents import Progress, command_line, replace_section, table
+from loadtest.documents import Progress, add_section, command_line, table
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.measurement import Run, ServicePool
 from loadtest.service import run_command
-from loadtest.tune.__main__ import DOCUMENT
 from loadtest.tune.space import variables
 from loadtest.tune.trials import Journal
 from loadtest.workload import Workload
@@ -134,7 +134,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("grid", type=Path, nargs="?", default=GRID, help="YAML: the model and the two settings")
     parser.add_argument("--seconds", type=float, default=2.5, help="of one cell's measurement (2.5)")
     parser.add_argument("--out", type=Path, default=Path("build/sweep"), help="folder of the runs (build/sweep)")
-    parser.add_argument("--document", type=Path, default=DOCUMENT, help="where table and text go (docs/tuning.md)")
+    add_section(parser, "sweep", "docs/tuning.md")
     parser.add_argument("--fresh", action="store_true", help="measure anew what is there already")
     options = parser.parse_args(words)
     grid, cores = read(options.grid), Cores.split()
@@ -147,29 +147,26 @@ def main(words: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted: the same command goes on from {journal.path}")
     caption = f"{describe()} · {cores}"
-    picture = options.document.with_name(f"sweep-{options.grid.stem}.png")
+    picture = options.document.path.with_name(f"sweep-{options.grid.stem}.png")
     draw(swept, picture, caption)
-    text = f"{summary(swept)}\n\n{rows(swept)}"
-    replace_section(options.document, "sweep", f"{caption}. {text}\n\n![Heat map]({picture.name})")
-    print(text)
-    print(f"written: {options.document}, {picture}, {journal.path}", file=sys.stderr)
+    text = f"{caption}. {summary(swept)}\n\n{rows(swept)}\n\n![Heat map]({picture.name})"
+    options.document.publish(text, picture, journal.path)
 
 
 def sweep(grid: Grid, pool: ServicePool, journal: Journal, seconds: float) -> Swept:
     """Measures every cell that the journal does not hold. ServiceError"""
+
+    def measure(cell: Cell) -> Run:
+        pool.close()  # the reference too is a fresh service every time
+        return pool.target(grid.environment(cell), grid.form).run_closed(grid.concurrency, seconds)
+
     swept, plan = Swept(grid), grid.plan()
     with Progress(len(plan)) as progress:
         for cell in plan:
-            key = (str(cell), str(len(swept.runs.get(cell, []))))
-            run = journal.get(key)
-            if run is None:
-                pool.close()  # the reference too is a fresh service every time
-                run = pool.target(grid.environment(cell), grid.form).run_closed(grid.concurrency, seconds)
-                journal.add(key, run)
-            swept.runs.setdefault(cell, []).append(run)
+            runs = swept.runs.setdefault(cell, [])
+            runs.append(run := journal.run((str(cell), str(len(runs))), partial(measure, cell)))
             progress.tell(f"{grid.named(cell)}  {run.achieved:,.0f}/s, p50 {run.p50:.2f} ms")
-    if not journal.ended:
-        journal.end()
+    journal.end()
     return swept
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from loadtest.documents import Progress
@@ -56,17 +55,18 @@ class Journal:
         """Runs that were found."""
         return len(self._runs)
 
-    def get(self, key: Key) -> Run | None:
-        """A run of before."""
-        return self._runs.get(key)
-
-    def add(self, key: Key, run: Run) -> None:
-        """Keeps a run under its key."""
-        self._write({"key": list(key), "run": asdict(run)})
+    def run(self, key: Key, measure: Callable[[], Run]) -> Run:
+        """The run of before under this key, or else one that is measured and kept."""
+        run = self._runs.get(key)
+        if run is None:
+            run = measure()
+            self._write({"key": list(key), "run": asdict(run)})
+        return run
 
     def end(self) -> None:
-        """Marks the search as ended."""
-        self._write({"ended": time.strftime("%Y-%m-%d %H:%M")})
+        """Marks the search as ended, unless it is."""
+        if not self.ended:
+            self._write({"ended": time.strftime("%Y-%m-%d %H:%M")})
 
     def _write(self, line: dict[str, Any]) -> None:
         with self.path.open("a") as file:
@@ -165,10 +165,7 @@ class Trials:
 
     def _run(self, setting: Setting, number: int, load: Load, attempt: int) -> Run:
         key = (setting.form, str(setting.values), str(number), f"{load.rate:g}", str(attempt))
-        run = self.journal.get(key)
-        if run is None:
-            run = self._measured(setting, load)
-            self.journal.add(key, run)
+        run = self.journal.run(key, lambda: self._measured(setting, load))
         outcome = f"{run.achieved:,.0f}/s, p{100 * self.limit.percentile:g} {run.at_percentile:.1f} ms"
         outcome = f"thrown away: {run.rejected}" if run.rejected else outcome
         offered = f"{load.rate:,.0f}/s" if load.rate else "closed loop"
@@ -181,9 +178,9 @@ class Trials:
         needed = start + load.warmup + load.seconds + load.patience + 1
         if self.journal.spent + needed + RESERVE > self.budget:
             raise OutOfBudget
-        began = monotonic()
+        began = time.monotonic()
         target = self.pool.target(setting.environment, setting.form)
         if start:
-            self._slowest_start = max(self._slowest_start, monotonic() - began)
+            self._slowest_start = max(self._slowest_start, time.monotonic() - began)
         self._served = setting
         return target.run(replace(load, port=target.service.port), self.limit)

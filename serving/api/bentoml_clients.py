@@ -16,6 +16,7 @@ from serving.settings import Settings
 
 
 def routes(repository: Repository) -> Routes:
+    """`/schema.json`, by which BentoML's own clients find a model's route."""
     best = [forms[0].model for name in repository.models if (forms := repository.forms(name))]
     described = {
         "name": "ekiben",

@@ -31,11 +31,13 @@ def routes(faults: Faults | None) -> Routes:
 
 
 def end_all(faults: Faults) -> Response:
+    """No fault is in force any more. The faults in force, as JSON: none"""
     faults.clear()
     return json_response(in_force(faults))
 
 
 async def sleep(request: Request) -> Response:
+    """Answer after `seconds`, 0 to 60. BadInput"""
     seconds = _number(request.query, "seconds", 1.0, 0.0, 60.0)
     await asyncio.sleep(seconds)
     return json_response({"slept": seconds})

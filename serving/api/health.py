@@ -20,6 +20,8 @@ from serving.lifecycle import Lifecycle
 
 
 def routes(repository: Repository, lifecycle: Lifecycle) -> Routes:
+    """`/health`, and the probes of BentoML: `/livez` is 503 where the process is sick, the others where not ready."""
+
     def health(_: object) -> Response:
         return json_response(report(repository, lifecycle), 503 if unready_reason(repository, lifecycle) else 200)
 

@@ -17,6 +17,7 @@ PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 def routes(repository: Repository, lifecycle: Lifecycle) -> Routes:
+    """Every route of the service, path → method → handler."""
     plane = DataPlane(repository.faults, repository.memory.work)
     return {
         **v2.routes(repository, plane, lifecycle),

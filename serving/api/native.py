@@ -36,8 +36,7 @@ def routes(repository: Repository, plane: DataPlane) -> Routes:
             table[_path(forms[0].model)] = {"POST": PredictHandler(name, payloads, repository, plane)}
             table[f"/{name}/random"] = {"GET": Endpoint(partial(random_prediction, name, payloads, repository, plane))}
         elif not forms and (path := _folder_path(name)):
-            refused = next(stored for stored in repository.refused.values() if stored.model == name)
-            table[path] = {"POST": Unavailable(refused, repository.families)}
+            table[path] = {"POST": Unavailable(repository.refused_form(name), repository.families)}
     return table
 
 

@@ -42,7 +42,7 @@ def routes(repository: Repository, plane: DataPlane) -> Routes:
             for route in forms[0].model.routes:
                 table[route.path] = {"POST": OwnRouteHandler(route, name, repository, plane)}
         else:
-            refused = next(stored for stored in repository.refused.values() if stored.model == name)
+            refused = repository.refused_form(name)
             for route in _folder_routes(name):
                 handler = UnavailableRoute(route, refused, repository.families)
                 table.setdefault(route.path, {"POST": handler})

@@ -31,8 +31,7 @@ def routes(repository: Repository, plane: DataPlane) -> Routes:
             table[f"/{name}/{VERB}"] = {"POST": TensorHandler(name, repository, plane)}
             table[f"/{name}/random"] = {"GET": _random(name, repository, plane)}
         elif not forms and name not in contract.names():
-            refused = next(stored for stored in repository.refused.values() if stored.model == name)
-            table[f"/{name}/{VERB}"] = {"POST": Unavailable(refused, repository.families)}
+            table[f"/{name}/{VERB}"] = {"POST": Unavailable(repository.refused_form(name), repository.families)}
     return table
 
 

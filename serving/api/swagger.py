@@ -31,6 +31,7 @@ Protocol, for `tritonclient`, KServe and `perf_analyzer`. Errors are `{"error": 
 
 
 def routes(repository: Repository) -> Routes:
+    """`/`, the page, and `/docs.json`, the document that it shows."""
     document = openapi(repository)
     page = Response(PAGE, HTML, headers=SECURITY)
     return {"/": {"GET": Endpoint(lambda _: page)}, "/docs.json": get(lambda _: document)}

@@ -64,6 +64,7 @@ class Call:
         return f"00-{self.trace}-{secrets.token_hex(8)}-{self.flags}"
 
     def seconds_left(self) -> float:
+        """Until its deadline; negative once that is past."""
         return self.deadline - perf_counter()
 
 

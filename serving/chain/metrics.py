@@ -37,9 +37,12 @@ class StageMetrics:
         self.stage = stage
 
     def failed(self, reason: str) -> None:
+        """Count a failure by its reason."""
         self._failures.labels(*self._who, reason).inc()
 
     def routes(self) -> Routes:
+        """`/metrics` of the stage."""
+
         async def metrics(_: Request) -> Response:
             text = await asyncio.to_thread(self.families.text)
             return Response(text, b"text/plain; version=0.0.4; charset=utf-8")

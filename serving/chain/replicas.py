@@ -142,6 +142,7 @@ class Replicas:
             return in_words(failure)
 
     async def close(self) -> None:
+        """Close the connections to all of them."""
         await self._session.close()
 
 
@@ -156,6 +157,7 @@ async def _host_addresses(host: str, port: int) -> list[str]:
 
 
 def in_words(failure: Exception) -> str:
+    """Why a replica gave no answer."""
     if type(failure) is TimeoutError:
         return "no answer"
     if isinstance(failure, aiohttp.ClientConnectorError):

@@ -97,6 +97,7 @@ class Receiver:
 
 
 async def read(volume: Volume, name: str, limit: int) -> bytes:
+    """The bytes of a file on the volume, in a thread where they are many. NotReady, TooLarge as `Volume.read`"""
     return await apart(volume.size(name), volume.read, name, limit)
 
 

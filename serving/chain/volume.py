@@ -82,6 +82,7 @@ class Volume:
         return 0
 
     def remove(self, *names: str) -> None:
+        """Remove files, those that are there."""
         for name in names:
             (self._folder / name).unlink(missing_ok=True)
 
@@ -104,4 +105,5 @@ def checked(name: str) -> str:
 
 
 def reply_to(name: str) -> str:
+    """The name of the file that answers a file."""
     return f"{name}.reply"

@@ -11,6 +11,7 @@ NO_BODY = (204, 304)
 
 
 def status_line(status: int) -> bytes:
+    """HTTP/1.1, the status and its phrase, with the end of the line."""
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
@@ -46,4 +47,5 @@ class HeadEncoder:
 
 
 def encode_lines(headers: tuple[Header, ...] | list[Header]) -> bytes:
+    """Headers as lines, each with its end."""
     return b"".join([b"%b: %b\r\n" % pair for pair in headers])

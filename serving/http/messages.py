@@ -34,6 +34,7 @@ class Response(NamedTuple):
 
 
 def json_response(value: Any, status: int = 200, headers: tuple[Header, ...] = ()) -> Response:
+    """A response whose body is the value as JSON; NumPy arrays are lists."""
     return Response(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), JSON, status, headers)
 
 
@@ -85,6 +86,7 @@ class Request:
 
     @property
     def scheme(self) -> str:
+        """`http`; `https` where the connection has TLS."""
         return self._connection.scheme
 
     @property

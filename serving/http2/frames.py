@@ -68,16 +68,20 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def settings(values: dict[int, int]) -> bytes:
+    """A SETTINGS frame, identifier → value."""
     return frame(SETTINGS, 0, 0, b"".join(SETTING.pack(key, value) for key, value in values.items()))
 
 
 def window_update(stream: int, increment: int) -> bytes:
+    """Lets the other side send so many bytes more, on a stream or, with 0, on the connection."""
     return frame(WINDOW_UPDATE, 0, stream, WORD.pack(increment))
 
 
 def rst_stream(stream: int, code: Code) -> bytes:
+    """Ends a stream for this reason."""
     return frame(RST_STREAM, 0, stream, WORD.pack(code))
 
 
 def goaway(last_stream: int, code: Code, reason: str = "") -> bytes:
+    """Ends the connection after the last stream that is answered; a reason for people has 200 bytes at most."""
     return frame(GOAWAY, 0, 0, WORD.pack(last_stream) + WORD.pack(code) + reason.encode()[:200])

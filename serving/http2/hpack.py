@@ -41,6 +41,7 @@ class Field(NamedTuple):
 
 
 def field(name: bytes, value: bytes) -> Field:
+    """A name and a value with their size in a table (RFC 7541, 4.1), and whether a request may have them."""
     allowed = (
         (name in PSEUDO or name[:1] != b":")
         and NAME.fullmatch(name) is not None

@@ -42,14 +42,17 @@ class LoadedForm:
 
     @property
     def form(self) -> str:
+        """As in `onnx`."""
         return self.stored.form
 
     @property
     def version(self) -> str:
+        """Of the stored model."""
         return self.stored.version
 
     @cached_property
     def signature(self) -> Signature:
+        """The model's tensors."""
         return self.model.signature
 
 
@@ -110,9 +113,11 @@ class PendingRequest:
         self.form.runner.enqueue_each(batches, self, self.responder)
 
     def done(self) -> bool:
+        """Whether it has been answered."""
         return self._done
 
     def set_result(self, outputs: list[np.ndarray], /) -> None:
+        """Send the outputs; what the codec raises is the failure of this request."""
         computed = perf_counter()
         try:
             self.responder.send_outputs(self.form, outputs)
@@ -128,6 +133,7 @@ class PendingRequest:
             REQUESTS.answered(self.responder.trace_id, who, self._timings(computed, ended))
 
     def set_exception(self, error: Exception, /) -> None:
+        """Send an error, unless the request has been answered."""
         if self._done:  # the client or its deadline has ended it
             return
         self._done = True

@@ -20,6 +20,7 @@ class EngineTime:
         self._slope = self._intercept = 0.0
 
     def learn(self, cost: float, seconds: float) -> None:
+        """Take in a call of this cost, and the seconds that it took."""
         keep = self.DECAY
         if expected := self.estimate(cost):
             seconds = min(seconds, self.MOST * expected)

@@ -71,6 +71,7 @@ class Faults:
         self._write([*rest, fault])
 
     def clear(self) -> None:
+        """End all faults."""
         self._write([])
 
     async def inject(self, path: str, inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:

@@ -77,14 +77,14 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         if (run := NUMBERS.match(data, at)) is not None:
             at = run.end()
             continue
-        key, at = _varint(data, at)
+        key, at = varint(data, at)
         number, wire = key >> 3, key & 7
         if wire == VARINT:
-            value, at = _varint(data, at)
+            value, at = varint(data, at)
             yield number, value
             continue
         if wire == BYTES:
-            size, at = _varint(data, at)
+            size, at = varint(data, at)
         elif wire in (FIXED32, FIXED64):
             size = 4 if wire == FIXED32 else 8
         else:
@@ -95,7 +95,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         at += size
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def varint(data: memoryview | bytes, at: int) -> tuple[int, int]:
+    """A number of up to ten bytes in protobuf, and where it ends. IndexError, ValueError where there is none"""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[at]

@@ -144,6 +144,10 @@ class Repository:
         """The forms of one model that answer, best first."""
         return [self.served[name] for form in FORMS if (name := f"{model}-{form}") in self.served]
 
+    def refused_form(self, model: str) -> RefusedForm:
+        """A refused form of a model none of whose forms answers. StopIteration where it has none"""
+        return next(stored for stored in self.refused.values() if stored.model == model)
+
     def every_form(self) -> list[LoadedForm]:
         """Each served form once, whatever its names."""
         return [served for name, served in self.served.items() if name == served.stored.name]
@@ -188,6 +192,7 @@ class Repository:
         self.flush()
 
     def close(self) -> None:
+        """Flush the metrics and end every runner."""
         if self._timer is not None:
             self._timer.cancel()
         self.flush()

@@ -98,9 +98,11 @@ class ShapeQueue:
 
     @property
     def n_groups(self) -> int:
+        """How many shapes wait."""
         return len(self._groups)
 
     def append(self, job: Job) -> None:
+        """Queue a job behind those of its shape."""
         group = self._groups.get(job.key)
         if group is None:
             group = self._groups[job.key] = deque()

@@ -48,6 +48,7 @@ class StoredForm(_Form):
 
     @property
     def file(self) -> Path:
+        """The path of the model file."""
         return self.folder / self.certificate.file.name
 
     def refused(self, reason: str) -> RefusedForm:

@@ -42,6 +42,7 @@ def output_place(name: Any, tensors: Sequence[Tensor]) -> int:
 
 
 def check_datatype(datatype: Any, tensor: Tensor) -> None:
+    """BadInput unless a request's datatype is the tensor's."""
     if datatype != tensor.datatype:
         raise BadInput(f"input {tensor.name!r}: datatype is {brief(datatype)}, expected {tensor.datatype!r}")
 
@@ -145,6 +146,7 @@ def check_finite(flat: np.ndarray, tensor: Tensor) -> None:
 
 
 def names(tensors: Sequence[Tensor]) -> str:
+    """The tensors' names in quotes, between commas."""
     return ", ".join(repr(tensor.name) for tensor in tensors)
 
 

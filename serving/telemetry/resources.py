@@ -117,6 +117,7 @@ def network() -> Iterator[Family]:
 
 
 def family(name: str, doc: str, label: str, values: Iterable[tuple[str, float | None]]) -> Family:
+    """A counter where the name ends in _total, else a gauge, with one label; figures that are None are left out."""
     kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
     metric = kind(name, doc, labels=[label])
     for value, figure in values:

@@ -15,10 +15,9 @@ from tritonclient.grpc import service_pb2
 from serving.http2 import frames
 from serving.http2.frames import frame
 from tests.hostile.case import Case
+from tests.hostile.fuzz import Draw, Made, spoiled
 from tests.hostile.wire import HANG_UP, Answer, Exchange, Garbled, Piece, exchange
 
-Draw = random.Random
-Made = tuple[tuple[Piece, ...], frozenset[int]]
 Fields = list[tuple[str, str]]
 INFER, STREAM = (f"/inference.GRPCInferenceService/Model{name}Infer" for name in ("", "Stream"))
 # A grpc-status is counted from 1000, so that it is no status of HTTP. INTERNAL and UNKNOWN are the server's own faults.
@@ -120,23 +119,6 @@ def case(seed: int, number: int) -> Case:
     kind = draw.choices(list(KINDS), list(KINDS.values()))[0]
     pieces, statuses = kind(draw)
     return Case(f"{seed}:{number} {kind.__name__}", pieces, statuses, right=right if statuses == {OK} else None)
-
-
-def spoiled(draw: Draw, data: bytes) -> bytes:
-    """A few bytes changed, cut out, or doubled."""
-    found = bytearray(data)
-    for _ in range(draw.randint(1, 4)):
-        at, span = draw.randrange(len(found) + 1), draw.choice((1, 1, 2, 4, 16))
-        change = draw.randrange(4)
-        if change == 0:
-            found[at : at + span] = draw.randbytes(min(span, len(found) - at))
-        elif change == 1:
-            del found[at : at + span]
-        elif change == 2:
-            found[at:at] = found[at : at + span] * draw.choice((1, 1, 40))
-        else:
-            found[at : at + 1] = draw.choice((b"\0", b"\xff", b"\x7f", b"\x80"))
-    return bytes(found)
 
 
 def spoiled_frames(draw: Draw) -> Made:

@@ -190,7 +190,7 @@ def measured_rounds(each: list[Round]) -> Measured:
 
 def test_an_interval_of_replicas_has_an_end_for_each_end_of_the_speeds() -> None:
     spread = replace(study(), measured=measured_rounds(rounds(0.1)))
-    sure = spread.sure
+    sure = spread.measured.sure
     assert sure.known and sure.low < TOP < sure.high
     answer = report.Answer.of(spread, 0.7, 100_000)
     assert (answer.low, answer.number, answer.high) == (
@@ -205,7 +205,7 @@ def test_an_interval_of_replicas_has_an_end_for_each_end_of_the_speeds() -> None
 
 def test_two_rounds_have_no_interval() -> None:
     two = replace(study(), measured=measured_rounds(rounds(count=2)))
-    assert not two.sure.known and report.Answer.of(two, 0.7, 100_000).replicas == "9"
+    assert not two.measured.sure.known and report.Answer.of(two, 0.7, 100_000).replicas == "9"
     assert report.Answer(0.7, 8, 7, 9, 1.0).replicas == "8 (7 to 9)"
     assert "no interval, of 2 rounds" in text(two)
 
@@ -215,7 +215,7 @@ def test_the_interval_holds_the_true_speed_as_often_as_it_says_and_that_of_singl
     held = []
     for seed in range(24):
         each = rounds(0.1, seed=seed)
-        sure = measured_rounds(each).sure()
+        sure = measured_rounds(each).sure
         single = estimate([speed.saturation for speed in each for _ in FITTED])
         held.append((sure.low <= TOP <= sure.high, single.low <= TOP <= single.high))
     by_round, by_rate = np.mean(held, axis=0)
@@ -240,4 +240,4 @@ def test_every_round_is_kept_with_its_own_saturation(monkeypatch: pytest.MonkeyP
     assert [each.saturation for each in measured.rounds] == [900, 950, 1000, 1050, 1100] and measured.saturation == 1000
     assert [len(each.points) for each in measured.rounds] == [6, 5, 6, 6, 6]
     assert [point.offered for point in measured.rounds[0].points] == [share * 1000 for share in FITTED]
-    assert len(measured.fitted) == 6 and len(measured.held_out) == 3 and measured.sure().rounds == 5
+    assert len(measured.fitted) == 6 and len(measured.held_out) == 3 and measured.sure.rounds == 5

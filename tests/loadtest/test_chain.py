@@ -5,7 +5,7 @@ import pytest
 from loadtest import chain
 from loadtest.chain import REPLICAS, WAYS, Arrangement
 from loadtest.service import ServiceError
-from loadtest.wrk import WrkResult
+from loadtest.clients import ClosedLoop
 
 FIGURES = {"requests": 300, "seconds": 3.0, "p50_ms": 2.0, "p95_ms": 4.0, "p99_ms": 8.0, "failed": 0}
 CHAIN = {"postprocess": 200.0, "preprocess": 600.0, "model": 100.0}
@@ -32,8 +32,8 @@ RESULT = {"requests": 300, "seconds": 3.0, "p50_ms": 2.0, "p95_ms": 4.0, "p99_ms
 
 @pytest.mark.parametrize("changed", [{"requests": 300, "timed_out": 2}, {"requests": 0, "timed_out": 0}])
 def test_a_load_that_failed_gives_no_figures(monkeypatch, changed):
-    result = WrkResult(**{**RESULT, "not_200": 0, "broken": 0, **changed})
-    monkeypatch.setattr(chain.wrk, "run", lambda *_: result)
+    result = ClosedLoop(**{**RESULT, "not_200": 0, "broken": 0, **changed})
+    monkeypatch.setattr(chain.clients, "run_wrk", lambda *_: result)
     with pytest.raises(ServiceError, match="requests failed"):
         chain.run_load(Arrangement("in process", 1, "http://127.0.0.1:1/x", {}), [b"file"], 1, 1)
 

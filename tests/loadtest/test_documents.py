@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.documents import Promise, replace_section, split_section, verdict
+from loadtest.documents import Promise, Section, verdict
 
 KEPT, BROKEN = Promise("recovery", "≤ 2 s", "0.1 s", True), Promise("goodput", "≥ 90%", "12%", False)
 
@@ -19,14 +19,14 @@ def test_the_verdict_names_what_is_broken_and_has_a_row_for_each_promise() -> No
 def test_a_document_keeps_what_is_around_its_section(tmp_path: Path) -> None:
     document = tmp_path / "d.md"
     document.write_text("before\n<!-- tune -->\nold\n<!-- /tune -->\nafter\n")
-    replace_section(document, "tune", "new\n")
+    Section(document, "tune").replace("new\n")
     assert document.read_text() == "before\n<!-- tune -->\nnew\n<!-- /tune -->\nafter\n"
     with pytest.raises(SystemExit, match="<!-- other -->"):
-        replace_section(document, "other", "new")
+        Section(document, "other").replace("new")
 
 
 def test_a_section_that_ends_before_it_begins_is_none(tmp_path: Path) -> None:
     document = tmp_path / "d.md"
     document.write_text("<!-- /tune -->\n<!-- tune -->\n")
     with pytest.raises(SystemExit, match="and then"):
-        split_section(document, "tune")
+        Section(document, "tune").check()

@@ -6,7 +6,7 @@ import pytest
 
 from loadtest import metrics_cost
 from loadtest.metrics_cost import ONE_BY_ONE, Cost
-from loadtest.wrk import WrkResult
+from loadtest.clients import ClosedLoop
 
 SCRAPE = """
 # TYPE process_cpu_seconds_total counter
@@ -39,11 +39,11 @@ def scrape(cpu, recording, counts):
 
 def result(**changed):
     figures = {"requests": 100_000, "seconds": 5.0, "p50_ms": 1.0, "p95_ms": 1.5, "p99_ms": 2.0, "max_ms": 3.0}
-    return WrkResult(**{**figures, "not_200": 0, "broken": 0, "timed_out": 0, **changed})
+    return ClosedLoop(**{**figures, "not_200": 0, "broken": 0, "timed_out": 0, **changed})
 
 
 def test_cost_is_what_grew_during_the_load_and_not_what_the_supervisor_used(monkeypatch):
-    monkeypatch.setattr(metrics_cost.wrk, "run", lambda *_: result())
+    monkeypatch.setattr(metrics_cost.clients, "run_wrk", lambda *_: result())
     monkeypatch.setattr(metrics_cost, "append_seconds", lambda: 1e-7)
     service = Saying(scrape(10, 1, 50), scrape(14, 1.05, 100_050))
     cost = metrics_cost.one_round(service, Path(), 5, scrape=0.03)
@@ -54,7 +54,7 @@ def test_cost_is_what_grew_during_the_load_and_not_what_the_supervisor_used(monk
 
 
 def test_failed_requests_give_no_figure(monkeypatch):
-    monkeypatch.setattr(metrics_cost.wrk, "run", lambda *_: result(not_200=3))
+    monkeypatch.setattr(metrics_cost.clients, "run_wrk", lambda *_: result(not_200=3))
     with pytest.raises(metrics_cost.ServiceError, match="3 of 100000 requests failed"):
         metrics_cost.one_round(Saying(scrape(1, 1, 0), scrape(2, 1, 9)), Path(), 5, 0.0)
 
@@ -63,7 +63,7 @@ def test_failed_requests_give_no_figure(monkeypatch):
 def test_the_verdict_follows_from_the_median(binning, code, verdict, monkeypatch, capsys):
     found = [Cost(20_000, 50.0, b, 0.5, 0.5) for b in (binning, binning, 0.0)]
     monkeypatch.setattr(metrics_cost, "measure", lambda *_: found)
-    monkeypatch.setattr(metrics_cost.wrk, "require", lambda: None)
+    monkeypatch.setattr(metrics_cost.clients, "require_wrk", lambda: None)
     monkeypatch.setattr("sys.argv", ["metrics_cost", "--dry"])
     assert metrics_cost.main() == code
     assert verdict in capsys.readouterr().out

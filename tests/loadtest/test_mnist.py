@@ -7,6 +7,7 @@ import pytest
 
 from bentos.statistics import interval
 from loadtest.mnist import IMAGES, LABELS, classify, markdown, read
+from loadtest.service import ServiceError
 
 
 def test_images_go_as_pictures_and_come_back_as_digits(service_url: str) -> None:
@@ -14,7 +15,7 @@ def test_images_go_as_pictures_and_come_back_as_digits(service_url: str) -> None
     image = np.zeros((2, 28, 28), np.uint8)
     image[0, 4:24, 13:15] = 255
     assert classify(service_url, image[:1]).tolist() == [1]
-    with pytest.raises(RuntimeError, match=r"image 1: 400 .*blank"):
+    with pytest.raises(ServiceError, match=r"image 1: .*: 400 .*blank"):
         classify(service_url, image)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from loadtest import clients
 from loadtest.peers import __main__ as cli
-from loadtest.peers import bench, h2load, payloads, peer, report
+from loadtest.peers import bench, payloads, peer, report
 from loadtest.peers.payloads import Samples
 from loadtest.service import ServiceError
 
@@ -335,15 +336,15 @@ def test_h2load_counts_and_an_answer_of_another_length_is_none() -> None:
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:
-        answer = h2load.call(address, b"message")
+        answer = clients.call_model_infer(address, b"message")
         assert answer == b"egassem"
-        result = h2load.run(address, b"message", answer, 2, 1)
+        result = clients.run_h2load(address, b"message", answer, 2, 1)
         assert result.requests > 10 and result.failed == 0
         assert 0 < result.p50_ms <= result.p99_ms <= result.max_ms and result.generator_cores > 0
-        assert h2load.run(address, b"message", b"longer answer", 2, 1).failed > 0
+        assert clients.run_h2load(address, b"message", b"longer answer", 2, 1).failed > 0
     finally:
         server.stop(0)
     with pytest.raises(ServiceError, match="no figures"):
-        h2load.run(address, b"message", answer, 1, 1)
+        clients.run_h2load(address, b"message", answer, 1, 1)
     with pytest.raises(ServiceError, match="UNAVAILABLE"):
-        h2load.call(address, b"message")
+        clients.call_model_infer(address, b"message")

@@ -14,7 +14,7 @@ from loadtest.measurement import Limit, Run
 from loadtest.openloop import Load
 from loadtest.service import ServiceError
 from loadtest.tune import space
-from loadtest.tune.rounds import LOWEST, Bracket, OutOfBudget, Results, Rounds, highest
+from loadtest.tune.rounds import LOWEST, Bracket, OutOfBudget, Results, highest, play_rounds
 from loadtest.tune.space import Setting, candidates, combine
 from loadtest.tune.trials import ATTEMPTS, Journal, Trials
 from loadtest.tune.verdict import Verdict
@@ -115,7 +115,7 @@ def simulated(speeds: dict[str, float], budget: float = math.inf, noise: float =
         bracket.failed, bracket.finished = 1.05 * bracket.passed, True
 
     results = Results(tried[0])
-    Rounds(measure, lambda: spent, budget, results).play(tried)
+    play_rounds(tried, results, measure, lambda: spent, budget)
     assert spent <= budget
     return results
 
@@ -171,27 +171,27 @@ def test_only_the_first_rounds_share_of_the_budget_goes_to_selection() -> None:
 
 def test_a_journal_goes_on_where_it_was(tmp_path: Path) -> None:
     first = Journal(tmp_path / "runs.jsonl", {"model": "a"})
-    first.add(("x", "1"), run(p99=math.inf))
+    first.run(("x", "1"), lambda: run(p99=math.inf))
     again = Journal(tmp_path / "runs.jsonl", {"model": "a"})
-    assert again.get(("x", "1")) == run(p99=math.inf) and again.get(("x", "2")) is None
+    assert again.run(("x", "1"), run) == run(p99=math.inf) and again.run(("x", "2"), run) == run()
     assert again.resumed == 1 and not again.ended
 
 
 def test_a_journal_of_something_else_is_replaced(tmp_path: Path) -> None:
-    Journal(tmp_path / "runs.jsonl", {"model": "a"}).add(("x",), run())
+    Journal(tmp_path / "runs.jsonl", {"model": "a"}).run(("x",), run)
     assert Journal(tmp_path / "runs.jsonl", {"model": "b"}).resumed == 0
     assert Journal(tmp_path / "runs.jsonl", {"model": "a"}).resumed == 0  # and is gone
-    Journal(tmp_path / "runs.jsonl", {"model": "a"}).add(("x",), run())
+    Journal(tmp_path / "runs.jsonl", {"model": "a"}).run(("x",), run)
     assert Journal(tmp_path / "runs.jsonl", {"model": "a"}, fresh=True).resumed == 0
 
 
 def test_a_line_cut_off_by_the_interruption_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
-    Journal(path, {"model": "a"}).add(("x",), run())
+    Journal(path, {"model": "a"}).run(("x",), run)
     with path.open("a") as file:
         file.write('{"key": ["y"], "run": {"ra')
     again = Journal(path, {"model": "a"})
-    again.add(("z",), run())
+    again.run(("z",), run)
     assert again.resumed == 1
     assert Journal(path, {"model": "a"}).resumed == 2
 

@@ -1,14 +1,13 @@
 """Servers and machines that are simulated: what a load would have measured of them, as a Run."""
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from loadtest.measurement import SUMMED, Limit, Run, figures
+from loadtest.measurement import Limit, Run, figures
 from loadtest.openloop import UNANSWERED, Load, LoadResult
-
-NOTHING = dict.fromkeys(SUMMED, 0.0)
 
 
 def measured(due: np.ndarray, latency: np.ndarray, limit: Limit, seconds: float = 2.0, patience: float = np.inf) -> Run:
@@ -17,7 +16,7 @@ def measured(due: np.ndarray, latency: np.ndarray, limit: Limit, seconds: float 
     came = done <= seconds + patience
     status, done = np.where(came, 200, UNANSWERED), np.where(came, done, np.inf)
     result = LoadResult(seconds, seconds, due, zero, due, done, status, retry)
-    return figures(Load("", 0, len(due) / seconds, 1, seconds), limit, result, NOTHING, 0.0, 0)
+    return figures(Load("", 0, len(due) / seconds, 1, seconds), limit, result, Counter(), 0.0, 0)
 
 
 def in_order(due: np.ndarray, each: float) -> np.ndarray:

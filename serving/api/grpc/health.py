@@ -48,6 +48,7 @@ class Check(Method):
         return name
 
     def state(self, name: str) -> int:
+        """The ServingStatus of a model, or of the whole service by its name or none; SERVICE_UNKNOWN of others."""
         known = name in ("", self._service) or name in self._repository.served
         if not known:
             return NOT_SERVING if name in self._repository.refused else SERVICE_UNKNOWN
@@ -56,6 +57,7 @@ class Check(Method):
         return NOT_SERVING if health.unready_reason(self._repository, self._lifecycle) else SERVING
 
     def encode(self, state: int) -> bytes:
+        """A HealthCheckResponse with this ServingStatus."""
         encoded: bytes = self._response(status=state).SerializeToString()
         return encoded
 

@@ -7,6 +7,7 @@ bytes, whole numbers as arrays 24 times. Raw contents are copied twice. All as m
 from __future__ import annotations
 
 from serving.errors import BadInput
+from serving.inference.onnx_files import varint
 
 MODEL_NAME = b"\x0a"  # the tag of field 1, a text
 RAW_INPUT_CONTENTS = 7
@@ -18,24 +19,33 @@ FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 
 def reading_bytes(message: bytes) -> int:
     """Bytes that parsing a message and making arrays of it take at most. BadInput where it has too many fields"""
+    try:
+        n_bytes, n_raw = _outermost_bytes(message)
+    except (IndexError, ValueError):
+        raise BadInput("the message is not a ModelInferRequest") from None
+    return RAW_FACTOR * n_raw + FACTOR * (n_bytes - n_raw)
+
+
+def _outermost_bytes(message: bytes) -> tuple[int, int]:
+    """Bytes of all its fields, and of raw contents among them. BadInput, and IndexError or ValueError as `varint`"""
     at = n_fields = n_raw = 0
     while at < len(message):
         n_fields += 1
         if n_fields > MAX_FIELDS:
             raise BadInput(f"the request has more than {MAX_FIELDS} inputs, outputs and parameters")
-        tag, at = _varint(message, at)
+        tag, at = varint(message, at)
         number, kind = tag >> 3, tag & 7
         if kind == LENGTH_DELIMITED:
-            length, at = _varint(message, at)
+            length, at = varint(message, at)
             at += length
             n_raw += length if number == RAW_INPUT_CONTENTS else 0
         elif kind == VARINT:
-            _, at = _varint(message, at)
+            _, at = varint(message, at)
         else:
             at += FIXED_BYTES.get(kind, len(message) + 1)
     if at != len(message):
-        raise BadInput("the message is not a ModelInferRequest")
-    return RAW_FACTOR * n_raw + FACTOR * (at - n_raw)
+        raise ValueError("it is cut off")
+    return at, n_raw
 
 
 def model_name(message: bytes) -> str:
@@ -43,22 +53,8 @@ def model_name(message: bytes) -> str:
     if message[:1] != MODEL_NAME:
         return ""
     try:
-        length, at = _varint(message, 1)
-    except BadInput:
+        length, at = varint(message, 1)
+    except (IndexError, ValueError):
         return ""
     name = message[at : at + length]
     return name.decode(errors="replace") if len(name) == length else ""
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """A number of up to ten bytes, and where it ends."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(message):
-            break
-        octet = message[at]
-        at += 1
-        value |= (octet & 0x7F) << shift
-        if octet < 0x80:
-            return value, at
-    raise BadInput("the message is not a ModelInferRequest")

@@ -34,11 +34,13 @@ class Card:
 
     @property
     def bars(self) -> dict[str, float]:
+        """Label → probability in [0, 1]; empty where the model gives none."""
         found = self.answer.get("probabilities")
         return found if isinstance(found, dict) else {}
 
     @property
     def sureness(self) -> float | None:
+        """The probability of the label in [0, 1]; None where the model gives none."""
         return self.bars.get(self.headline)
 
 

@@ -26,10 +26,12 @@ class Control:
 
     @property
     def label(self) -> str:
+        """The name of the field as people read it."""
         return self.field.name.replace("_", " ").capitalize()
 
     @property
     def kind(self) -> str:
+        """`checkbox` or `number`: the type of its input element."""
         return "checkbox" if self.field.type is bool else "number"
 
     @property
@@ -59,6 +61,7 @@ class Control:
 
     @property
     def slides(self) -> bool:
+        """Whether it has a slider beside it: a number of few enough steps."""
         low, high = self.ends
         return self.kind == "number" and (high - low) / self.step <= SLIDER_STEPS
 
@@ -88,6 +91,7 @@ def _round(number: float) -> float:
 
 
 def defaults(payload: Fields) -> dict[str, Any]:
+    """The payload that a page begins with, by field; None where a field has no default."""
     return {f.name: bool(f.default) if f.type is bool and f.default is not None else f.default for f in payload.fields}
 
 

@@ -13,6 +13,7 @@ _PLATFORMS = {"pytorch": "pytorch", "sklearn": "sklearn"}
 
 
 def metadata(name: str, served: LoadedForm) -> dict[str, Any]:
+    """As V2 has it: name, versions, platform, and inputs and outputs with −1 for open dimensions."""
     return {
         "name": name,
         "versions": [served.version],
@@ -61,6 +62,7 @@ def _tensor(tensor: Tensor, batch_first: bool) -> dict[str, Any]:
 
 
 def all_statistics(repository: Repository) -> list[dict[str, Any]]:
+    """`statistics` of every name that is served, in alphabetical order."""
     return [statistics(name, served, repository) for name, served in sorted(repository.served.items())]
 
 

@@ -47,6 +47,7 @@ V2_GETS = {"": "Model metadata", "/ready": "Model ready", "/config": "Configurat
 
 
 def paths(repository: Repository) -> dict[str, Any]:
+    """V2's routes as OpenAPI paths, with the names and versions that are served."""
     tag = "Open Inference Protocol (V2)"
     model = path_parameter("model", sorted(repository.served))
     version = path_parameter("version", sorted({served.version for served in repository.served.values()}))

@@ -19,6 +19,7 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 
 
 def routes(repository: Repository, plane: DataPlane, lifecycle: Lifecycle) -> Routes:
+    """The whole of V2, of this moment: path → method → handler."""
     table: Routes = {
         "/v2": get(lambda _: {"name": "ekiben", "version": VERSION, "extensions": EXTENSIONS}),
         "/v2/health/live": get(lambda _: health.ok_or_503("live", lifecycle.sick)),

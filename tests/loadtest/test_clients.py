@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from loadtest import wrk
+from loadtest import clients
 from loadtest.service import ServiceError
 
 OUTPUT = """Running 2s test @ http://127.0.0.1:9000/
@@ -16,13 +16,13 @@ OUTPUT = """Running 2s test @ http://127.0.0.1:9000/
 
 
 def test_the_figures_of_wrk_are_in_its_last_line() -> None:
-    result = wrk.parse(OUTPUT, cpu_seconds=1.0)
+    result = clients.parse_wrk(OUTPUT, cpu_seconds=1.0)
     assert (result.rate, result.p99_ms, result.failed, result.generator_cores) == (10_000, 2.5, 3, 0.5)
 
 
 def test_wrk_without_figures_says_why() -> None:
     with pytest.raises(ServiceError, match="Connection refused"):
-        wrk.parse("", "unable to connect to 127.0.0.1:1 Connection refused\n")
+        clients.parse_wrk("", "unable to connect to 127.0.0.1:1 Connection refused\n")
 
 
 class Keeping(BaseHTTPRequestHandler):
@@ -50,8 +50,8 @@ def test_every_request_arrives_as_it_is_whatever_its_bytes() -> None:
     ]
     server = ThreadingHTTPServer(("127.0.0.1", 0), Keeping)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with wrk.request_file(whole) as file:
-        result = wrk.run(server.server_port, file, 2, 1)
+    with clients.request_file(whole) as file:
+        result = clients.run_wrk(server.server_port, file, 2, 1)
     server.shutdown()
     server.server_close()
     assert result.requests > 4 and not result.failed
