@@ -11,6 +11,7 @@ A model is one folder `bentos/<name>/`:
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ FORMS = ("optimized", "onnx", "pytorch", "sklearn", "xgboost", "lightgbm", "int8
 FRAMEWORKS = ("pytorch", "sklearn", "xgboost", "lightgbm")  # each a file in bentos/frameworks/
 # Kinds of picture files, as Pillow calls those that it decodes in C.
 PICTURE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+SHOWN_CHOICES = 20  # in words that say what is allowed
 
 
 class PayloadError(ValueError):
@@ -183,41 +185,83 @@ class Signature:
 
 @dataclass(frozen=True)
 class Field:
-    """One named value of a tabular payload, with its bounds (inclusive) and its unit."""
+    """One named value of a tabular payload: a number with its bounds (inclusive) and its unit, or one of `choices`.
+
+    Choices are codes with their words: JSON takes either, the model sees the code. Bounds and type follow from them.
+    """
 
     name: str
     doc: str
-    low: float
-    high: float
-    default: float | None
+    low: float = -math.inf
+    high: float = math.inf
+    default: float | None = None
     unit: str = ""
     type: type = float
     nullable: bool = False  # may be null or left out: the model then sees NaN
+    choices: Mapping[int, str] = field(default_factory=dict)  # code → word
+    label: str = ""  # what people see, where the name is the wire's
+    into: str = ""  # the input that it is a column of; the first one, if nothing is said
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise ModelError(f"field name {self.name!r}: it must be letters, digits and _, not beginning with a digit")
         if self.type not in (float, int, bool):
             raise ModelError(f"field {self.name}: type={self.type!r} must be float, int or bool")
+        if self.choices:
+            self._bound_by_choices()
+        elif not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ModelError(f"field {self.name}: low= and high= must be numbers, or choices= say what there is")
         if not self.low <= self.high:
             raise ModelError(f"field {self.name}: low={self.low:g} is above high={self.high:g}")
-        if self.default is not None and not self.low <= self.default <= self.high:
+        if self.default is None:
+            return
+        if not self.low <= self.default <= self.high or (self.choices and self.default not in self.choices):
             raise ModelError(f"field {self.name}: default={self.default:g} must be {self.allowed()}")
+
+    def _bound_by_choices(self) -> None:
+        if wrong := [code for code in self.choices if type(code) is not int]:
+            raise ModelError(f"field {self.name}: choices: the code {wrong[0]!r} must be a whole number")
+        if wrong := [word for word in self.choices.values() if not isinstance(word, str) or not word.strip()]:
+            raise ModelError(f"field {self.name}: choices: {wrong[0]!r} must be a word")
+        if len(self.codes) < len(self.choices):
+            raise ModelError(f"field {self.name}: choices: two codes have one word")
+        bounds = (min(self.choices), max(self.choices))
+        if self.type is bool or (self.low, self.high) not in ((-math.inf, math.inf), bounds):
+            raise ModelError(f"field {self.name}: bounds and type follow from choices=: leave low, high and type out")
+        for name, value in zip(("low", "high", "type"), (*bounds, int), strict=True):
+            object.__setattr__(self, name, value)
+
+    @cached_property
+    def codes(self) -> dict[str, int]:
+        """word → code"""
+        return {word: code for code, word in self.choices.items()}
 
     def allows(self, value: Any) -> bool:
         """Whether a JSON value is one of this field's."""
         if value is None:
             return self.nullable
+        if isinstance(value, str):
+            return value in self.codes
         if self.type is bool or type(value) is bool:
             return self.type is bool and type(value) is bool
         if not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
-        return self.type is float or value == int(value)
+        return value in self.choices if self.choices else self.type is float or value == int(value)
+
+    def encode(self, value: Any) -> Any:
+        """A JSON value that is allowed, as the model takes it: a number or None, of a word its code."""
+        if isinstance(value, str):
+            return self.codes[value]
+        return None if value is None else self.type(value)
 
     def allowed(self) -> str:
         """`a whole number from 1 to 100 floors, or null`: the words that errors, Swagger and pages share."""
         if self.type is bool:
             words = "true or false"
+        elif self.choices:
+            named = [f"{word} ({code})" for code, word in self.choices.items()]
+            more = [f"… of {len(named)}"] if len(named) > SHOWN_CHOICES else []
+            words = f"one of {', '.join(named[:SHOWN_CHOICES] + more)}"
         else:
             kind = "a whole number" if self.type is int else "a number"
             words = f"{kind} from {self.low:.10g} to {self.high:.10g}{' ' + self.unit if self.unit else ''}"
@@ -283,7 +327,8 @@ class Model:
 
     Preprocess takes ONE payload (a dict of field values, or the bytes of a file) and gives one row per input tensor;
     postprocess takes a batch of output tensors and gives one JSON-able answer per row. Both have defaults: fields in
-    their order as float32, and a label with probabilities (classifiers) or the value itself (regressors).
+    their order as the columns of the input that each goes into, and a label with probabilities (classifiers) or the
+    value itself (regressors).
     """
 
     name: str
@@ -310,10 +355,22 @@ class Model:
             raise PayloadError(f"the text has {len(payload):,} characters, at most {self.payload.longest:,} are taken")
         if self.preprocess is not None:
             return self.preprocess(payload)
-        assert isinstance(self.payload, Fields)
-        return (
-            np.array([np.nan if payload[f.name] is None else payload[f.name] for f in self.payload.fields], np.float32),
+        return tuple(
+            np.array([np.nan if payload[name] is None else payload[name] for name in names], dtype).reshape(shape)
+            for names, dtype, shape in self._layout
         )
+
+    @cached_property
+    def columns_by_input(self) -> tuple[tuple[Tensor, tuple[Field, ...]], ...]:
+        """Each input with the fields that are its columns, in their order."""
+        fields = self.payload.fields if isinstance(self.payload, Fields) else ()
+        first = self.signature.inputs[0].name
+        return tuple((t, tuple(f for f in fields if (f.into or first) == t.name)) for t in self.signature.inputs)
+
+    @cached_property
+    def _layout(self) -> tuple[tuple[tuple[str, ...], np.dtype[Any], tuple[int, ...]], ...]:
+        """Names of the fields, dtype and shape of one row, of each input."""
+        return tuple((tuple(f.name for f in fs), t.dtype, t.sizes[1:]) for t, fs in self.columns_by_input)
 
     def answers(self, outputs: Arrays) -> list[dict[str, Any]]:
         """A batch of output tensors → one answer per row."""
@@ -338,10 +395,16 @@ class Model:
             return self.quantities(inputs)
         if self.payload is None:
             return self._of_tensors(inputs)
-        if isinstance(self.payload, Fields):
-            (batch,) = inputs.values()
-            return {f.name: batch[:, i] for i, f in enumerate(self.payload.fields)}
-        return {}
+        if not isinstance(self.payload, Fields):
+            return {}
+        sizes = [tensor.sizes[1:] for tensor in self.signature.inputs]
+        if self.preprocess is not None and sizes != [(len(self.payload.fields),)]:
+            return self._of_tensors(inputs)
+        return {
+            f.name: inputs[tensor.name] if len(tensor.shape) == 1 else inputs[tensor.name][:, column]
+            for tensor, fields in self.columns_by_input
+            for column, f in enumerate(fields)
+        }
 
     def _of_tensors(self, inputs: Arrays) -> Arrays:
         """The columns of a table by their names; of any other numbers the mean and the spread of each row."""
@@ -389,10 +452,16 @@ def class_probabilities(outputs: Arrays, n_classes: int = 0) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows as the model's first input takes them, and what should come out. (n, …) and (n,)"""
+    """Rows as the model's input takes them, of several inputs by name, and what should come out. (n, …) and (n,)"""
 
-    inputs: np.ndarray
+    inputs: Any  # an array, or a mapping of arrays by input
     targets: np.ndarray
+
+    def tensors(self, signature: Signature) -> Arrays:
+        """The rows by input, in the signature's order."""
+        if isinstance(self.inputs, Mapping):
+            return {tensor.name: self.inputs[tensor.name] for tensor in signature.inputs}
+        return {signature.inputs[0].name: self.inputs}
 
 
 @dataclass(frozen=True)

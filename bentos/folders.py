@@ -9,8 +9,10 @@ import traceback
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from bentos import contract
-from bentos.contract import Fields, Model, ModelError, Recipe, Route, Tensor, Text
+from bentos.contract import FLOATS, Field, Fields, Model, ModelError, Recipe, Route, Tensor, Text
 
 VERB = re.compile(r"[a-z][a-z0-9_-]*")
 PATH = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
@@ -32,11 +34,21 @@ def recipe(of: Model) -> Recipe:
     read = _read(of.name, "recipe", "RECIPE", Recipe)
     if read.framework == "pytorch":
         _check_network(of)
+    elif len(of.signature.inputs) > 1:
+        raise ModelError(
+            f"{contract.shown(of.name)}/recipe.py: framework={read.framework!r} takes one input,"
+            f" the signature has {_listed(of.signature.inputs)}"
+        )
     return read
 
 
 def payloads(of: Model) -> list[Any]:
-    """The examples as `Model.rows` takes them, checked: values by field, or a file's bytes. ModelError"""
+    """The examples as `Model.rows` takes them, checked: values by field, or a file's bytes. ModelError
+
+    None of a model that is spoken to in tensors only.
+    """
+    if of.payload is None:
+        return []
     file = f"{contract.shown(of.name)}/examples.json"
     try:
         examples: Any = contract.examples(of.name)
@@ -78,7 +90,7 @@ def _values(payload: Fields, example: Any, where: str) -> dict[str, Any]:
             raise ModelError(f"{where}: {field.name} is missing: it must be {field.allowed()}")
         if not field.allows(value := example.get(field.name)):
             raise ModelError(f"{where}: {field.name} is {json.dumps(value):.60}: it must be {field.allowed()}")
-    values: dict[str, Any] = {name: example.get(name) for name in known}
+    values: dict[str, Any] = {field.name: field.encode(example.get(field.name)) for field in payload.fields}
     for lesser, greater in payload.at_most:
         if None not in (values[lesser], values[greater]) and values[lesser] > values[greater]:
             raise ModelError(f"{where}: {lesser} is {values[lesser]:g}, which is above {greater}, {values[greater]:g}")
@@ -130,7 +142,7 @@ def _complaint(read: Model, folder: str) -> str:
     if read.name != folder:
         return f"name={read.name!r} must be {folder!r}, as its folder is called"
     if read.payload is None:
-        return ""
+        return "" if read.verb == "predict" else f"verb={read.verb!r} must be 'predict', where payload=None"
     if read.verb == "random" or not VERB.fullmatch(read.verb):
         return (
             f"verb={read.verb!r} must be lower-case letters, digits, _ and -, and not random, which is a route already"
@@ -141,15 +153,41 @@ def _complaint(read: Model, folder: str) -> str:
 
 
 def _input_complaint(read: Model) -> str:
+    fields = read.payload.fields if isinstance(read.payload, Fields) else ()
     if read.preprocess is not None:
-        return ""
+        placed = [f for f in fields if f.into]
+        return f"field {placed[0].name}: into={placed[0].into!r} is for preprocess= to say" if placed else ""
     if not isinstance(read.payload, Fields):
         takes = "a text" if isinstance(read.payload, Text) else "a file's bytes"
         return f"payload={type(read.payload).__name__}() needs preprocess=, a function of {takes}"
-    columns = len(read.payload.fields)
-    if [list(t.shape) for t in read.signature.inputs] != [[-1, columns]]:
-        return f"signature: inputs {_listed(read.signature.inputs)} must be [-1, {columns}], one column a field"
+    names = [t.name for t in read.signature.inputs]
+    for field in fields:
+        if field.into and field.into not in names:
+            return f"field {field.name}: into={field.into!r} is no input: there is {', '.join(names)}"
+    return next(filter(None, (_columns_complaint(*columns) for columns in read.columns_by_input)), "")
+
+
+def _columns_complaint(tensor: Tensor, fields: tuple[Field, ...]) -> str:
+    if not fields:
+        return f"signature: no field goes into input {tensor.name}: those that do say into={tensor.name!r}"
+    one_alone = len(fields) == 1 and len(tensor.shape) == 1
+    if tensor.batch_axis != 0 or not (one_alone or tensor.sizes[1:] == (len(fields),)):
+        return f"signature: inputs {_listed((tensor,))} must be [-1, {len(fields)}], one column a field"
+    for field in fields:
+        if not _holds(tensor, field):
+            return f"field {field.name}: {field.allowed()} does not fit input {tensor.name}, which is {tensor.datatype}"
     return ""
+
+
+def _holds(tensor: Tensor, field: Field) -> bool:
+    """Whether every value of a field is one of a tensor's datatype."""
+    kind = tensor.dtype.kind
+    if tensor.datatype in FLOATS:
+        return tensor.datatype != "BF16"
+    if kind == "b" or kind == "O" or field.nullable or field.type is float:
+        return kind == "b" and field.type is bool and not field.nullable
+    limits = np.iinfo(tensor.dtype)
+    return limits.min <= field.low and field.high <= limits.max
 
 
 def _output_complaint(read: Model) -> str:

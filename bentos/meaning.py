@@ -22,9 +22,15 @@ class FieldMeaning:
     type: str
     unit: str
     nullable: bool
+    # None where there is nothing to say, so that the version of a model that has none of these is as it was.
+    choices: tuple[tuple[int, str], ...] | None = None
+    into: str | None = None  # the input, of several
 
     def __str__(self) -> str:
-        return f"{self.name} ({', '.join(filter(None, (self.type, self.unit, 'nullable' * self.nullable)))})"
+        choices = ", ".join(f"{code} {word}" for code, word in self.choices or ())
+        into = f"into {self.into}" if self.into else ""
+        parts = (self.type, self.unit, "nullable" * self.nullable, choices, into)
+        return f"{self.name} ({', '.join(filter(None, parts))})"
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,7 @@ class Meaning:
         home = f"bentos.{model.name}.model"
         return cls(
             payload=type(payload).__name__ if payload is not None else "None",
-            fields=tuple(FieldMeaning(f.name, f.type.__name__, f.unit, f.nullable) for f in payload.fields)
-            if isinstance(payload, Fields)
-            else (),
+            fields=_fields(model),
             labels=model.labels,
             unit=model.unit,
             **{part: source_digest(function, home) for part, function in functions.items() if function is not None},
@@ -62,6 +66,21 @@ class Meaning:
             for part in fields(self)
             if (words := _words(part.name, getattr(self, part.name), getattr(folder, part.name)))
         ]
+
+
+def _fields(model: Model) -> tuple[FieldMeaning, ...]:
+    if not isinstance(model.payload, Fields):
+        return ()
+    inputs = {f.name: tensor.name for tensor, fields in model.columns_by_input for f in fields}
+    several = len(model.signature.inputs) > 1 and model.preprocess is None
+    return tuple(
+        FieldMeaning(
+            f.name, f.type.__name__, f.unit, f.nullable,
+            choices=tuple(sorted(f.choices.items())) or None,
+            into=inputs.get(f.name) if several else None,
+        )
+        for f in model.payload.fields
+    )  # fmt: skip
 
 
 def _words(part: str, certified: object, folder: object) -> str:

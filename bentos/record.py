@@ -9,10 +9,16 @@ from pathlib import Path
 import msgspec
 
 from bentos.certificate import Dataset, Histogram, Training, plain
-from bentos.contract import Signature
+from bentos.contract import Model, Signature
 from bentos.meaning import Meaning
 
 NAME = "training.json"
+ROWS = "data.npz"  # the rows that certificates are judged on
+
+
+def rows_key(model: Model, part: str, tensor: str) -> str:
+    """What an input's rows are called in data.npz: `inputs` or `calibration`, with its name unless it is the first."""
+    return part if tensor == model.signature.inputs[0].name else f"{part}:{tensor}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from bentos import contract, folders, trained
 from bentos.contract import Arrays, Model, Recipe
 from bentos.meaning import Meaning
-from bentos.record import NAME, TrainingRecord
+from bentos.record import NAME, ROWS, TrainingRecord, rows_key
 
 
 class ConvertError(Exception):
@@ -58,17 +58,16 @@ def read(name: str, folder: Path) -> Artifacts:
     file = folder / trained.FILES[recipe.framework]
     if not file.is_file() or trained.version(file, model) != record.version:
         raise ConvertError(f"{file} or the signature of {name} changed since {NAME} was written: {again}")
-    with np.load(folder / "data.npz") as data:
+    with np.load(folder / ROWS) as data:
         arrays = {key: data[key] for key in data.files}
-    first = model.signature.inputs[0].name
     return Artifacts(
         model=model,
         recipe=recipe,
         record=record,
         file=file,
-        inputs={first: arrays["inputs"]},
+        inputs={t.name: arrays[rows_key(model, "inputs", t.name)] for t in model.signature.inputs},
         targets=arrays["targets"],
         outputs={t.name: arrays[f"output:{t.name}"] for t in model.signature.outputs},
-        calibration={first: arrays["calibration"]},
+        calibration={t.name: arrays[rows_key(model, "calibration", t.name)] for t in model.signature.inputs},
         payloads=payloads,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from bentos.contract import Arrays, Data, Field, Fields, Model, Split
+from bentos.contract import Arrays, Data, Field, Model, Split, Tensor
 
 
 class TrainingError(Exception):
@@ -18,22 +20,33 @@ def check_data(model: Model, data: Data) -> None:
 
 
 def _check_split(model: Model, split: Split, where: str) -> None:
-    first = model.signature.inputs[0]
-    rows, targets = split.inputs, np.asarray(split.targets)
-    if len(rows) != len(targets) or not len(rows):
-        raise TrainingError(f"{where} has {len(rows)} rows of inputs and {len(targets)} targets")
-    if rows.dtype != first.dtype or not _fits(rows.shape[1:], first.sizes[1:]):
-        raise TrainingError(
-            f"{where}.inputs are {rows.dtype} {list(rows.shape[1:])} a row,"
-            f" the signature says {first.name} {first.datatype} {list(first.shape[1:])}"
-        )
+    targets, by_name = np.asarray(split.targets), isinstance(split.inputs, Mapping)
+    names = [tensor.name for tensor in model.signature.inputs]
+    if set(split.inputs if by_name else names[:1]) != set(names):
+        there = ", ".join(map(str, split.inputs)) if by_name else "one array"
+        raise TrainingError(f"{where}.inputs are {there}: the model takes {', '.join(names)}, an array of each by name")
+    for tensor, columns in model.columns_by_input:
+        rows = split.inputs[tensor.name] if by_name else split.inputs
+        said = f"{where}.inputs[{tensor.name!r}]" if by_name else f"{where}.inputs"
+        if len(rows) != len(targets) or not len(rows):
+            given = said if by_name else where
+            raise TrainingError(f"{given} has {len(rows)} rows of inputs and {len(targets)} targets")
+        _check_rows(tensor, rows, said)
+        for column, field in enumerate(columns if model.preprocess is None else ()):
+            values = rows.reshape(len(rows), -1)[:, column]
+            _check_column(field, values, f"{said}, column {column} ({field.name})")
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():
         place = int(np.flatnonzero(~np.isfinite(targets.reshape(len(targets), -1)).all(1))[0])
         raise TrainingError(f"{where}.targets[{place}] is {targets[place]}: every target must be a finite number")
     _check_classes(targets, len(model.labels), where)
-    if isinstance(model.payload, Fields) and model.preprocess is None:
-        for column, field in enumerate(model.payload.fields):
-            _check_column(field, rows[:, column], f"{where}.inputs, column {column} ({field.name})")
+
+
+def _check_rows(tensor: Tensor, rows: np.ndarray, said: str) -> None:
+    if rows.dtype != tensor.dtype or tensor.batch_axis != 0 or not _fits(rows.shape[1:], tensor.sizes[1:]):
+        raise TrainingError(
+            f"{said} are {rows.dtype} {list(rows.shape[1:])} a row,"
+            f" the signature says {tensor.name} {tensor.datatype} {list(tensor.shape[1:])}"
+        )
 
 
 def _fits(shape: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
@@ -56,7 +69,9 @@ def _check_column(field: Field, values: np.ndarray, where: str) -> None:
     wide = values.astype(np.float64)
     low, high = (float(values.dtype.type(bound)) for bound in (field.low, field.high))
     wrong = ~((wide >= low) & (wide <= high))
-    if field.type is not float:
+    if field.choices:
+        wrong |= ~np.isin(wide, [*field.choices])
+    elif field.type is not float:
         wrong |= wide != np.rint(wide)
     if field.nullable:
         wrong &= ~np.isnan(wide)

@@ -19,10 +19,12 @@ from bentos.record import TrainingRecord
 def describe(data: Data) -> Dataset:
     """Where the data came from, and a digest that says whether it is the same data."""
     digest = hashlib.sha256()
-    for array in (data.train.inputs, data.train.targets, data.held_out.inputs, data.held_out.targets):
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return Dataset(data.source, digest.hexdigest(), len(data.train.inputs), len(data.held_out.inputs))
+    for split in (data.train, data.held_out):
+        named = sorted(split.inputs.items()) if isinstance(split.inputs, Mapping) else [("", split.inputs)]
+        for name, array in (*named, ("", split.targets)):
+            digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return Dataset(data.source, digest.hexdigest(), len(data.train.targets), len(data.held_out.targets))
 
 
 def code(name: str) -> str:

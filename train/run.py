@@ -16,7 +16,7 @@ from bentos import contract, folders, trained
 from bentos.certificate import Interval, Training
 from bentos.contract import Arrays, Data, Model, Recipe
 from bentos.meaning import Meaning
-from bentos.record import TrainingRecord
+from bentos.record import ROWS, TrainingRecord, rows_key
 from bentos.reference import reference
 from bentos.rehearsal import Run, rehearse
 from bentos.scores import accuracy_interval
@@ -40,7 +40,7 @@ def train(name: str, seed: int, options: Mapping[str, str], out: Path) -> Traini
     with one_thread(recipe.framework):
         fitted = recipe.fit(data, seed, progress(name))
     run = trained.predictor(model, recipe.framework, fitted)
-    outputs = predict(run, input_tensors(model, data.held_out.inputs))
+    outputs = predict(run, data.held_out.tensors(model.signature))
     check_outputs(outputs)
     rehearse(model, run, payloads)
     metrics = judge(recipe, data, outputs)
@@ -64,11 +64,11 @@ def train(name: str, seed: int, options: Mapping[str, str], out: Path) -> Traini
         inputs=origin,
         signature=model.signature,
         meaning=Meaning.of(model),
-        reference=reference(model, input_tensors(model, data.train.inputs), outputs),
+        reference=reference(model, data.train.tensors(model.signature), outputs),
         floor=recipe.floor,
         files=tuple(map(str, read)),
     )
-    write(out / name, recipe, data, outputs, record)
+    write(out / name, model, recipe, data, outputs, record)
     return record
 
 
@@ -116,11 +116,6 @@ def intervals(targets: np.ndarray, outputs: Arrays, metrics: Mapping[str, float]
     return {} if interval is None else {"accuracy": interval}
 
 
-def input_tensors(model: Model, rows: np.ndarray) -> Arrays:
-    """Rows of a recipe's data by the name of the tensor that they are."""
-    return {model.signature.inputs[0].name: rows}
-
-
 def save(folder: Path, model: Model, recipe: Recipe, fitted: Any) -> None:
     """The trained object's file, which is read back. TrainingError, and no file, where its framework cannot."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,16 +132,19 @@ def save(folder: Path, model: Model, recipe: Recipe, fitted: Any) -> None:
         ) from error
 
 
-def write(folder: Path, recipe: Recipe, data: Data, outputs: Arrays, record: TrainingRecord) -> None:
+def write(folder: Path, model: Model, recipe: Recipe, data: Data, outputs: Arrays, record: TrainingRecord) -> None:
     """The other artifacts; `training.json` last, as it vouches for all."""
-    np.savez_compressed(folder / "data.npz", **arrays(data, outputs, record.training.seed))
+    np.savez_compressed(folder / ROWS, **arrays(model, data, outputs, record.training.seed))
     if recipe.report is not None:
         recipe.report(data, outputs, folder)
     record.write(folder)
 
 
-def arrays(data: Data, outputs: Arrays, seed: int) -> dict[str, Any]:
+def arrays(model: Model, data: Data, outputs: Arrays, seed: int) -> dict[str, Any]:
     """What certificates are judged on: held-out rows, what the model gave for them, and rows to calibrate with."""
-    sample = np.random.default_rng(seed).permutation(len(data.train.inputs))[:CALIBRATION_ROWS]
-    rows = {"inputs": data.held_out.inputs, "targets": data.held_out.targets, "calibration": data.train.inputs[sample]}
+    sample = np.random.default_rng(seed).permutation(len(data.train.targets))[:CALIBRATION_ROWS]
+    held_out, trained_on = (split.tensors(model.signature) for split in (data.held_out, data.train))
+    rows = {rows_key(model, "inputs", name): array for name, array in held_out.items()}
+    rows |= {rows_key(model, "calibration", name): array[sample] for name, array in trained_on.items()}
+    rows["targets"] = data.held_out.targets
     return rows | {f"output:{name}": array for name, array in outputs.items()}

@@ -66,8 +66,10 @@ def number(field: Field, text: str) -> float:
     """A cell as the model takes it: NaN where a nullable one is empty. ValueError if it is not allowed."""
     if field.nullable and text.lower() in ("", "null", "nan", "none"):
         return float("nan")
+    if text in field.codes:
+        return float(field.codes[text])
     value = YES_NO[text.lower()] if field.type is bool and text.lower() in YES_NO else float(text)
     whole = field.type is float or value.is_integer()
-    if not whole or not field.low <= value <= field.high:
+    if not whole or not field.low <= value <= field.high or (field.choices and value not in field.choices):
         raise ValueError
     return value

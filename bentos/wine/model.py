@@ -16,7 +16,14 @@ FIELDS = (
     Field("proanthocyanins", "condensed tannins", 0.1, 8, 1.56, "g/l"),
     Field("color_intensity", "absorbance at 420 + 520 nm: how deep the colour is", 0.5, 20, 4.69, "AU"),
     Field("hue", "absorbance at 420 nm over that at 520 nm: brown against red", 0.2, 3, 0.965),
-    Field("od280_od315_of_diluted_wines", "absorbance at 280 nm over that at 315 nm: protein content", 0.5, 6, 2.78),
+    Field(
+        "od280_od315_of_diluted_wines",
+        "absorbance at 280 nm over that at 315 nm: protein content",
+        0.5,
+        6,
+        2.78,
+        label="OD280/OD315 of diluted wines",
+    ),
     Field("proline", "proline, the grape's main amino acid", 100, 3000, 673.5, "mg/l"),
 )
 

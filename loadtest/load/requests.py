@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Native:
     answer: dict[str, Any]  # JSON schema of one answer
     fields: tuple[str, ...]  # of a JSON payload, in the order of the schema; empty for a file
     file_field: str  # of a multipart body; empty for JSON
+    codes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # of fields with choices: word → code
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,12 @@ def _native_route(path: str, operation: dict[str, Any]) -> Native:
     answer = _one(operation["responses"]["200"]["content"]["application/json"]["schema"])
     content = operation["requestBody"]["content"]
     if "application/json" in content:
-        return Native(path, answer, tuple(_one(content["application/json"]["schema"])["properties"]), "")
-    (field,) = content["multipart/form-data"]["schema"]["properties"]
-    return Native(path, answer, (), field)
+        properties = _one(content["application/json"]["schema"])["properties"]
+        choices = {name: schema["oneOf"] for name, schema in properties.items() if "oneOf" in schema}
+        codes = {n: dict(zip(one["enum"], other["enum"], strict=True)) for n, (one, other, *_) in choices.items()}
+        return Native(path, answer, tuple(properties), "", codes)
+    (file_field,) = content["multipart/form-data"]["schema"]["properties"]
+    return Native(path, answer, (), file_field)
 
 
 def _one(schema: dict[str, Any]) -> dict[str, Any]:
@@ -194,11 +198,17 @@ def tensor_rows(model: ServedModel, payloads: list[Any]) -> np.ndarray | None:
     (tensor,), fields = model.inputs, model.native.fields
     shape, dtype = tuple(tensor["shape"][1:]), v2.DTYPES.get(tensor["datatype"])
     if dtype and fields and shape == (len(fields),):
-        values = [[payload.get(field) for field in fields] for payload in payloads]
-        return np.array([[np.nan if value is None else float(value) for value in row] for row in values], dtype)
+        codes = model.native.codes
+        values = [[_number(payload.get(name), codes.get(name, {})) for name in fields] for payload in payloads]
+        return np.array(values, dtype)
     if dtype and model.native.file_field and len(shape) == 3 and shape[0] in (1, 3):
         return np.stack([_picture(payload, shape) for payload in payloads]).astype(dtype)
     return None
+
+
+def _number(value: Any, codes: Mapping[str, float]) -> float:
+    """A field's value as a tensor has it: NaN for null, the code of a word."""
+    return float("nan") if value is None else float(codes[value] if isinstance(value, str) else value)
 
 
 def _picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -110,8 +110,9 @@ class DriftMonitor:
         if self._quantities and self._left > 0:
             self._held.append((inputs, outputs))
             self._rows += n_rows
-            self._elements += inputs[0].size
-            self._left -= inputs[0].size
+            n_elements = sum(array.size for array in inputs)
+            self._elements += n_elements
+            self._left -= n_elements
         else:
             self._unwatched.inc(n_rows)
 

@@ -37,6 +37,31 @@ MISTAKES = {
         MODEL, "1, 95, 15", "1, 95, 150",
         "model.py, line N: field start: default=150 must be a number from 1 to 95 °C",
     ),
+    "no bounds": (
+        MODEL, '0.1, 3, 1.0, "l"', 'unit="l"',
+        "model.py, line N: field litres: low= and high= must be numbers, or choices= say what there is",
+    ),
+    "a code that is none": (MODEL, '1, 95, 15, "°C"', 'choices={"1": "cold"}', "start: choices: the code '1' must be"),
+    "a word that is none": (MODEL, '1, 95, 15, "°C"', 'choices={1: ""}', "field start: choices: '' must be a word"),
+    "a word twice": (MODEL, '1, 95, 15, "°C"', 'choices={1: "hot", 2: "hot"}', "choices: two codes have one word"),
+    "choices and bounds": (
+        MODEL, '1, 95, 15, "°C"', '1, 95, choices={1: "cold", 80: "hot"}', "field start: bounds and type follow from",
+    ),
+    "a default that is no choice": (
+        MODEL, '1, 95, 15, "°C"', 'default=2, choices={1: "cold", 80: "hot"}',
+        "model.py, line N: field start: default=2 must be one of cold (1), hot (80)",
+    ),
+    "an input that is not there": (
+        MODEL, '15, "°C"', '15, "°C", into="ids"', "model.py: field start: into='ids' is no input: there is features",
+    ),
+    "an input without fields": (
+        MODEL, '"FP32", (-1, 3)),', '"FP32", (-1, 3)), Tensor("ids", "INT64", (-1,)),',
+        "model.py: signature: no field goes into input ids: those that do say into='ids'",
+    ),
+    "a fraction for a whole number": (
+        MODEL, '"FP32", (-1, 3)', '"INT64", (-1, 3)',
+        "model.py: field litres: a number from 0.1 to 3 l does not fit input features, which is INT64",
+    ),
     "a field twice": (MODEL, 'Field("start"', 'Field("litres"', "field litres is there twice"),
     "no name": (MODEL, 'Field("start"', 'Field("at first"', "field name 'at first': it must be letters"),
     "labels for a value": (
@@ -95,6 +120,51 @@ def test_a_wrong_path_of_a_network_is_named(kettle: Kettle) -> None:
         read_all()
     (kettle.folder / "network.py").write_text("class Network: ...\n")
     kettle.forget()
+    read_all()
+
+
+TWO = 'Tensor("features", "FP32", (-1, 2)), Tensor("ids", "INT8", (-1,)),'
+
+
+def two_inputs(kettle: Kettle, power: str) -> None:
+    kettle.edit(MODEL, 'Tensor("features", "FP32", (-1, 3)),', TWO)
+    kettle.edit(MODEL, '500, 3000, 2200, "W"', power)
+
+
+@pytest.mark.parametrize(
+    ("power", "words"),
+    [
+        (
+            '500, 3000, 2200, type=int, into="ids"',
+            "a whole number from 500 to 3000 does not fit input ids, which is INT8",
+        ),
+        ('choices={1: "low"}, nullable=True, into="ids"', "one of low (1), or null does not fit input ids"),
+    ],
+)
+def test_a_field_that_an_input_cannot_hold_is_named(power: str, words: str, kettle: Kettle) -> None:
+    two_inputs(kettle, power)
+    with pytest.raises(ModelError, match=re.escape(f"model.py: field power: {words}")):
+        contract.model("kettle")
+
+
+def test_fields_go_into_the_inputs_that_they_name(kettle: Kettle) -> None:
+    two_inputs(kettle, 'choices={3: "low", 5: "full"}, default=5, into="ids"')
+    kettle.edit(EXAMPLES, "2200", '"full"')
+    kettle.edit(EXAMPLES, "1500", "3")
+    model = contract.model("kettle")
+    features, ids = zip(*map(model.rows, folders.payloads(model)), strict=True)
+    assert [row.tolist() for row in ids] == [5, 3] and {row.dtype.name for row in ids} == {"int8"}
+    assert [row.shape for row in features] == [(2,), (2,)]
+    with pytest.raises(ModelError, match=r"recipe.py: framework='sklearn' takes one input, the signature has features"):
+        contract.recipe("kettle")
+
+
+def test_a_model_of_tensors_needs_no_examples(kettle: Kettle) -> None:
+    kettle.edit(MODEL, "payload=Fields(", "payload=None and Fields(")
+    with pytest.raises(ModelError, match="verb='time' must be 'predict', where payload=None"):
+        contract.model("kettle")
+    kettle.edit(MODEL, 'verb="time"', 'verb="predict"')
+    (kettle.folder / EXAMPLES).unlink()
     read_all()
 
 

@@ -104,6 +104,9 @@ def test_a_csv_file_is_read_as_the_fields_say(tmp_path: Path) -> None:
     expected = listings.listings(3, 150)
     assert np.array_equal(features, expected[0], equal_nan=True)
     assert (prices == expected[1]).all() and (buildings == expected[2]).all()
+    kind = NAMES.index("building_type_int")
+    words = table.read(write_csv(tmp_path / "words.csv", {0: {NAMES[kind]: "wood"}, 1: {NAMES[kind]: "6"}}))
+    assert words[0][:2, kind].tolist() == [6, 6]
     data = recipe.load({"csv": str(tmp_path / "flats.csv")})
     assert data.source == "flats.csv: 150 listings"
 
@@ -111,6 +114,8 @@ def test_a_csv_file_is_read_as_the_fields_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"building_type_int": "clay"}, r"row 5, column building_type_int: 'clay' is not one of unknown \(0\), brick"),
+        ({"building_type_int": 7}, "row 5, column building_type_int: '7' is not one of unknown"),
         ({"floor": "second"}, r"row 5, column floor: 'second' is not a whole number from 1 to 100"),
         ({"floor": 2.5}, "row 5, column floor: '2.5' is not a whole number"),
         ({"total_area": ""}, "row 5, column total_area: '' is not a number from 8 to 1000 m²"),

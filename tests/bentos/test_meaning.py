@@ -3,15 +3,18 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bentos import contract
-from bentos.contract import Field, Fields
+from bentos.certificate import plain
+from bentos.contract import Field, Fields, Tensor
 from bentos.meaning import Meaning
 
 IRIS = contract.model("iris")
 assert isinstance(IRIS.payload, Fields)
 FIELDS = IRIS.payload.fields
+WALLS = Field("walls", "", choices={2: "panel", 1: "brick"})
 OTHER: Any = sorted  # a function, and not the one that was certified
 
 
@@ -35,6 +38,10 @@ OTHER: Any = sorted  # a function, and not the one that was certified
             replace(IRIS, payload=Fields((replace(FIELDS[0], nullable=True), *FIELDS[1:]))),
             "fields: certified is 0 sepal_length (float, cm), the folder says 0 sepal_length (float, cm, nullable)",
         ),
+        (
+            replace(IRIS, payload=Fields((WALLS, *FIELDS[1:]))),
+            "fields: certified is 0 sepal_length (float, cm), the folder says 0 walls (int, 1 brick, 2 panel)",
+        ),
         (replace(IRIS, payload=Fields(FIELDS[1:])), "fields: certified is 4 of them, the folder says 3 of them"),
         (replace(IRIS, unit="cm"), "unit: certified is 'none', the folder says 'cm'"),
         (replace(IRIS, postprocess=OTHER), "the source of postprocess changed"),
@@ -44,6 +51,30 @@ OTHER: Any = sorted  # a function, and not the one that was certified
 def test_each_part_is_named(changed: contract.Model, words: str) -> None:
     certified = Meaning.of(IRIS)
     assert words in certified.differences(Meaning.of(changed))
+
+
+def test_of_several_inputs_it_says_which_a_field_goes_into() -> None:
+    tensors = (Tensor("a", "FP32", (-1, 2)), Tensor("b", "INT64", (-1,)))
+    fields = (Field("x", "", 0, 1), replace(WALLS, into="b"), Field("y", "", 0, 1))
+    two = replace(IRIS, payload=Fields(fields), signature=replace(IRIS.signature, inputs=tensors))
+    other = replace(
+        two, payload=Fields((fields[0], replace(WALLS, choices={1: "panel", 2: "brick"}, into="b"), fields[2]))
+    )
+    (words,) = Meaning.of(two).differences(Meaning.of(other))
+    assert words.startswith(
+        "fields: certified is 1 walls (int, 1 brick, 2 panel, into b), the folder says 1 walls (int, 1"
+    )
+    inputs = {"a": np.array([[1, 2]]), "b": np.array([3])}
+    assert {name: values.tolist() for name, values in two.watched(inputs).items()} == {"x": [1], "y": [2], "walls": [3]}
+
+
+def test_what_a_field_has_not_is_not_written_so_that_versions_stay() -> None:
+    assert plain(Meaning.of(IRIS))["fields"][0] == {
+        "name": "sepal_length",
+        "type": "float",
+        "unit": "cm",
+        "nullable": False,
+    }
 
 
 def test_words_and_bounds_for_people_are_no_part_of_it() -> None:

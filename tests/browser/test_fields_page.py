@@ -83,6 +83,20 @@ def test_unknown_is_null(visit):
     expect(page.locator("#curl")).to_contain_text('"kitchen_area": 9')
 
 
+def test_a_choice_is_sent_as_its_word(visit):
+    page = visit("/ui/homes")
+    walls = page.get_by_label("Building type")
+    expect(walls).to_have_value("panel")
+    expect(page.locator("#curl")).to_contain_text('"building_type_int": "panel"')
+    expect(page.locator("#verdict")).to_contain_text("roubles")
+    before = page.inner_text("#verdict strong")
+    walls.select_option("wood")
+    expect(page.locator("#curl")).to_contain_text('"building_type_int": "wood"')
+    expect(page.locator("#verdict strong")).not_to_have_text(before)
+    page.get_by_role("link", name="Example 3", exact=True).click()  # which has its code
+    expect(walls).to_have_value("monolith")
+
+
 def test_random_fills_the_form(visit):
     page = visit("/ui/wine")
     before = page.input_value("#field-proline")

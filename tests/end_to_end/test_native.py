@@ -110,6 +110,16 @@ def test_impossible_flats_are_refused(http, change, words):
     assert words in answer.json()["error"]
 
 
+def test_a_building_type_is_a_word_or_its_code(http):
+    example = contract.examples("homes")[0]
+    by_code = http.post("/homes/price", json=example).json()
+    by_word = http.post("/homes/price", json={**example, "building_type_int": "panel"}).json()
+    assert example["building_type_int"] == 2 and by_word == by_code
+    wrong = http.post("/homes/price", json={**example, "building_type_int": "clay"})
+    words = 'building_type_int is "clay": it must be one of unknown (0), brick (1), panel (2), block (3), monolith (4)'
+    assert wrong.status_code == 400 and wrong.json()["error"].startswith(words)
+
+
 def test_areas_of_a_flat_may_be_unknown(http):
     example = {**contract.examples("homes")[0], "kitchen_area": None, "living_area": None}
     left_out = {k: v for k, v in example.items() if v is not None}

@@ -124,6 +124,19 @@ def bentos(tmp_path):
     return tmp_path
 
 
+def test_words_of_choices_are_sent_as_tensors_by_their_codes():
+    one = {
+        "properties": {"litres": {"type": "number"}, "tea": {"oneOf": [{"enum": ["green", "red"]}, {"enum": [4, 9]}]}}
+    }
+    content = {"application/json": {"schema": {"oneOf": [one, {"type": "array"}]}}}
+    answers = {"200": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+    native = requests._native_route("/kettle/time", {"responses": answers, "requestBody": {"content": content}})
+    model = ServedModel("kettle", ({**KETTLE.inputs[0], "shape": [-1, 2]},), KETTLE.outputs, native)
+    payloads = [{"litres": 1, "tea": "red"}, {"litres": None, "tea": 4}]
+    rows = requests.tensor_rows(model, payloads)
+    assert np.array_equal(rows, [[1, 9], [np.nan, 4]], equal_nan=True)
+
+
 def test_a_fifth_model_needs_only_its_folder(bentos):
     assert requests.folders(bentos) == ["kettle"]
     made = requests.requests(KETTLE, requests.examples("kettle", bentos), 1)

@@ -1,12 +1,13 @@
 """A recipe's data is held against the model before anything is fitted to it."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bentos import contract
-from bentos.contract import Data, Fields, Split
+from bentos.contract import Data, Field, Fields, Signature, Split, Tensor
 from train.check import TrainingError, check_data, check_outputs
 
 HOMES, IRIS, DIGITS = (contract.model(name) for name in ("homes", "iris", "digits"))
@@ -37,6 +38,7 @@ def test_rows_within_their_bounds_pass(flats: np.ndarray) -> None:
         ("floor", 1.5, "1.5 in row 2, the field takes a whole number"),
         ("total_area", np.nan, r"column 5 \(total_area\): nan in row 2, the field takes a number from 8 to 1000 m²"),
         ("has_elevator", 2, "2 in row 2, the field takes true or false"),
+        ("building_type_int", 7, r"7 in row 2, the field takes one of unknown \(0\), brick \(1\), panel"),
         ("kitchen_area", np.inf, "inf in row 2, the field takes a number from 1 to 200 m², or null"),
     ],
 )
@@ -81,6 +83,49 @@ def test_columns_that_changed_places_are_seen() -> None:
 def test_shapes_types_and_targets_are_checked(rows: np.ndarray, targets: np.ndarray | None, words: str) -> None:
     with pytest.raises(TrainingError, match=words):
         check_data(IRIS, data(rows, targets))
+
+
+TWO = replace(
+    HOMES,
+    payload=Fields((Field("area", "", 8, 90), Field("walls", "", choices={1: "brick", 3: "wood"}, into="ids"))),
+    signature=Signature(
+        (Tensor("features", "FP32", (-1, 1)), Tensor("ids", "INT64", (-1,))), (Tensor("price", "FP32", (-1,)),)
+    ),
+)
+AREAS, IDS = np.full((3, 1), 9, np.float32), np.array([1, 3, 1])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        (AREAS, "train.inputs are one array: the model takes features, ids, an array of each by name"),
+        ({"features": AREAS}, "train.inputs are features: the model takes features, ids, an array"),
+        ({"features": AREAS, "ids": IDS, "more": IDS}, "inputs are features, ids, more: the model takes features, ids"),
+        ({"features": AREAS, "ids": IDS[:2]}, r"train.inputs\['ids'\] has 2 rows of inputs and 3 targets"),
+        (
+            {"features": AREAS, "ids": IDS.astype(np.int32)},
+            r"inputs\['ids'\] are int32 \[\] a row, the signature says ids",
+        ),
+        (
+            {"features": AREAS, "ids": IDS + 1},
+            r"train.inputs\['ids'\], column 0 \(walls\): 2 in row 0 and 2 more rows, the",
+        ),
+        (
+            {"features": AREAS * 99, "ids": IDS},
+            r"train.inputs\['features'\], column 0 \(area\): 891 in row 0 and 2 more",
+        ),
+    ],
+)
+def test_each_input_of_several_is_checked(inputs: Any, words: str) -> None:
+    split = Split(inputs, np.zeros(3))
+    with pytest.raises(TrainingError, match=words):
+        check_data(TWO, Data(split, split, "made up"))
+
+
+def test_inputs_by_name_that_are_right_pass() -> None:
+    split = Split({"ids": IDS, "features": AREAS}, np.zeros(3))
+    check_data(TWO, Data(split, split, "made up"))
+    assert [*split.tensors(TWO.signature)] == ["features", "ids"]
 
 
 def test_outputs_that_are_no_numbers_are_counted() -> None:

@@ -27,12 +27,19 @@ class Control:
     @property
     def label(self) -> str:
         """The name of the field as people read it."""
-        return self.field.name.replace("_", " ").capitalize()
+        return self.field.label or self.field.name.replace("_", " ").capitalize()
 
     @property
     def kind(self) -> str:
-        """`checkbox` or `number`: the type of its input element."""
+        """`select`, or the type of its input element: `checkbox` or `number`."""
+        if self.field.choices:
+            return "select"
         return "checkbox" if self.field.type is bool else "number"
+
+    @property
+    def word(self) -> Any:
+        """What is chosen of a field with choices; what else is in it, as it is."""
+        return self.field.choices.get(self.value, self.value) if isinstance(self.value, int | float) else self.value
 
     @property
     def step(self) -> float:
@@ -92,7 +99,14 @@ def _round(number: float) -> float:
 
 def defaults(payload: Fields) -> dict[str, Any]:
     """The payload that a page begins with, by field; None where a field has no default."""
-    return {f.name: bool(f.default) if f.type is bool and f.default is not None else f.default for f in payload.fields}
+    return {f.name: None if f.default is None else _shown(f, f.default) for f in payload.fields}
+
+
+def _shown(field: Field, value: float) -> Any:
+    """A value that its author gives, as JSON shows it."""
+    if field.choices:
+        return field.choices[int(value)]
+    return bool(value) if field.type is bool else value
 
 
 def submitted(form: Mapping[str, str], payload: Fields) -> dict[str, Any]:
@@ -106,7 +120,7 @@ def submitted(form: Mapping[str, str], payload: Fields) -> dict[str, Any]:
         elif field.type is bool:
             values[field.name] = text not in ("", "false")  # a box that is not ticked is not sent
         elif text:
-            values[field.name] = _number(text)
+            values[field.name] = text if text in field.codes else _number(text)
     return values
 
 

@@ -35,7 +35,7 @@ class PayloadAdapter(Protocol):
         """The request body's content by media type."""
 
     def small_example(self) -> Any:
-        """An example payload that is small enough to be shown as a tensor, or None."""
+        """An example, as the model takes it, that is small enough to be shown as a tensor, or None."""
 
     def client_schema(self) -> dict[str, Any]:
         """The input as BentoML's own clients are told of it."""

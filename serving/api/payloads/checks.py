@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -28,6 +28,7 @@ def field_reader(payload: Fields, max_depth: int = MOST) -> Callable[[bytes], tu
         kw_only=True,
     )
     decoder = msgspec.json.Decoder(struct | list[struct])  # type: ignore[valid-type]
+    codes = {field.name: field.codes for field in payload.fields if field.choices}
 
     def read(body: bytes) -> tuple[list[dict[str, Any]], bool]:
         try:
@@ -39,6 +40,8 @@ def field_reader(payload: Fields, max_depth: int = MOST) -> Callable[[bytes], tu
         several = isinstance(decoded, list)
         payloads = [msgspec.structs.asdict(item) for item in (decoded if several else [decoded])]
         for place, item in enumerate(payloads):
+            for name, by_word in codes.items():
+                item[name] = by_word.get(item[name], item[name])
             if complaints := _impossible(item, payload):
                 raise _complain(_placed(complaints, place, several))
         return payloads, several
@@ -48,7 +51,9 @@ def field_reader(payload: Fields, max_depth: int = MOST) -> Callable[[bytes], tu
 
 def _member(field: Field) -> tuple[str, Any] | tuple[str, Any, Any]:
     kind: Any = field.type
-    if field.type is not bool:
+    if field.choices:
+        kind = Literal[(*field.codes, *field.choices)]
+    elif field.type is not bool:
         kind = Annotated[field.type, msgspec.Meta(ge=field.type(field.low), le=field.type(field.high))]
     return (field.name, kind | None, None) if field.nullable else (field.name, kind)
 
@@ -93,19 +98,11 @@ def checked_fields(item: Any, payload: Fields) -> tuple[dict[str, Any], list[str
             values[field.name] = None
         elif field.name not in item:
             complaints.append(f"{field.name} is missing: it must be {field.allowed()}")
-        elif not _allowed(value, field):
+        elif not field.allows(value):
             complaints.append(f"{field.name} is {_brief(value)}: it must be {field.allowed()}")
         else:
-            values[field.name] = field.type(value)
+            values[field.name] = field.encode(value)
     return values, complaints or _impossible(values, payload)
-
-
-def _allowed(value: Any, field: Field) -> bool:
-    if field.type is bool:
-        return type(value) is bool
-    if type(value) is bool or not isinstance(value, int | float):
-        return False
-    return field.low <= value <= field.high and (field.type is float or value == int(value))
 
 
 def _impossible(values: Mapping[str, Any], payload: Fields) -> list[str]:

@@ -13,7 +13,7 @@ from bentos import contract
 from bentos.certificate import Histogram
 from bentos.contract import Field, Fields, Model
 from serving.api.content import JSON_TYPES
-from serving.api.payloads.checks import field_reader
+from serving.api.payloads.checks import checked_fields, field_reader
 from serving.errors import BadInput, UnsupportedMedia
 
 LARGE_BODY_BYTES = 64 * 1024
@@ -65,7 +65,7 @@ class FieldsAdapter:
         return {"application/json": {"schema": schema, "examples": examples}}
 
     def small_example(self) -> Any:
-        return contract.examples(self._model.name)[0]
+        return checked_fields(contract.examples(self._model.name)[0], self._payload)[0]
 
     def client_schema(self) -> dict[str, Any]:
         return fields_schema(self._payload)
@@ -83,18 +83,22 @@ def _draw_value(field: Field, reference: Mapping[str, Histogram]) -> Any:
     if field.type is float:
         value = random.uniform(low, high)  # noqa: S311
         return short if low < (short := round(value, 3)) <= high else value
-    whole = range(floor(low) + 1, floor(high) + 1)
+    whole = [code for code in field.choices if low < code <= high] or range(floor(low) + 1, floor(high) + 1)
     return field.type(random.choice(whole) if whole else round(high))  # noqa: S311
 
 
 def _draw_bin(field: Field, histogram: Histogram) -> tuple[float, float]:
-    """(low, high] of a bin; one that is open to a side is as wide as the one beside it, within the bounds."""
+    """(low, high] of a bin; one that is open to a side is as wide as the one beside it, within the bounds.
+
+    Codes lie as they lie: with choices such a bin is all that there is on that side.
+    """
     edges, (place,) = histogram.edges, random.choices(range(len(histogram.shares)), histogram.shares)  # noqa: S311
+    span = field.high - field.low if field.choices else 1
     if place == 0:
-        width = edges[1] - edges[0] if len(edges) > 1 else 1
+        width = edges[1] - edges[0] if len(edges) > 1 and not field.choices else span
         return max(field.low, edges[0] - width) - (field.type is not float), edges[0]
     if place == len(edges):
-        width = edges[-1] - edges[-2] if len(edges) > 1 else 1
+        width = edges[-1] - edges[-2] if len(edges) > 1 and not field.choices else span
         return edges[-1], min(field.high, edges[-1] + width)
     return edges[place - 1], edges[place]
 
@@ -112,12 +116,18 @@ def fields_schema(payload: Fields) -> dict[str, Any]:
 def field_schema(field: Field) -> dict[str, Any]:
     """One field, with its bounds."""
     schema: dict[str, Any] = {"description": f"{field.doc}: {field.allowed()}"}
-    if field.type is bool:
+    if field.label:
+        schema["title"] = field.label
+    if field.choices:
+        words, codes = {"type": "string", "enum": [*field.codes]}, {"type": "integer", "enum": [*field.choices]}
+        null = [{"type": "string", "nullable": True, "enum": [None]}] if field.nullable else []
+        schema["oneOf"] = [words, codes, *null]  # words and codes in one order
+    elif field.type is bool:
         schema["type"] = "boolean"
     else:
         schema |= {"type": "integer" if field.type is int else "number", "minimum": field.low, "maximum": field.high}
-    if field.nullable:
+    if field.nullable and not field.choices:
         schema["nullable"] = True
     if field.default is not None:
-        schema["example"] = field.default
+        schema["example"] = field.choices.get(int(field.default), field.default)
     return schema

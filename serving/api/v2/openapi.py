@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bentos import contract
+from bentos.contract import Tensor
 from serving.api.operations import POST_ERRORS, get_operation, operation
 from serving.api.payloads import adapter
 from serving.inference.repository import Repository
@@ -90,10 +91,14 @@ def _examples(repository: Repository) -> dict[str, Any]:
         payload = adapter(served.model, repository.settings).small_example()
         if payload is None:
             continue
-        row = served.model.rows(payload)[0]
-        if np.isfinite(row).all():
-            tensor = served.signature.inputs[0]
-            data = [round(float(value), 4) for value in row]
-            request = {"name": tensor.name, "shape": [1, len(data)], "datatype": tensor.datatype, "data": data}
-            examples[name] = {"value": {"inputs": [request]}}
+        rows = served.model.rows(payload)
+        if all(np.isfinite(row).all() for row in rows):
+            inputs = [_tensor(tensor, row) for tensor, row in zip(served.signature.inputs, rows, strict=True)]
+            examples[name] = {"value": {"inputs": inputs}}
     return examples
+
+
+def _tensor(tensor: Tensor, row: np.ndarray) -> dict[str, Any]:
+    data = row.reshape(-1).tolist()
+    rounded = [round(value, 4) for value in data] if row.dtype.kind == "f" else data
+    return {"name": tensor.name, "shape": [1, *row.shape], "datatype": tensor.datatype, "data": rounded}

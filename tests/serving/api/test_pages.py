@@ -290,6 +290,28 @@ async def test_unknown_is_nan_to_the_model(form):
     assert np.isnan(repository.get("flat").runner.rows[0][2])
 
 
+WALLS = Field("walls", "", choices={1: "brick & mortar", 4: "wood"}, default=4, label="Made of", nullable=True)
+
+
+async def test_a_field_with_choices_is_a_select_with_its_label():
+    assert isinstance(FLAT.payload, Fields)
+    fields = (*FLAT.payload.fields[:4], WALLS)
+    repository = box((replace(FLAT, payload=Fields(fields)), "onnx", Engine([1.0])))
+    async with client(repository) as http:
+        html = (await http.get("/ui/flat")).text
+        assert '<label for="field-walls">Made of</label>' in html
+        assert '<option value="wood" data-code="4" selected>wood</option>' in html
+        assert '<option value="brick &amp; mortar" data-code="1">brick &amp; mortar</option>' in html
+        form = {name: text for name, text in GOOD.items() if name != "number"}
+        for text, code in (("brick & mortar", 1), ("4", 4), ("", np.nan)):
+            answer = await http.post("/ui/flat", data=form | {"walls": text})
+            assert answer.status_code == 200
+            assert np.array_equal(repository.get("flat").runner.rows[-1][4], code, equal_nan=True)
+        assert '<option value="" selected></option>' in answer.text
+        wrong = await http.post("/ui/flat", data=form | {"walls": "clay"})
+        assert wrong.status_code == 400 and "it must be one of brick &amp; mortar (1), wood (4), or null" in wrong.text
+
+
 async def test_an_answer_of_another_shape_is_shown_as_well_as_can_be():
     def guesses(outputs):
         return [{"label": "dusk", "probabilities": {"dark": 0.4, "light": 0.6}} for _ in outputs["logits"]]

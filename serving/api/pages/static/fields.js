@@ -20,7 +20,8 @@ function payload() {
 function valueOf({ type, input, unknown }) {
   if (unknown && (unknown.checked || input.value === "")) return null;
   if (type === "bool") return input.checked;
-  return input.value === "" ? undefined : Number(input.value);
+  if (input.value === "") return undefined;
+  return type === "choice" ? input.value : Number(input.value);
 }
 
 function show(values) {
@@ -28,10 +29,17 @@ function show(values) {
     const value = values[name];
     if (unknown) unknown.checked = value == null;
     if (type === "bool") input.checked = value === true;
+    else if (type === "choice" && value != null) choose(input, value);
     else if (value != null) input.value = value;
     if (slider && value != null) slider.value = value;
   }
   changed();
+}
+
+/** Selects a word, or the word of a code. */
+function choose(select, value) {
+  const named = ({ value: word, dataset }) => word === value || dataset.code === String(value);
+  select.selectedIndex = [...select.options].findIndex(named);
 }
 
 /** Puts each complaint of the service under the field that it begins with, and the rest into the answer's place. */

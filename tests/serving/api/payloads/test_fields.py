@@ -1,17 +1,26 @@
 """Random payloads fall into training's bins as training's values did."""
 
+import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bentos.certificate import Histogram
-from bentos.contract import Field
+from bentos.contract import Field, Fields
 from serving.api.payloads import fields
+from serving.api.payloads.checks import field_reader
+from serving.errors import BadInput
 
 DRAWS = 4000
 SIGMAS = 5
 SKEWED = Histogram((0.1, 0.2, 0.05, 0.65), edges=(2.0, 3.0, 40.0))
+
+SKEWED_CODES = Histogram((0.1, 0.2, 0.7), edges=(1.0, 2.0))
+WALLS = Field("walls", "what they are of", choices={1: "brick", 2: "panel", 9: "wood"}, default=2, label="Made of")
+MAYBE = Field("maybe", "", choices={1: "no", 0: "yes"}, nullable=True)
+READ = field_reader(Fields((WALLS, MAYBE), at_most=(("maybe", "walls"),)))
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +44,9 @@ def counted(values, histogram):
         (Field("a", "", 0, 1e-3, 0), Histogram((0.5, 0.25, 0.25), edges=(1e-5, 1.5e-5))),
         (Field("a", "", 0, 1, 0, type=bool), Histogram((0.8, 0.2), edges=(0.0,))),
         (Field("a", "", 3, 4, 3), Histogram((0.4, 0.6), edges=(3.0,))),
+        (Field("a", "", choices={1: "x", 2: "y", 30: "z", 99: "w"}), SKEWED_CODES),
     ],
-    ids=["skewed", "whole", "small", "bool", "at the bound"],
+    ids=["skewed", "whole", "small", "bool", "at the bound", "codes"],
 )
 def test_values_are_spread_over_the_bins_as_in_training(field, histogram):
     values = draws(field, histogram)
@@ -56,3 +66,50 @@ def test_what_is_missing_in_training_is_missing_as_often():
 def test_without_a_histogram_the_bounds_are_all_that_is_known():
     values = [fields._draw_value(Field("a", "", 1, 3, 1, type=int), {}) for _ in range(200)]
     assert set(values) == {1, 2, 3}
+
+
+def test_choices_are_drawn_evenly_where_nothing_is_known_of_them():
+    assert {fields._draw_value(WALLS, {}) for _ in range(200)} == {1, 2, 9}
+
+
+@pytest.mark.parametrize(
+    ("sent", "walls", "maybe"),
+    [
+        ({"walls": "wood", "maybe": "yes"}, 9, 0),
+        ({"walls": 9, "maybe": 0}, 9, 0),
+        ({"walls": 9.0, "maybe": None}, 9, None),  # read by the slower reader
+        ({"walls": "brick"}, 1, None),
+    ],
+)
+def test_a_word_or_its_code_is_the_code(sent, walls, maybe):
+    payloads, several = READ(json.dumps([sent, sent]).encode())
+    assert several and payloads == [{"walls": walls, "maybe": maybe}] * 2
+    assert all(type(value) in (int, type(None)) for value in payloads[0].values())
+
+
+@pytest.mark.parametrize("value", ["Brick", "1", "", 3, 0, 1.5, True, [1], {"brick": 1}, None, 10**30])
+def test_what_is_neither_is_named_with_all_that_there_is(value):
+    with pytest.raises(BadInput) as refused:
+        READ(json.dumps({"walls": value}).encode())
+    words = str(refused.value)
+    assert words.startswith("walls is ") and words.endswith(": it must be one of brick (1), panel (2), wood (9)")
+
+
+def test_many_choices_are_not_all_in_an_error():
+    many = Field("many", "", choices={code: f"w{code}" for code in range(300)})
+    assert many.allowed().endswith("w19 (19), … of 300") and many.allows("w299") and many.allows(299)
+
+
+def test_what_cannot_be_together_is_told_by_codes():
+    with pytest.raises(BadInput, match="maybe is 1, which is above walls, 0"):
+        field_reader(Fields((replace(MAYBE, name="walls"), MAYBE), (("maybe", "walls"),)))(
+            b'{"walls":"yes","maybe":"no"}'
+        )
+
+
+def test_the_schema_lists_words_and_codes():
+    schema = fields.field_schema(WALLS)
+    assert schema["oneOf"] == [
+        {"type": "string", "enum": ["brick", "panel", "wood"]}, {"type": "integer", "enum": [1, 2, 9]},
+    ]  # fmt: skip
+    assert (schema["title"], schema["example"]) == ("Made of", "panel")
