@@ -6,6 +6,7 @@ wrk speaks HTTP/1.1, h2load calls gRPC's ModelInfer; grpcio makes the single cal
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -69,10 +70,11 @@ def request_file(requests: Sequence[bytes]) -> Iterator[Path]:
 
 def run_wrk(port: int, file: Path, connections: int, seconds: float) -> ClosedLoop:
     """Sends a file's requests to a port of 127.0.0.1, round and round, for so many whole seconds. ServiceError"""
-    load = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(SCRIPT)]
+    threads = max(1, (os.cpu_count() or 1) // 4)  # one would be the limit of a service of many cores
+    load = [f"-t{min(threads, connections)}", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
     before = client_seconds()
     process = subprocess.run(
-        ["wrk", *load, f"http://127.0.0.1:{port}/", "--", str(file)], capture_output=True, text=True
+        ["wrk", *load, "-s", str(SCRIPT), f"http://127.0.0.1:{port}/", "--", str(file)], capture_output=True, text=True
     )
     return parse_wrk(process.stdout, process.stderr, client_seconds() - before)
 

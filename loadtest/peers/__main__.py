@@ -14,6 +14,7 @@ that of those who speak V2, `v2-binary` its binary extension, `native` the field
   python -m loadtest.peers --write                                and README.md, docs/performance.md, docs/bench.png
   python -m loadtest.peers --peers ekiben,triton --rounds 1       a first look
   python -m loadtest.peers --peers ekiben --checkout before=../main --payload v2-json,v2-binary,native,picture
+  python -m loadtest.peers --peers ekiben,triton --workers 4      processes of ours, instances of Triton's models
   python -m loadtest.peers --onnx iris=a.onnx --peers triton      another file than the newest in the BentoML store
 
 Written: bench.json (machine, versions, settings, every round), bench.md (the tables) and bench.png.
@@ -49,6 +50,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--payload", type=several, default="json", metavar="A,B", help=f"of {', '.join(payloads.PAYLOADS)} (json)")
     add("--heads", type=several, default="own,fixed", metavar="A,B", help="of own, fixed (both)")
     add("--connections", type=numbers, default="8,32", metavar="N,M", help="kept open by wrk (8,32)")
+    add("--workers", type=int, default=1,
+        help="processes of ours, and instances of each of Triton's models; of others one (1)")  # fmt: skip
     add("--rounds", type=int, default=7, help="how often each cell is measured (7)")
     add("--seconds", type=float, default=3, help="of one measurement, whole seconds (3)")
     add("--warmup", type=float, default=1, help="seconds before each measurement (1; 0: none)")

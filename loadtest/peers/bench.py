@@ -49,6 +49,7 @@ class Settings:
     seconds: float
     warmup: float
     seed: int = 0
+    workers: int = 1  # of ours, and instances of each model of Triton's
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Bench:
         port, spare_port = free_ports(2)
         home = home_of_its_own(scratch / "home")["BENTOML_HOME"]
         words = {"python": peer.python, "port": port, "spare_port": spare_port, "scratch": scratch, "home": home}
+        words["workers"] = self.settings.workers
         peer = replace(peer, routes=json.loads(json.dumps(peer.routes).replace("{spare_port}", str(spare_port))))
         own = {name: value.format(**words) for name, value in peer.environment.items()}
         paths = {f"{model.upper()}_ONNX": str(path) for model, path in self.onnx.items()}

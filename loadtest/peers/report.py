@@ -170,7 +170,7 @@ class Tables:
         return (
             f"A closed loop: wrk keeps so many connections (8 or 32, as the columns say) busy, each asking again once "
             f"it is answered. Median of {count} round{'s' * (count > 1)} of {settings['seconds']:g} s and the range, "
-            "the peers in another order each round; one worker and one engine thread each; one sample a request, of 64 "
+            f"the peers in another order each round; {self.processes()}; one sample a request, of 64 "
             "different ones, as JSON where the column names nothing else. CPU is the server's, all its processes "
             "together. As an ingress sends them: every request has an X-Request-ID, X-Forwarded-For, X-Real-IP and "
             "traceparent of its own, and V2's JSON an id. Triton runs its Python backend (nvidia-pytriton), since its "
@@ -178,6 +178,12 @@ class Tables:
             f"{GRPC if any(record['payload'] == 'grpc' for record in self.records) else ''}"
             f"{where['cpu']}, {where['cores']} cores, Python {where['python']}."
         ).replace("8 or 32", " or ".join(map(str, settings["connections"])))
+
+    def processes(self) -> str:
+        """How many every peer had."""
+        count = self.results["settings"].get("workers", 1)
+        each = "one worker and one engine thread each"
+        return each if count == 1 else f"{each}, but {count} workers of ours and {count} instances of Triton's models"
 
     def notes(self) -> list[str]:
         """Rejections, other programs, and whether wrk was the limit, as list items."""
@@ -243,7 +249,7 @@ def draw(results: Record, path: Path) -> None:
         f"wrk · {machine['cpu']}, {machine['cores']} cores"
     )
     size = (6.4 * across, down * (0.36 * bars + 1.1) + 0.9)
-    title = "Requests a second, one worker and one engine thread each"
+    title = f"Requests a second, {Tables(results).processes()}"
     with plots.figure(path, title, caption, size, nrows=down, ncols=across) as axes:
         for axis, column in zip(axes, shown, strict=False):
             _panel(axis, column, {name: row[column] for name, row in figures.items() if column in row}, peers)

@@ -248,7 +248,7 @@ def test_a_folder_describes_a_peer_that_can_be_started(name: str) -> None:
     assert set(described.routes) <= set(payloads.PAYLOADS)
     for routes in described.routes.values():
         assert set(routes) <= set(payloads.MAKERS)
-    words = {"python": "p", "port": 1, "spare_port": 2, "scratch": "s", "home": "h"}
+    words = {"python": "p", "port": 1, "spare_port": 2, "scratch": "s", "home": "h", "workers": 1}
     assert [text.format(**words) for text in [*described.command, *described.environment.values()]]
     assert payloads.body(described.dialect, iris(), 0)[1]
 

@@ -14,12 +14,13 @@ WHEEL = Path(pytriton.__file__).parent
 TRITON = WHEEL / "tritonserver"
 
 
-def lay_out_repository() -> Path:
+def lay_out_repository(instances: str) -> Path:
     """repository/<model>/config.pbtxt and repository/<model>/1/model.py, which is the shape Triton reads."""
     repository = Path(tempfile.mkdtemp(prefix="triton-models-"))
     for model in ("iris", "digits"):
         (repository / model / "1").mkdir(parents=True)
-        shutil.copy(HERE / f"{model}.pbtxt", repository / model / "config.pbtxt")
+        config = (HERE / f"{model}.pbtxt").read_text().replace("count: 1", f"count: {instances}")
+        (repository / model / "config.pbtxt").write_text(config)
         shutil.copy(HERE / "model.py", repository / model / "1" / "model.py")
     return repository
 
@@ -46,8 +47,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries), "PATH": path}
 
 
-def main(http_port: str, grpc_port: str) -> None:
-    repository = lay_out_repository()
+def main(http_port: str, grpc_port: str, instances: str) -> None:
+    repository = lay_out_repository(instances)
     arguments = {
         "model-repository": repository,
         "backend-directory": lay_out_backends(repository),
