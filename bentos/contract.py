@@ -221,8 +221,8 @@ class Field:
     def _bound_by_choices(self) -> None:
         if wrong := [code for code in self.choices if type(code) is not int]:
             raise ModelError(f"field {self.name}: choices: the code {wrong[0]!r} must be a whole number")
-        if wrong := [word for word in self.choices.values() if not isinstance(word, str) or not word.strip()]:
-            raise ModelError(f"field {self.name}: choices: {wrong[0]!r} must be a word")
+        if no_words := [word for word in self.choices.values() if not isinstance(word, str) or not word.strip()]:
+            raise ModelError(f"field {self.name}: choices: {no_words[0]!r} must be a word")
         if len(self.codes) < len(self.choices):
             raise ModelError(f"field {self.name}: choices: two codes have one word")
         bounds = (min(self.choices), max(self.choices))

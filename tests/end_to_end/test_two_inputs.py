@@ -31,7 +31,8 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     bare = 'verb="predict",\n    payload=None,\n    signature='
     files["model.py"] = re.sub(r"verb=.*?signature=", bare, files["model.py"], count=1, flags=re.S)
     write(folder / "tensors", {name: code.replace("rides", "tensors") for name, code in files.items()})
-    mine, out = {"EKIBEN_BENTOS": str(folder)}, str(tmp_path_factory.mktemp("artifacts"))
+    mine: dict[str, Any] = {"EKIBEN_BENTOS": str(folder)}
+    out = str(tmp_path_factory.mktemp("artifacts"))
     names = ("rides", "tensors")
     command([sys.executable, "-m", "train", *names, "--out", out, "--strict"], home, **mine)
     again = command([sys.executable, "-m", "train", *names, "--out", out, "--if-changed"], home, **mine)

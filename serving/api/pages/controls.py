@@ -39,7 +39,8 @@ class Control:
     @property
     def word(self) -> Any:
         """What is chosen of a field with choices; what else is in it, as it is."""
-        return self.field.choices.get(self.value, self.value) if isinstance(self.value, int | float) else self.value
+        known = isinstance(self.value, int | float) and self.value in self.field.choices
+        return self.field.choices[int(self.value)] if known else self.value
 
     @property
     def step(self) -> float:
