@@ -24,8 +24,8 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
-from loadtest import figures as plots
 from loadtest import clients
+from loadtest import figures as plots
 from loadtest.documents import CHECKOUT, Progress, Section, command_line, render
 from loadtest.load import requests
 from loadtest.machine import BackgroundLoad, busy_warning, describe

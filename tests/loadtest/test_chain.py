@@ -4,8 +4,8 @@ import pytest
 
 from loadtest import chain
 from loadtest.chain import REPLICAS, WAYS, Arrangement
-from loadtest.service import ServiceError
 from loadtest.clients import ClosedLoop
+from loadtest.service import ServiceError
 
 FIGURES = {"requests": 300, "seconds": 3.0, "p50_ms": 2.0, "p95_ms": 4.0, "p99_ms": 8.0, "failed": 0}
 CHAIN = {"postprocess": 200.0, "preprocess": 600.0, "model": 100.0}

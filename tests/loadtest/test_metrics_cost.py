@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from loadtest import metrics_cost
-from loadtest.metrics_cost import ONE_BY_ONE, Cost
 from loadtest.clients import ClosedLoop
+from loadtest.metrics_cost import ONE_BY_ONE, Cost
 
 SCRAPE = """
 # TYPE process_cpu_seconds_total counter
