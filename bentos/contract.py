@@ -355,10 +355,11 @@ class Model:
             raise PayloadError(f"the text has {len(payload):,} characters, at most {self.payload.longest:,} are taken")
         if self.preprocess is not None:
             return self.preprocess(payload)
-        return tuple(
-            np.array([np.nan if payload[name] is None else payload[name] for name in names], dtype).reshape(shape)
-            for names, dtype, shape in self._layout
-        )
+        rows = []
+        for names, dtype, shape in self._layout:
+            row = np.array([payload[name] for name in names], dtype)  # of None NumPy makes NaN
+            rows.append(row if shape else row.reshape(()))
+        return tuple(rows)
 
     @cached_property
     def columns_by_input(self) -> tuple[tuple[Tensor, tuple[Field, ...]], ...]:

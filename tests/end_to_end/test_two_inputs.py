@@ -16,7 +16,7 @@ from tests.conftest import ROOT, command, running
 
 RIDE = {"start": "harbour", "end": "airport", "distance": 12.5, "hour": 8}
 CODES = {"old town": 1, "harbour": 2, "airport": 5}
-FORMS = ("pytorch", "onnx", "optimized")
+FORMS = ("pytorch", "onnx", "optimized", "int8")
 
 
 @pytest.fixture(scope="module")
