@@ -17,6 +17,7 @@ BOX ?= slim full
 -include deploy/images.env
 BASE_IMAGE ?= python:3.11-slim
 PLATFORM ?=
+BUILDX ?=
 export PROMETHEUS_IMAGE ALERTMANAGER_IMAGE HAPROXY_IMAGE GRAFANA_IMAGE
 # The commit's time is the image's, so that the same commit gives the same image; BuildKit reads it.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || date +%s)
@@ -57,6 +58,7 @@ CHAIN := EKIBEN_IMAGE=$(IMAGE):slim docker compose --file deploy/compose/chain.y
 
 .DEFAULT_GOAL := help
 .PHONY: help serve models test lint format lock clean bench load perf-analyzer image image-slim image-full image-in-docker up down \
+        bento-slim bento-full attested attested-slim attested-full \
         test-containers sbom audit platforms helm chain-up chain-down chain-bench test-long fleet tune tune-report dashboards dashboards-drawn docs
 
 help: ## list the targets and the variables
@@ -68,6 +70,7 @@ help: ## list the targets and the variables
 	  'IMAGE, BOX' 'name of the container images, and which of them make image builds (ekiben; slim full)' \
 	  'BASE_IMAGE' 'what the images are built on (python:3.11-slim); add @sha256:… to pin it to the byte' \
 	  'PLATFORM' 'what machines the images are for, as linux/arm64 (this one)' \
+	  'BUILDX' 'further options of docker buildx build for make attested, as --builder=NAME' \
 	  'TEST_JOBS' 'how many processes make test runs tests in (2); 0 runs them in this one, for a debugger' \
 	  'LOAD' 'options of the load test: python -m loadtest.load --help' \
 	  'BENCH' 'options of the benchmark: python -m loadtest.peers --help' \
@@ -92,7 +95,7 @@ test: .venv/testing lint ## lint, types, unit and end-to-end tests
 	$(BIN)/python -m pytest -m "not container and not long" -n $(TEST_JOBS) --dist loadfile $(PYTEST)
 
 test-long: .venv/testing ## tests that wait for minutes: alerts end to end, dead workers, drains, a soak
-	$(BIN)/python -m pytest -m long -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(BIN)/python -m pytest -m "long and not container" -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: .venv/testing
 	$(BIN)/ruff check .
@@ -126,16 +129,30 @@ image: $(BOX:%=image-%) ## build the container images ekiben:slim and ekiben:ful
 	@$(foreach box,$(BOX),printf '%-10s %-8s %s\n' $(box) $$(docker image ls --format '{{.Size}}' $(IMAGE):$(box)) \
 	  'docker run --rm --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges -p 127.0.0.1:3000:3000 $(IMAGE):$(box)';)
 
-# From /, because BentoML 1.4.39 takes the Dockerfile's template only from below the folder it is started in, and
-# renders it in a temporary one.
-image-slim image-full: image-%: models
+bento-slim bento-full: bento-%: models
 	$(if $(EKIBEN_BENTOS),$(BIN)/python -m deploy.context $(CONTEXT))
-	-$(BIN)/bentoml delete --yes ekiben:$(VERSION)-$* > /dev/null 2>&1 # of an earlier build, else it would be in the way
+	rm -rf '$(or $(BENTOML_HOME),$(HOME)/bentoml)/bentos/ekiben/$(VERSION)-$*' # of an earlier build, which would be in the way
 	EKIBEN_BENTOS= $(if $(filter slim,$*),EKIBEN_FORMS=$(SLIM_FORMS)) $(BIN)/bentoml build $(CONTEXT) --version $(VERSION)-$* \
 	    --bentofile bentofile$(if $(filter slim,$*),.slim).yaml
+
+# From /, because BentoML 1.4.39 takes the Dockerfile's template only from below the folder it is started in, and
+# renders it in a temporary one.
+image-slim image-full: image-%: bento-%
 	cd / && $(if $(BENTOML_HOME),BENTOML_HOME='$(abspath $(BENTOML_HOME))') '$(CURDIR)/$(BIN)/bentoml' containerize \
 	    ekiben:$(VERSION)-$* --image-tag $(IMAGE):$* $(PLATFORM:%=--opt platform=%) \
 	    $(BUILD_ARGS:%=--opt build-arg=%) --opt build-arg=VERSION=$(VERSION)-$*
+
+attested: $(BOX:%=attested-%) ## the images as OCI archives with provenance, to be pushed: build/ekiben-slim.tar; docs/containers.md
+
+# BentoML's containerize always loads what it builds into the engine, whose default store keeps no attestation.
+attested-slim attested-full: attested-%: bento-%
+	rm -rf build/attested/$* && mkdir -p build/attested
+	$(BIN)/bentoml export ekiben:$(VERSION)-$* '$(CURDIR)/build/attested/$*.bento' # a path that is relative it takes from /
+	$(BIN)/python -m tarfile -e build/attested/$*.bento build/attested/$* && rm build/attested/$*.bento
+	docker buildx build $(BUILDX) $(PLATFORM:%=--platform %) --attest type=provenance,mode=max \
+	  --output type=oci,dest=build/ekiben-$*.tar,name=$(IMAGE):$*,rewrite-timestamp=true \
+	  $(BUILD_ARGS:%=--build-arg %) --build-arg VERSION=$(VERSION)-$* \
+	  --file build/attested/$*/env/docker/Dockerfile build/attested/$*
 
 image-in-docker: # trains, converts and packs in Docker: slow, and needs neither Python nor .venv
 	rm -rf build/bento-slim
@@ -153,7 +170,7 @@ down: ## stop what make up started; the metrics stay in their volumes
 	$(COMPOSE) --profile grafana down
 
 test-containers: .venv/testing ## tests of the images and of make up; need a container engine
-	$(BIN)/python -m pytest -m container $(PYTEST)
+	$(BIN)/python -m pytest -m "container and not long" $(PYTEST)
 
 chain-up: ## start a pipeline as three services in Docker, the model twice; CHAIN_REPLICAS, EKIBEN_CHAIN_TRANSPORT=volume
 	@docker image inspect $(IMAGE):slim > /dev/null 2>&1 || $(MAKE) $(if $(wildcard .venv/serving),image-slim,image-in-docker)

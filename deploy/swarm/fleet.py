@@ -21,7 +21,7 @@ SECONDS = 300  # that anything may take, on a machine that has other work too
 # A release is the image with another setting: one that works, and one that the service refuses to start with.
 RELEASE = "ARG IMAGE\nFROM $IMAGE\nARG BATCH\nENV EKIBEN_MAX_BATCH_SIZE=$BATCH\n"
 COUNTERS = re.compile(r'^haproxy_backend_(?:retry|redispatch)_warnings_total\{proxy="ekiben"\} (\d+)', re.M)
-REPLICAS = re.compile(r'^haproxy_server_http_responses_total\{proxy="ekiben",server="(\w+)",code="2xx"\} [1-9]', re.M)
+REPLICAS = r'^haproxy_server_http_responses_total\{{proxy="{}",server="(\w+)",code="2xx"\}} [1-9]'
 
 
 class FleetError(RuntimeError):
@@ -153,9 +153,10 @@ class Fleet:
         """Requests that the front has sent a second time since it started."""
         return sum(map(int, COUNTERS.findall(self.inside("prometheus", "http://front:8404/metrics"))))
 
-    def answering(self) -> set[str]:
-        """The front's names of the replicas that have answered a request."""
-        return set(REPLICAS.findall(self.inside("prometheus", "http://front:8404/metrics")))
+    def answering(self, proxy: str = "ekiben") -> set[str]:
+        """The front's names of the replicas that have answered a request; of gRPC, with the proxy of that name."""
+        counts = self.inside("prometheus", "http://front:8404/metrics")
+        return set(re.findall(REPLICAS.format(proxy), counts, re.M))
 
 
 @contextmanager

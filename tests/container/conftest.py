@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ROOT, shared_home
 
-IMAGE = "ekiben-test"
+IMAGE = f"ekiben-test-{os.getpid()}"  # each pytest-xdist worker builds its own, from the engine's cache
 # How an operator runs it who trusts nobody: nothing to write to but /tmp, and no privilege.
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=1g")
 
@@ -41,19 +41,22 @@ def build(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
     """`build("slim", EKIBEN_MODELS="iris")` → the id of the image that `make image` makes so, once per session."""
     home = shared_home(store, tmp_path_factory.mktemp("home"))
     built: dict[tuple[object, ...], str] = {}
+    tags: list[str] = []
 
     def image(box: str, **environment: str) -> str:
         key = (box, *environment.items())
         if key not in built:
+            name = f"{IMAGE}-{len(tags)}"
             # The store has its models already.
-            make = ["make", "--old-file=models", f"image-{box}", f"IMAGE={IMAGE}", f"BENTOML_HOME={home}"]
+            make = ["make", "--old-file=models", f"image-{box}", f"IMAGE={name}", f"BENTOML_HOME={home}"]
             command(make, 600, **environment)
-            built[key] = docker("image", "inspect", "--format={{.Id}}", f"{IMAGE}:{box}")
+            tags.append(f"{name}:{box}")
+            built[key] = docker("image", "inspect", "--format={{.Id}}", tags[-1])
         return built[key]
 
     yield image
-    for identity in set(built.values()):
-        docker("image", "rm", "--force", identity)
+    for tag in tags:  # not by id, under which another worker may have it
+        docker("image", "rm", "--force", tag)
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +108,7 @@ def running(image: str, *options: str) -> Iterator[Container]:
     started = time.monotonic()
     container = Container(docker("run", "--detach", *HARDENED, "--publish=127.0.0.1::3000", *options, image))
     try:
-        wait(container.answers, 30, lambda: f"not ready:\n{logs(container.identity)}")
+        wait(container.answers, 60, lambda: f"not ready:\n{logs(container.identity)}")
         container.seconds_to_ready = time.monotonic() - started
         yield container
     finally:

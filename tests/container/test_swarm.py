@@ -1,8 +1,14 @@
 """The stack as it stands, in a swarm of one: replicas behind one port, and a load that loses nothing."""
 
+import contextlib
 import os
+import threading
+from collections import Counter
 
+import numpy as np
 import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from deploy.swarm.clients import clients
 from deploy.swarm.fleet import fleet, releases
@@ -30,6 +36,33 @@ def stack(front, release):
         assert not docker(kind, "ls", "--quiet", "--filter", f"label=com.docker.stack.namespace={NAME}")
 
 
+@contextlib.contextmanager
+def calls(port):
+    """One gRPC connection asks iris until the block ends: its calls by what became of them. None is repeated."""
+    seen, stop = Counter(), threading.Event()
+    with triton.InferenceServerClient(f"127.0.0.1:{port}", channel_args=[("grpc.enable_retries", 0)]) as client:
+        (declared,) = client.get_model_metadata("iris").inputs
+        shape = [1, *declared.shape[1:]]
+        row = triton.InferInput(declared.name, shape, declared.datatype)
+        row.set_data_from_numpy(np.zeros(shape, triton_to_np_dtype(declared.datatype)))
+
+        def ask():
+            while not stop.wait(0.01):
+                try:
+                    client.infer("iris", [row], client_timeout=30)
+                    seen["answered"] += 1
+                except InferenceServerException as error:
+                    seen[str(error)] += 1
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            yield seen
+        finally:
+            stop.set()
+            asking.join()
+
+
 def nothing_lost(played):
     assert played.counts.answered > 100
     assert not played.counts.lost, played.counts.why
@@ -42,10 +75,18 @@ def test_two_replicas_answer_behind_one_port(stack):
     assert not counts.lost
 
 
+def test_two_replicas_answer_the_calls_of_one_grpc_connection(stack):
+    with calls(stack.port + 1) as seen:
+        wait(lambda: len(stack.answering("grpc")) == 2, 30, lambda: f"not both answered: {seen}", pause=0.5)
+    assert set(seen) == {"answered"}
+
+
 def test_a_rollout_loses_no_accepted_request(stack, release):
-    played = scene(stack, "a rollout", lambda: stack.roll(release["good"]))
+    with calls(stack.port + 1) as seen:
+        played = scene(stack, "a rollout", lambda: stack.roll(release["good"]))
     assert (played.ended, stack.image()) == ("completed", release["good"])
     nothing_lost(played)
+    assert set(seen) == {"answered"} and seen["answered"] > 100, seen
 
 
 def test_a_release_that_does_not_start_is_taken_back_and_nobody_sees_it(stack, release):

@@ -19,7 +19,8 @@ from tests.deploy.conftest import DEPLOY, run, tool
 HERE = DEPLOY / "kubernetes"
 VERSIONS = ("1.30", "1.34")  # the oldest and the newest that docs/fleet.md names
 OVERLAYS = ("overlays/small", "overlays/production", "overlays/registry")
-BUILDS = (*OVERLAYS, "kserve")
+KSERVE = ("kserve", "kserve-grpc")
+BUILDS = (*OVERLAYS, *KSERVE)
 OURS = yaml.safe_load((HERE / "schemas.yaml").read_text())
 IMAGE = (DEPLOY / "image" / "Dockerfile.j2").read_text()
 SERVING = "\n".join(file.read_text() for file in (DEPLOY.parent / "serving").rglob("*.py"))
@@ -165,15 +166,16 @@ def test_a_start_is_over_once_the_service_lives(folder: str) -> None:
 @pytest.mark.parametrize("folder", BUILDS)
 def test_pods_spread_over_nodes_and_zones_and_none_is_left_pending(folder: str) -> None:
     resources = built(folder)
-    spec = resources["InferenceService"]["spec"]["predictor"] if folder == "kserve" else pod(folder)
+    spec = resources["InferenceService"]["spec"]["predictor"] if folder in KSERVE else pod(folder)
     spread = spec["topologySpreadConstraints"]
     assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     assert {each["whenUnsatisfiable"] for each in spread} == {"ScheduleAnyway"}
     assert spec["automountServiceAccountToken"] is False
 
 
-def test_kserves_pods_are_found_by_its_own_label_and_scraped() -> None:
-    resources = built("kserve")
+@pytest.mark.parametrize("folder", KSERVE)
+def test_kserves_pods_are_found_by_its_own_label_and_scraped(folder: str) -> None:
+    resources = built(folder)
     service = resources["InferenceService"]
     labels = {"serving.kserve.io/inferenceservice": service["metadata"]["name"]}
     selectors = [resources["PodDisruptionBudget"]["spec"]["selector"]]
@@ -182,6 +184,29 @@ def test_kserves_pods_are_found_by_its_own_label_and_scraped() -> None:
     assert service["metadata"]["annotations"]["serving.kserve.io/enable-prometheus-scraping"] == "true"
     (port,) = pod("kserve")["containers"][0]["ports"]
     assert resources["ServingRuntime"]["spec"]["annotations"]["prometheus.kserve.io/port"] == str(port["containerPort"])
+
+
+@pytest.mark.parametrize(("folder", "protocol", "name"), [("kserve", "v2", "http1"), ("kserve-grpc", "grpc-v2", "h2c")])
+def test_kserve_has_a_runtime_for_each_protocol_with_that_ones_port(folder: str, protocol: str, name: str) -> None:
+    resources = built(folder)
+    model = resources["InferenceService"]["spec"]["predictor"]["model"]
+    runtime = resources["ServingRuntime"]
+    assert model["runtime"] == runtime["metadata"]["name"]
+    assert [model["protocolVersion"]] == runtime["spec"]["protocolVersions"] == [protocol]
+    assert model["modelFormat"] in runtime["spec"]["supportedModelFormats"]
+    (port,) = pod(folder)["containers"][0]["ports"]  # of several the first alone is behind the host name
+    assert port["name"] == name
+    (exposed,) = re.findall(r"^EXPOSE (\d+) (\d+)$", IMAGE, re.MULTILINE)
+    assert str(port["containerPort"]) == exposed[KSERVE.index(folder)]
+
+
+def test_kserves_two_runtimes_may_stand_side_by_side() -> None:
+    one, other = (set(map(_identity, built(folder).values())) for folder in KSERVE)
+    assert not one & other
+
+
+def _identity(resource: Resource) -> tuple[str, str]:
+    return resource["kind"], resource["metadata"]["name"]
 
 
 def test_namespaces_are_settings_of_the_network_policy(tmp_path: Path) -> None:
