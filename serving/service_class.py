@@ -12,6 +12,7 @@ from typing import Any
 
 from _bentoml_sdk.models import BentoModel
 from _bentoml_sdk.service import Service
+from bentoml import server_context
 from bentoml.exceptions import BentoMLException
 
 from serving.errors import SettingsError
@@ -20,6 +21,7 @@ from serving.http.keys import Keys
 from serving.http.listener import install_event_loop
 from serving.inference.store import RefusedForm, StoredForm, stored_forms
 from serving.process.heartbeat import FAILED, HOPELESS, HeartbeatSender
+from serving.process.inherited import inherited_memory
 from serving.settings import Settings, chosen
 
 # What BentoML's own application answers where we have no such route: probes, and the files of the Swagger page.
@@ -62,7 +64,8 @@ class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untype
     def to_asgi(self, is_main: bool = True) -> Gateway:
         settings = Settings.read()
         install_http_protocol()
-        install_event_loop(settings.workers)
+        shared = inherited_memory() if settings.workers > 1 else None
+        install_event_loop(shared, server_context.worker_index or 0)
         return Gateway(
             super().to_asgi(is_main),
             BENTOML_PATHS,

@@ -22,7 +22,19 @@ from serving.errors import SettingsError
 
 FILE = "ekiben.env"
 # Variables with our prefix that others read: Make and compose files, clients, tests, the supervisor's workers.
-OTHERS = {"API_KEY", "GRPC_FD", "HEARTBEAT_FD", "IMAGE", "KEY", "MUTANTS", "PORT", "REPLICAS", "SETTINGS", "URL"}
+OTHERS = {
+    "API_KEY",
+    "GRPC_FD",
+    "HEARTBEAT_FD",
+    "IMAGE",
+    "KEY",
+    "MUTANTS",
+    "PORT",
+    "REPLICAS",
+    "SETTINGS",
+    "SHARED_FD",
+    "URL",
+}
 # Kubernetes and Docker set these for a service that is called ekiben.
 LINKS = re.compile(r"([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP)[A-Z_]*)")
 

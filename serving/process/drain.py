@@ -1,6 +1,7 @@
 """The end of a worker: what was accepted is answered.
 
-SIGTERM begins it. At once /readyz says 503, so that balancers look elsewhere, and every answer closes its connection.
+SIGTERM begins it. At once /readyz says 503, so that balancers look elsewhere, every answer closes its connection, and
+new ones are left to workers that do not drain, where there are any.
 After EKIBEN_DRAIN_S the port is closed; requests already on their way over open connections have LINGER_SECONDS
 left to arrive. Then uvicorn ends, which answers what is under way first.
 """
@@ -40,6 +41,8 @@ class Drain:
             self.server.handle_exit(signal.SIGTERM, None)
             return
         self._lifecycle.draining = True
+        for server in self.server.servers:
+            server.leave()
         self._task = asyncio.get_running_loop().create_task(self._end())
 
     async def _end(self) -> None:

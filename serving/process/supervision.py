@@ -22,7 +22,7 @@ from bentoml.exceptions import BentoMLException
 
 from serving.process import metrics_dir
 from serving.process.heartbeat import FAILED, FD, HOPELESS, SICK, UP, HeartbeatReceiver
-from serving.process.inherited import GRPC_FD, listening_socket
+from serving.process.inherited import GRPC_FD, SHARED_FD, listening_socket, shared_memory
 from serving.telemetry.dead import merge_dead, move_dead
 from serving.telemetry.resources import DIED, ENDS, START_FAILED
 
@@ -92,6 +92,8 @@ class Supervisor(circus.Arbiter):
             watcher.respawn = True  # in a container BentoML says False
             watcher.graceful_timeout = self.end  # BentoML's is a day
             watcher.env = {**WORKER_ENVIRONMENT, **watcher.env, FD: str(self._heartbeats.fd)}
+            # circus numbers them from 1, and twice as many there may be.
+            watcher.env[SHARED_FD] = str(shared_memory(2 * watcher.numprocesses + 1, self._metrics))
             if self.grpc:
                 watcher.env[GRPC_FD] = str(self._listen_for_grpc().fileno())
             watcher.hooks["after_reap"] = self._ended

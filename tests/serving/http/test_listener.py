@@ -1,17 +1,26 @@
-"""How connections are taken: many in a turn, where it is long or nobody else could; the last when the port closes."""
+"""How connections are taken: many in a turn, evenly among workers; the last when the port closes."""
 
 import asyncio
 import contextlib
+import errno
 import socket
+import ssl
 import time
+from functools import partial
 
 import pytest
 import uvicorn
 
 from serving.http import listener as listening
+from serving.http.balance import SLACK, Balance
 from serving.http.listener import Listener, Loop
 
 MANY = 40
+WORKERS = 3
+
+
+def table():
+    return memoryview(bytearray(32 * WORKERS))
 
 
 class Counting(asyncio.Protocol):
@@ -53,23 +62,19 @@ async def serving(seconds, turns, close=False):
             server.close()
 
 
-def run(shared, *arguments, **options):
+def run(awaitable, shared=None):
     with asyncio.Runner(loop_factory=lambda: Loop(shared)) as runner:
-        return runner.run(serving(*arguments, **options))
+        return runner.run(awaitable)
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", [None, table()])
 def test_all_who_wait_are_taken_in_a_few_long_turns(shared):
-    assert run(shared, 2e-3, 8) == MANY
+    assert run(serving(2e-3, 8), shared) == MANY
 
 
-def test_who_shares_a_socket_takes_them_one_by_one_in_short_turns(monkeypatch):
-    monkeypatch.setattr(listening, "LONG_TURN_SECONDS", 10)
-    assert run(True, 0, 8) <= 8
-
-
-def test_who_has_connected_when_the_port_closes_is_taken():
-    assert run(False, 0, 3, close=True) == MANY
+@pytest.mark.parametrize("shared", [None, table()])
+def test_who_has_connected_when_the_port_closes_is_taken(shared):
+    assert run(serving(0, 3, close=True), shared) == MANY
 
 
 def test_a_client_that_hung_up_before_it_was_taken_harms_nobody():
@@ -84,13 +89,145 @@ def test_a_client_that_hung_up_before_it_was_taken_harms_nobody():
             writer.close()
             return reader.at_eof()
 
-    with asyncio.Runner(loop_factory=lambda: Loop(False)) as runner:
-        assert not runner.run(served())
+    assert not run(served())
 
 
 def test_uvicorn_runs_our_loop(monkeypatch):
     monkeypatch.setitem(uvicorn.config.LOOP_FACTORIES, "auto", None)
-    listening.install_event_loop(2)
+    listening.install_event_loop(None, 0)
     loop = uvicorn.Config(None, log_config=None).get_loop_factory()()
     assert isinstance(loop, Loop)
     loop.close()
+
+
+class NoServer:
+    def close(self):
+        pass
+
+
+class Worker(asyncio.Protocol):
+    """One of several that share a socket, here in one process: its listener, and how many connections it holds."""
+
+    def __init__(self, sock, memory, number, context=None):
+        self.held, self.balance = 0, Balance(memory, 0, number)
+        connect = partial(asyncio.get_running_loop().connect_accepted_socket, lambda: self, ssl=context)
+        self.listener = Listener(NoServer(), sock.dup(), connect, self.balance)
+
+    def connection_made(self, transport):
+        self.held += 1
+
+    def connection_lost(self, exc):
+        self.held -= 1
+
+
+async def until(condition):
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def two_workers(*context):
+    memory = table()
+    with socket.create_server(("127.0.0.1", 0), backlog=MANY) as sock:
+        sock.setblocking(False)
+        workers = [Worker(sock, memory, number, *context) for number in (1, 2)]
+        try:
+            yield sock.getsockname(), workers
+        finally:
+            for worker in workers:
+                worker.listener.close()
+
+
+def even(workers):
+    fewest, most = sorted(worker.held for worker in workers)
+    return most <= fewest + 1 + int(fewest * SLACK)
+
+
+def test_workers_share_connections_evenly_one_after_the_other_and_at_once():
+    async def shared():
+        with two_workers() as (address, workers), contextlib.ExitStack() as clients:
+            for n in range(1, 33):
+                clients.enter_context(socket.create_connection(address))
+                await until(lambda: sum(worker.held for worker in workers) == n)  # noqa: B023
+                assert even(workers)
+            with strangers(address[1]):
+                await until(lambda: sum(worker.held for worker in workers) == 32 + MANY)
+                assert even(workers)
+            await until(lambda: sum(worker.held for worker in workers) == 32)
+
+    run(shared())
+
+
+def test_who_lost_its_clients_is_given_the_next():
+    async def shared():
+        with two_workers() as (address, workers):
+            with strangers(address[1]):
+                await until(lambda: sum(worker.held for worker in workers) == MANY)
+            await until(lambda: sum(worker.held for worker in workers) == 0)
+            with strangers(address[1]):
+                await until(lambda: sum(worker.held for worker in workers) == MANY)
+                assert even(workers)
+
+    run(shared())
+
+
+def test_a_client_that_speaks_no_tls_counts_until_it_is_gone():
+    async def shared():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with two_workers(context) as (address, workers):
+            with strangers(address[1]):
+                await until(lambda: sum(counted(worker) for worker in workers) == MANY)
+                assert abs(counted(workers[0]) - counted(workers[1])) <= 1 + MANY * SLACK
+            await until(lambda: sum(counted(worker) for worker in workers) == 0)
+            assert sum(worker.held for worker in workers) == 0
+
+    run(shared())
+
+
+def counted(worker):
+    return worker.balance._n_held
+
+
+def test_one_that_never_looks_is_waited_for_once_and_not_for_each():
+    async def shared():
+        with two_workers() as (address, (awake, asleep)):
+            asyncio.get_running_loop().remove_reader(asleep.listener._sock)
+            with strangers(address[1]):
+                await until(lambda: awake.held == MANY)
+            assert not asleep.held
+
+    run(shared())
+
+
+def test_one_that_drains_leaves_who_waits_to_the_other_and_is_the_last_to_take_when_that_drains_too():
+    async def shared():
+        with two_workers() as (address, (one, other)):
+            one.listener.leave()
+            with strangers(address[1]):
+                await until(lambda: other.held == MANY)
+                assert not one.held
+                with strangers(address[1]):
+                    one.listener.close()
+                    other.listener.close()
+                    await until(lambda: other.held == 2 * MANY)
+                    assert not one.held
+
+    run(shared())
+
+
+def test_without_a_file_for_it_a_connection_waits(monkeypatch, caplog):
+    monkeypatch.setattr(listening, "OUT_OF_FILES_SECONDS", 0.05)
+
+    def fail(self):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def shared():
+        with two_workers() as (address, workers), strangers(address[1]):
+            with monkeypatch.context() as patched:
+                patched.setattr(socket.socket, "accept", fail)
+                await until(lambda: "no connection can be taken" in caplog.text)
+            assert sum(worker.held for worker in workers) == 0
+            await until(lambda: sum(worker.held for worker in workers) == MANY)
+
+    run(shared())
