@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import threading
 from collections import Counter
 
@@ -13,7 +14,6 @@ from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 from deploy.swarm.clients import clients
 from deploy.swarm.fleet import fleet, releases
 from deploy.swarm.rehearsal import scene
-from tests.conftest import free_port
 from tests.container.conftest import docker, running, wait
 
 pytestmark = pytest.mark.container
@@ -30,10 +30,20 @@ def release(slim):
 
 @pytest.fixture(scope="module")
 def stack(front, release):
-    with fleet(f"{NAME}:first", front, NAME, free_port()) as started:
+    with fleet(f"{NAME}:first", front, NAME, two_free_ports()) as started:
         yield started
     for kind in ("container", "volume", "network"):
         assert not docker(kind, "ls", "--quiet", "--filter", f"label=com.docker.stack.namespace={NAME}")
+
+
+def two_free_ports():
+    """The first of two neighbours that nobody has, below those that the kernel gives to whoever asks for any."""
+    for port in range(20000 + os.getpid() % 6000 * 2, 32768, 2):
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind(("", port))
+            other.bind(("", port + 1))
+            return port
+    raise AssertionError("no two ports are free")
 
 
 @contextlib.contextmanager

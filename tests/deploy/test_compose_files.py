@@ -90,10 +90,10 @@ def configuration(
     places = "\n".join(f"  server replica{number} 127.0.0.1:{port}" for number, port in enumerate(replicas))
     front, count = re.subn(r"  server-template .*ekiben:3000 .*", places, front)
     places = "\n".join(
-        f"  server replica{number} 127.0.0.1:{port} proto h2 check-proto h1 check port {checked}"
+        f"  server replica{number} 127.0.0.1:{port} proto h2 check port {checked}"
         for number, (port, checked) in enumerate(zip(grpc_replicas, replicas, strict=False))
     )
-    front, grpc_count = re.subn(r"  server-template .*ekiben:3001 .* proto h2 check-proto h1", places, front)
+    front, grpc_count = re.subn(r"  server-template .*ekiben:3001 .* proto h2", places, front)
     front = front.replace("\nglobal\n", f"\nglobal\n  stats socket {folder / 'admin'} level admin\n")
     tls = (COMPOSE / "tls.cfg").read_text().replace("bind :3443", f"bind 127.0.0.1:{encrypted}")
     tls = tls.replace(f"{SECRETS}certificate", str(certificate))
