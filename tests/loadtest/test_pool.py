@@ -147,9 +147,13 @@ def test_an_interrupted_search_leaves_nothing_running_and_goes_on(store: Path, t
 
     report, said = tune(store, tmp_path).communicate(timeout=240)
     assert journal.read_text().startswith(interrupted) and "runs found" in said and "going on" in said
-    assert "p90=500ms" in report.partition("\n")[0]
-    assert "| **defaults** |" in report and "round 1" in said
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     assert lines[-1]["ended"] and len({tuple(line["key"]) for line in lines[1:-1]}) == len(lines) - 2
-    assert Settings.read({"EKIBEN_SETTINGS": str(journal.with_name("ekiben.env"))}).workers >= 1
-    assert journal.with_name("latency.png").exists() and journal.with_name("report.md").exists()
+    assert journal.with_name("report.md").exists()
+    title, settings = report.partition("\n")[0], journal.with_name("ekiben.env")
+    if "Not usable" in title:  # other programs held the generator up: it says so, and writes nothing
+        assert not settings.exists()
+        return
+    assert "p90=500ms" in title and "| **defaults** |" in report and "round 1" in said
+    assert Settings.read({"EKIBEN_SETTINGS": str(settings)}).workers >= 1
+    assert journal.with_name("latency.png").exists()
