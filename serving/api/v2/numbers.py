@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import msgspec
 import numpy as np
 
 try:
-    import simdjson
+    simdjson: Any = import_module("simdjson")
 except ImportError:  # it has no wheel for this Python
-    simdjson = None  # type: ignore[assignment]
+    simdjson = None
 
 SHORT = 32
 # A longer text is read in pieces of so much, between which other threads get their turn.
