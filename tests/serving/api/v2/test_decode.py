@@ -20,15 +20,6 @@ from tests.serving.api.v2.requests import NUMBERS, RIGHT, X, Y, bound, dumped, e
 quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.fixture(params=["simdjson", "msgspec"])
-def reader(request, monkeypatch):
-    """Both ways of reading numbers, of which a Python without simdjson's wheel has but one."""
-    if request.param == "simdjson":
-        pytest.importorskip("simdjson")
-    else:
-        monkeypatch.setattr(numbers, "simdjson", None)
-
-
 @pytest.mark.parametrize("repeats", [1, 40, 20_000])  # a list, one piece, several
 @pytest.mark.parametrize("datatype", NUMBERS)
 def test_every_datatype_is_read_flat_nested_and_binary(datatype, repeats, reader):

@@ -124,7 +124,7 @@ def test_bf16_of_floats():
 
 
 @pytest.mark.parametrize("tensor", [IDS, Tensor("mask", "FP32", IDS.shape), Tensor("rows", "FP32", (BATCH, 1000))])
-def test_lists_take_no_more_memory_than_is_had_for_them(tensor):
+def test_lists_take_no_more_memory_than_is_had_for_them(tensor, reader):
     array = np.ones((1, 200_000) if "sequence" in tensor.shape else (200, 1000), np.int64)
     body = dumped(in_json(tensor, array, nested=True)).replace(b" ", b"")
     arrays, peak = [], 0
