@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bentos.contract import BATCH, Model, Signature, Tensor
@@ -90,6 +90,7 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_si
 
 
 @given(VALUES, st.sampled_from([IDS, MASK, STATE, WORDS]))
+@example([[2**24 + 1]], MASK)
 @settings(max_examples=100, deadline=None)
 def test_any_json_is_an_array_or_bad_input(value, tensor):
     try:
@@ -98,6 +99,8 @@ def test_any_json_is_an_array_or_bad_input(value, tensor):
         assert 0 < len(str(error)) < 400
         return
     expected = np.array(value, object)
+    if tensor.dtype.kind == "f":
+        expected = expected.astype(tensor.dtype)  # the nearest there is, for whole numbers from 2^24 on
     row = np.array(array, object).take(0, tensor.batch_axis) if single else np.array(array, object)
     assert row.size == expected.size and (row.size == 0 or row.tolist() == expected.tolist())
 
