@@ -112,8 +112,10 @@ class Bench:
         scratch = Path(tempfile.mkdtemp(prefix="bench-"))
         port, spare_port = free_ports(2)
         home = home_of_its_own(scratch / "home")["BENTOML_HOME"]
-        words = {"python": peer.python, "port": port, "spare_port": spare_port, "scratch": scratch, "home": home}
-        words["workers"] = self.settings.workers
+        words = {
+            "python": peer.python, "port": port, "spare_port": spare_port, "workers": self.settings.workers,
+            "scratch": scratch, "home": home,
+        }  # fmt: skip
         peer = replace(peer, routes=json.loads(json.dumps(peer.routes).replace("{spare_port}", str(spare_port))))
         own = {name: value.format(**words) for name, value in peer.environment.items()}
         paths = {f"{model.upper()}_ONNX": str(path) for model, path in self.onnx.items()}

@@ -28,7 +28,7 @@ def field_reader(payload: Fields, max_depth: int = MOST) -> Callable[[bytes], tu
         kw_only=True,
     )
     decoder = msgspec.json.Decoder(struct | list[struct])  # type: ignore[valid-type]
-    codes = {field.name: field.codes for field in payload.fields if field.choices}
+    coded = [field for field in payload.fields if field.choices]
 
     def read(body: bytes) -> tuple[list[dict[str, Any]], bool]:
         try:
@@ -40,8 +40,8 @@ def field_reader(payload: Fields, max_depth: int = MOST) -> Callable[[bytes], tu
         several = isinstance(decoded, list)
         payloads = [msgspec.structs.asdict(item) for item in (decoded if several else [decoded])]
         for place, item in enumerate(payloads):
-            for name, by_word in codes.items():
-                item[name] = by_word.get(item[name], item[name])
+            for field in coded:
+                item[field.name] = field.encode(item[field.name])
             if complaints := _impossible(item, payload):
                 raise _complain(_placed(complaints, place, several))
         return payloads, several

@@ -24,9 +24,8 @@ def reading_factor(signature: Signature) -> int:
     A value is two bytes of JSON at least; its text is copied some times on the way. Measured: up to 8.5 of INT64, and
     without simdjson, where Python's numbers come between, 9.4 of FP32.
     """
-    return (5 if numbers.simdjson is not None else 8) + max(
-        (tensor.dtype.itemsize for tensor in signature.inputs), default=0
-    ) // 2
+    copies = 5 if numbers.simdjson is not None else 8
+    return copies + max((tensor.dtype.itemsize for tensor in signature.inputs), default=0) // 2
 
 
 def from_json(text: bytes, tensor: Tensor, shape: tuple[int, ...], finite: bool) -> np.ndarray:
