@@ -95,6 +95,8 @@ def check_dimensions(
 
 def complete(arrays: Mapping[int, np.ndarray], tensors: Sequence[Tensor]) -> list[np.ndarray]:
     """Arrays by their place → the arrays in the signature's order, none of which may be missing."""
+    if len(arrays) == len(tensors) == 1:
+        return list(arrays.values())
     if len(arrays) != len(tensors):
         missing = [tensor for place, tensor in enumerate(tensors) if place not in arrays]
         raise BadInput(f"input {names(missing)} is missing")
@@ -126,9 +128,7 @@ def in_order(arrays: Mapping[int, np.ndarray], tensors: Sequence[Tensor]) -> tup
     """Arrays by their place → the arrays in the signature's order, and their number of rows, which must be one."""
     ordered = complete(arrays, tensors)
     n_rows = len(ordered[0])
-    if len(ordered) == 1:
-        return ordered, n_rows
-    for array in ordered:
+    for array in ordered[1:]:
         if len(array) != n_rows:
             rows = ", ".join(f"{t.name} {len(a)}" for t, a in zip(tensors, ordered, strict=True))
             raise BadInput(f"inputs differ in rows: {rows}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from bentos.contract import Signature, Tensor
-from serving.api.grpc.tensors import FIELDS, from_contents, set_contents
+from serving.api.grpc.tensors import FIELDS, from_contents, length_delimited, set_contents
 from serving.api.v2 import texts
 from serving.api.v2.decode import UNSERVED
 from serving.api.v2.tensors import from_bytes
@@ -17,6 +17,8 @@ from serving.errors import BadInput
 from serving.inference import validation
 from serving.inference.dataplane import LoadedForm
 
+ID, RAW_OUTPUT_CONTENTS = 3, 6  # fields of a ModelInferResponse
+MAX_DESCRIPTIONS = 1024  # of responses, by model and shape
 Wanted = tuple[int, ...]  # outputs by their place in the signature
 
 
@@ -49,10 +51,10 @@ def bind(request: Any, signature: Signature, finite: bool, max_rows: int) -> tup
             raise BadInput(f"input {item.name!r} is given twice")
         validation.check_datatype(item.datatype, tensor)
         if signature.rows_alike:
-            shape = validation.check_shape(tuple(item.shape), tensor, max_rows)
+            shape = validation.check_shape(tuple(item.shape[:]), tensor, max_rows)
         else:
             axis = signature.input_axes[place]
-            shape = validation.check_open_shape(tuple(item.shape), tensor, axis, max_rows)
+            shape = validation.check_open_shape(tuple(item.shape[:]), tensor, axis, max_rows)
             validation.check_dimensions(shape, tensor, axis, sizes)
         arrays[place] = _array(item, raw[index] if raw else None, tensor, shape, finite)
     wanted = _wanted(request.outputs, signature.outputs)
@@ -94,18 +96,64 @@ def _every(count: int) -> Wanted:
     return tuple(range(count))
 
 
-def fill_response(
-    response: Any, name: str, form: LoadedForm, outputs: Sequence[np.ndarray], wanted: Wanted, typed: bool
-) -> None:
-    """Write outputs into a ModelInferResponse: in `typed` contents where the request had its inputs so, else raw."""
-    response.model_name, response.model_version = name, form.version
-    tensors = form.signature.outputs
-    typed = typed and all(tensors[place].datatype in FIELDS for place in wanted)
-    for place in wanted:
-        tensor, array = tensors[place], outputs[place]
-        output = response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=array.shape)
-        if typed:
-            set_contents(output.contents, tensor, array)
+class ResponseEncoder:
+    """Outputs → a ModelInferResponse as bytes.
+
+    What it says of names, datatypes and shapes is serialized once for each shape; of messages in protobuf, those that
+    are put behind each other are one. It holds nothing that a client sent but a name that is served.
+    """
+
+    def __init__(self, new_response: Callable[[], Any]) -> None:
+        self._new_response = new_response
+        self._descriptions: dict[tuple[Any, ...], bytes] = {}
+
+    def encode(
+        self, name: str, request_id: str, form: LoadedForm, outputs: Sequence[np.ndarray], wanted: Wanted, typed: bool
+    ) -> bytes:
+        """`typed`: whether the request had its inputs in contents, as the outputs then go; else they are raw."""
+        tensors = form.signature.outputs
+        start = _field(ID, request_id.encode()) if request_id else b""
+        if typed and all(tensors[place].datatype in FIELDS for place in wanted):
+            return start + self._typed(name, form, outputs, wanted)
+        shapes = tuple([outputs[place].shape for place in wanted])
+        description = self._descriptions.get(key := (name, form.version, wanted, shapes))
+        if description is None:
+            if len(self._descriptions) >= MAX_DESCRIPTIONS:
+                self._descriptions.clear()
+            description = self._describe(name, form, shapes, wanted).SerializeToString()
+            self._descriptions[key] = description
+        parts = [start, description]
+        for place in wanted:
+            array = outputs[place]
+            octets = texts.to_bytes(array) if tensors[place].datatype == "BYTES" else array.tobytes()
+            parts.append(_field(RAW_OUTPUT_CONTENTS, octets))
+        return b"".join(parts)
+
+    def parameter(self, name: str, value: str | bool) -> bytes:
+        """A parameter of the response, to be put behind it."""
+        response = self._new_response()
+        if isinstance(value, str):
+            response.parameters[name].string_param = value
         else:
-            octets = texts.to_bytes(array) if tensor.datatype == "BYTES" else array.tobytes()
-            response.raw_output_contents.append(octets)
+            response.parameters[name].bool_param = value
+        encoded: bytes = response.SerializeToString()
+        return encoded
+
+    def _typed(self, name: str, form: LoadedForm, outputs: Sequence[np.ndarray], wanted: Wanted) -> bytes:
+        response = self._describe(name, form, [outputs[place].shape for place in wanted], wanted)
+        for place, output in zip(wanted, response.outputs, strict=True):
+            set_contents(output.contents, form.signature.outputs[place], outputs[place])
+        encoded: bytes = response.SerializeToString()
+        return encoded
+
+    def _describe(self, name: str, form: LoadedForm, shapes: Sequence[tuple[int, ...]], wanted: Wanted) -> Any:
+        response = self._new_response()
+        response.model_name, response.model_version = name, form.version
+        for place, shape in zip(wanted, shapes, strict=True):
+            tensor = form.signature.outputs[place]
+            response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
+        return response
+
+
+def _field(number: int, octets: bytes) -> bytes:
+    return length_delimited(number, len(octets)) + octets

@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, most_inflated
-from serving.api.grpc.codec import Wanted, bind, fill_response, form_of
+from serving.api.grpc.codec import ResponseEncoder, Wanted, bind, form_of
 from serving.api.grpc.reading import model_name, reading_bytes
 from serving.api.grpc.schema import Schema
 from serving.api.v2.decode import LARGE_BODY_BYTES
@@ -37,12 +37,12 @@ def served(repository: Repository, name: str, version: str) -> LoadedForm:
 class GrpcResponder:
     """Answers one ModelInfer call."""
 
-    __slots__ = ("_new_response", "call", "id", "name", "names_form", "typed", "wanted")
+    __slots__ = ("call", "encoder", "id", "name", "names_form", "typed", "wanted")
 
     wanted: Wanted
 
-    def __init__(self, call: Call, request: Any, new_response: Callable[[], Any]) -> None:
-        self.call, self._new_response = call, new_response
+    def __init__(self, call: Call, request: Any, encoder: ResponseEncoder) -> None:
+        self.call, self.encoder = call, encoder
         self.name, self.id = request.model_name, request.id
         self.names_form = False  # whether the request picked a form, which the response then names
         self.typed = not request.raw_input_contents
@@ -64,16 +64,12 @@ class GrpcResponder:
         self.call.on_end = pending.set_exception
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
-        response = self._new_response()
-        self.fill(response, form, outputs)
-        self.call.respond(response.SerializeToString())
+        self.call.respond(self.encode(form, outputs))
 
-    def fill(self, response: Any, form: LoadedForm, outputs: list[np.ndarray]) -> None:
-        fill_response(response, self.name, form, outputs, self.wanted, self.typed)
-        if self.id:
-            response.id = self.id
-        if self.names_form:
-            response.parameters["form"].string_param = form.form
+    def encode(self, form: LoadedForm, outputs: list[np.ndarray]) -> bytes:
+        """The ModelInferResponse."""
+        response = self.encoder.encode(self.name, self.id, form, outputs, self.wanted, self.typed)
+        return response + self.encoder.parameter("form", form.form) if self.names_form else response
 
     def send_error(self, error: ServingError) -> None:
         self.call.fail(error)
@@ -85,7 +81,7 @@ class Inference:
     def __init__(self, repository: Repository, plane: DataPlane, schema: Schema) -> None:
         self._repository, self._plane = repository, plane
         self.parse_message = schema["inference.ModelInferRequest"].FromString
-        self.new_response = schema["inference.ModelInferResponse"]
+        self.encoder = ResponseEncoder(schema["inference.ModelInferResponse"])
         settings = repository.settings
         self._max_bytes, self._max_rows = settings.max_body_bytes, settings.max_request_rows
         self._max_seconds = settings.max_latency_ms / 1e3  # for memory: which model is asked is not read yet
@@ -207,6 +203,5 @@ class ModelInfer(Method):
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
         inference = self._inference
-        inference.infer(
-            call, message, compressed, lambda request: GrpcResponder(call, request, inference.new_response), call.reject
-        )
+        encoder = inference.encoder
+        inference.infer(call, message, compressed, lambda request: GrpcResponder(call, request, encoder), call.reject)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from serving.api.grpc.codec import ResponseEncoder
 from serving.api.grpc.infer import INFER_PATH, GrpcResponder, Inference
 from serving.api.grpc.schema import Schema
+from serving.api.grpc.tensors import length_delimited
 from serving.errors import NotReady, Overloaded, ServingError
 from serving.grpc.call import Call, Method, reserved_bytes
 from serving.inference.dataplane import LoadedForm, PendingRequest
 
+INFER_RESPONSE = 2  # field of a ModelStreamInferResponse
 MAX_WAITING = 1024  # requests of one stream that are not answered yet
 # What Triton's clients send to be told which response of a request is the last; here each request has one.
 ASKS_FOR_FINAL, IS_FINAL = "triton_enable_empty_final_response", "triton_final_response"
@@ -62,9 +64,9 @@ class StreamResponder(GrpcResponder):
     __slots__ = ("_asks_for_final", "_new_answer", "_stream", "_turn")
 
     def __init__(
-        self, call: Call, request: Any, new_response: Callable[[], Any], new_answer: Any, stream: OpenStream, turn: Turn
+        self, call: Call, request: Any, encoder: ResponseEncoder, new_answer: Any, stream: OpenStream, turn: Turn
     ) -> None:
-        super().__init__(call, request, new_response)
+        super().__init__(call, request, encoder)
         self._new_answer, self._stream, self._turn = new_answer, stream, turn
         self._asks_for_final = ASKS_FOR_FINAL in request.parameters and request.parameters[ASKS_FOR_FINAL].bool_param
 
@@ -72,11 +74,10 @@ class StreamResponder(GrpcResponder):
         self._turn.pending = pending
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
-        answer = self._new_answer()
-        self.fill(answer.infer_response, form, outputs)
+        response = self.encode(form, outputs)
         if self._asks_for_final:
-            answer.infer_response.parameters[IS_FINAL].bool_param = True
-        self._turn.answer = answer.SerializeToString()
+            response += self.encoder.parameter(IS_FINAL, True)
+        self._turn.answer = length_delimited(INFER_RESPONSE, len(response)) + response
         self._stream.answered()
 
     def send_error(self, error: ServingError) -> None:
@@ -117,7 +118,7 @@ class ModelStreamInfer(Method):
         def begin(request: Any) -> StreamResponder:
             nonlocal request_id
             request_id = request.id
-            return StreamResponder(call, request, inference.new_response, new_answer, stream, turn)
+            return StreamResponder(call, request, inference.encoder, new_answer, stream, turn)
 
         inference.infer(call, message, compressed, begin, fail)
 

@@ -69,17 +69,21 @@ def set_contents(contents: Any, tensor: Tensor, array: np.ndarray) -> None:
     name, number = FIELDS[tensor.datatype]
     if tensor.datatype in PACKED_AS_THEY_ARE:
         values = array.tobytes()
-        contents.MergeFromString(bytes((number << 3 | LENGTH_DELIMITED,)) + _varint(len(values)) + values)
+        contents.MergeFromString(length_delimited(number, len(values)) + values)
     elif tensor.datatype == "BYTES":
         contents.bytes_contents.extend(str(value).encode() for value in array.reshape(-1))
     else:
         getattr(contents, name).extend(array.reshape(-1))
 
 
-def _varint(value: int) -> bytes:
-    octets = bytearray()
-    while value > 0x7F:
-        octets.append(value & 0x7F | 0x80)
-        value >>= 7
-    octets.append(value)
+def length_delimited(number: int, length: int) -> bytes:
+    """What stands before `length` bytes that are the field of a number below 16."""
+    tag = number << 3 | LENGTH_DELIMITED
+    if length <= 0x7F:
+        return bytes((tag, length))
+    octets = bytearray((tag,))
+    while length > 0x7F:
+        octets.append(length & 0x7F | 0x80)
+        length >>= 7
+    octets.append(length)
     return bytes(octets)

@@ -65,19 +65,22 @@ def check_length(text: bytes, tensor: Tensor, shape: tuple[int, ...]) -> None:
 
 def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...], finite: bool) -> np.ndarray:
     """Little-endian bytes → an array that shares them. `finite` refuses NaN and infinities."""
-    if tensor.datatype == "BYTES":
+    datatype, dtype = tensor.datatype, tensor.dtype
+    if datatype == "BYTES":
         return texts.from_bytes(raw, tensor, shape)
-    expected = math.prod(shape) * tensor.dtype.itemsize
+    expected = math.prod(shape) * dtype.itemsize
     if len(raw) != expected:
         raise BadInput(
             f"input {tensor.name!r}: {len(raw)} bytes of binary data,"
             f" shape {list(shape)} of {tensor.datatype} takes {expected}"
         )
-    if tensor.datatype == "BOOL" and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
+    if datatype == "BOOL" and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
         raise BadInput(f"input {tensor.name!r}: a BOOL is a byte of 0 or 1, and some are not")
-    flat = np.frombuffer(raw, tensor.dtype.newbyteorder("<")) if expected else np.empty(0, tensor.dtype)
-    if finite:
-        check_finite(bfloat16_to_float32(flat) if tensor.datatype == "BF16" else flat, tensor)
+    flat = np.frombuffer(raw, dtype.newbyteorder("<")) if expected else np.empty(0, dtype)
+    if finite and datatype == "BF16":
+        check_finite(bfloat16_to_float32(flat), tensor)
+    elif finite:
+        check_finite(flat, tensor)
     return flat.reshape(shape)
 
 

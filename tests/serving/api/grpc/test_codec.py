@@ -1,5 +1,6 @@
 """Messages of ModelInfer → arrays and back, for signatures of every kind: open shapes, texts, BF16."""
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from bentos.contract import BATCH, Signature, Tensor, float32_to_bfloat16
-from serving.api.grpc.codec import bind, fill_response
+from serving.api.grpc import codec
+from serving.api.grpc.codec import ResponseEncoder, bind
 from serving.api.grpc.tensors import FIELDS, set_contents
 from serving.api.v2 import texts
 from serving.errors import BadInput
@@ -67,8 +69,9 @@ def test_texts_come_in_and_go_out(typed: bool) -> None:
     words = text(["é", ""], ["a b", "\0"])
     assert bound(message(typed, words=(WORDS, words)), WORDS) == ([words.tolist()], 2)
     form = SimpleNamespace(version="1", signature=Signature((WORDS,), (WORDS,)))
-    response = service_pb2.ModelInferResponse()
-    fill_response(response, "m", form, [words], (0,), typed)  # type: ignore[arg-type]
+    encoder = ResponseEncoder(service_pb2.ModelInferResponse)
+    encoded = encoder.encode("m", "", form, [words], (0,), typed)  # type: ignore[arg-type]
+    response = service_pb2.ModelInferResponse.FromString(encoded)
     if typed:
         assert [part.decode() for part in response.outputs[0].contents.bytes_contents] == ["é", "", "a b", "\0"]
     else:
@@ -88,3 +91,24 @@ def test_bf16_is_two_bytes_and_goes_raw() -> None:
     assert "BF16" not in FIELDS and "FP16" not in FIELDS
     with pytest.raises(BadInput, match="finite numbers only"):
         bound(message(False, halves=(HALVES, float32_to_bfloat16(np.array([[np.nan, 1]], np.float32)))), HALVES)
+
+
+def test_a_response_is_the_message_that_protobuf_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was described before it: another shape, another model, as many as are kept."""
+    monkeypatch.setattr(codec, "MAX_DESCRIPTIONS", 2)
+    encoder = ResponseEncoder(service_pb2.ModelInferResponse)
+    logits = Tensor("logits", "FP32", (BATCH, 3))
+    form: Any = SimpleNamespace(version="7", signature=Signature((WORDS,), (Y, logits)))
+    for n_rows, name, wanted, request_id in itertools.product((1, 2, 300), ("m", "m-onnx"), ((0, 1), (1,)), ("", "é")):
+        outputs = [np.arange(n_rows, dtype=np.float32), np.full((n_rows, 3), n_rows, np.float32)]
+        expected = service_pb2.ModelInferResponse(model_name=name, model_version="7", id=request_id)
+        for place in wanted:
+            tensor, array = form.signature.outputs[place], outputs[place]
+            expected.outputs.add(name=tensor.name, datatype="FP32", shape=array.shape)
+            expected.raw_output_contents.append(array.tobytes())
+        encoded = encoder.encode(name, request_id, form, outputs, wanted, False)
+        assert service_pb2.ModelInferResponse.FromString(encoded) == expected
+        expected.parameters["form"].string_param = "onnx"
+        encoded += encoder.parameter("form", "onnx")
+        assert service_pb2.ModelInferResponse.FromString(encoded) == expected
+    assert len(encoder._descriptions) <= 2
