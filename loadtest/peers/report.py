@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ Column = tuple[str, str, int, str]  # payload, model, connections, heads
 DOCUMENTS = (Path("README.md"), Path("docs/performance.md"))
 HEADS = {"own": "Heads as an ingress sends them", "fixed": "One fixed head"}
 BASES = ("triton", "bentoml")
+OURS = {"ekiben": "", "ekiben-two-workers": "two workers, "}
 GRPC = "In the columns of gRPC the client is h2load, and the sample one. "
 GENERATOR_FULL = 0.95  # of a core: above it wrk was as much the limit as the server
 
@@ -149,14 +151,14 @@ class Tables:
         return self._table(heads, ("{}",), cells)
 
     def beside(self) -> str:
-        """How many times the bases' rates our service's is, a row for each base and kind of heads."""
+        """How many times the bases' rates our service's is, a row for each of ours, each base and kind of heads."""
         cells = list(dict.fromkeys(column[:3] for column in columns(self.records)))
         measured = {record["peer"] for record in self.records}
         rows = []
-        for base in [base for base in BASES if {base, "ekiben"} <= measured]:
-            for heads in self.kinds():
-                texts = [_spread(ratios(self.records, "ekiben", base, (*cell, heads))) for cell in cells]
-                rows.append([f"{self.results['peers'][base]['title']}, {HEADS[heads].lower()}", *texts])
+        for (name, workers), base in itertools.product(OURS.items(), BASES):
+            for heads in self.kinds() if {base, name} <= measured else ():
+                texts = [_spread(ratios(self.records, name, base, (*cell, heads))) for cell in cells]
+                rows.append([f"{workers}{self.results['peers'][base]['title']}, {HEADS[heads].lower()}", *texts])
         return table(["Ekiben, V2, times", *(_name((*cell, "")) for cell in cells)], rows) if rows else ""
 
     def kinds(self) -> list[str]:
@@ -183,6 +185,8 @@ class Tables:
         """How many every peer had."""
         count = self.results["settings"].get("workers", 1)
         each = "one worker and one engine thread each"
+        if "ekiben-two-workers" in self._order():
+            each += ", but where the name says two"
         return each if count == 1 else f"{each}, but {count} workers of ours and {count} instances of Triton's models"
 
     def notes(self) -> list[str]:
