@@ -5,6 +5,9 @@ for every request would stand in the kernel's queue for as long as that takes, t
 
 Workers that share a socket share its connections evenly, by a `Balance`: else whoever looks first has most of them, for
 as long as their clients keep them.
+
+Who is in the middle of a TLS handshake is nobody's connection yet, and counts among no limit of them: there is one of
+handshakes.
 """
 
 from __future__ import annotations
@@ -28,6 +31,10 @@ MAX_ACCEPTS_PER_TURN = 64  # who is connected has a turn, too
 # much later.
 LOOKS_IN_TURNS = 10
 LOOK_SECONDS = 1e-3
+# A handshake takes a client a tenth of a second, and us 40 KB as long as it says nothing. Beyond so many at a port the one
+# that began first is cut off.
+MAX_HANDSHAKES = 512
+HANDSHAKE_SECONDS = 10.0
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 OUT_OF_FILES_SECONDS = 1.0
 
@@ -51,16 +58,19 @@ class Loop(uvloop.Loop):
     async def create_server(self, *arguments: Any, **options: Any) -> Any:
         if "sock" not in options:
             return await super().create_server(*arguments, **options)
-        sock, balance = options["sock"].dup(), None
+        sock, context, balance = options["sock"].dup(), options.get("ssl"), None
         if self._shared is not None:
             balance = Balance(self._shared, next(self._ports), self._worker)
-        server = await super().create_server(*arguments, **options, start_serving=balance is None)
-        connect = partial(self.connect_accepted_socket, *arguments, ssl=options.get("ssl"))
+        server = await super().create_server(*arguments, **options, start_serving=False)
+        handshake_seconds = None if context is None else HANDSHAKE_SECONDS
+        connect = partial(
+            self.connect_accepted_socket, *arguments, ssl=context, ssl_handshake_timeout=handshake_seconds
+        )
         return Listener(server, sock, connect, balance)
 
 
 class Listener:
-    """Takes many at once, beside a server of uvloop's; where workers share a socket, in place of it."""
+    """Takes many at once, in place of a server of uvloop's."""
 
     def __init__(
         self,
@@ -71,7 +81,8 @@ class Listener:
     ) -> None:
         self._server, self._sock, self._connect, self._balance = server, sock, connect, balance
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself would let them be collected
+        # In the order in which they began. The loop itself would let them be collected.
+        self._connecting: dict[asyncio.Task[None], None] = {}
         self._pausing: asyncio.TimerHandle | None = None
         self._look()
 
@@ -116,16 +127,21 @@ class Listener:
     def _accept(self) -> bool:
         try:
             client, _ = self._sock.accept()
-        except OSError as error:  # none is left; or no file, which uvloop's own server finds as well, and tells
-            if error.errno in OUT_OF_FILES and self._balance is not None:
+        except OSError as error:
+            if error.errno in OUT_OF_FILES:
                 log.error("no connection can be taken: %s", error)
                 self._pause(OUT_OF_FILES_SECONDS)
             return False
         if self._balance is not None:
             client = Counted(client, self._balance)
+        connecting = self._connecting
         task = self._loop.create_task(self._connected(client))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        connecting[task] = None
+        task.add_done_callback(lambda task: connecting.pop(task, None))
+        if len(connecting) > MAX_HANDSHAKES:
+            first = next(iter(connecting))
+            del connecting[first]
+            first.cancel()
         return True
 
     async def _connected(self, client: socket.socket) -> None:
