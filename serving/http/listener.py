@@ -31,8 +31,8 @@ MAX_ACCEPTS_PER_TURN = 64  # who is connected has a turn, too
 # much later.
 LOOKS_IN_TURNS = 10
 LOOK_SECONDS = 1e-3
-# A handshake takes a client a tenth of a second, and us 40 KB as long as it says nothing. Beyond so many at a port the one
-# that began first is cut off.
+# A handshake takes a client a tenth of a second, and us 50 KB as long as it says nothing. Beyond so many at a port the
+# one that began first is cut off.
 MAX_HANDSHAKES = 512
 HANDSHAKE_SECONDS = 10.0
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
