@@ -16,6 +16,7 @@ import asyncio
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from serving.http.balance import MAX_PORTS, Balance
+from serving.http.balance import Balance
 
 log = logging.getLogger("bentoml.ekiben")
 MAX_ACCEPTS_PER_TURN = 64  # who is connected has a turn, too
@@ -39,28 +40,32 @@ OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 OUT_OF_FILES_SECONDS = 1.0
 
 
-def install_event_loop(shared: memoryview | None, worker: int) -> None:
+def install_event_loop(shared: memoryview | None, worker: int, limit: int) -> None:
     """Have uvicorn run an event loop that does so. BentoML starts uvicorn and gives no word for it.
 
-    `shared` is memory for Balance that all workers see; None where there is but one.
+    `shared` is memory for Balance that all workers see; None where there is but one. `limit` of a worker's connections.
     """
-    uvicorn.config.LOOP_FACTORIES["auto"] = lambda use_subprocess: partial(Loop, shared, worker)  # type: ignore[assignment]
+    uvicorn.config.LOOP_FACTORIES["auto"] = lambda use_subprocess: partial(Loop, shared, worker, limit)  # type: ignore[assignment]
 
 
 class Loop(uvloop.Loop):
     """uvloop, with a listener of ours on a socket that listens already."""
 
-    def __init__(self, shared: memoryview | None = None, worker: int = 0) -> None:
+    def __init__(self, shared: memoryview | None = None, worker: int = 0, limit: int = sys.maxsize) -> None:
         super().__init__()
-        self._shared, self._worker = shared, worker
-        self._ports = iter(range(MAX_PORTS))  # in every worker the first is that of HTTP
+        self._shared, self._worker, self._limit = shared, worker, limit
+        self._balances: list[Balance] = []  # by port: in every worker the first is that of HTTP
+
+    def _is_full(self) -> bool:
+        return sum(balance.n_held for balance in self._balances) >= self._limit
 
     async def create_server(self, *arguments: Any, **options: Any) -> Any:
         if "sock" not in options:
             return await super().create_server(*arguments, **options)
         sock, context, balance = options["sock"].dup(), options.get("ssl"), None
         if self._shared is not None:
-            balance = Balance(self._shared, next(self._ports), self._worker)
+            balance = Balance(self._shared, len(self._balances), self._worker, self._is_full)
+            self._balances.append(balance)
         server = await super().create_server(*arguments, **options, start_serving=False)
         handshake_seconds = None if context is None else HANDSHAKE_SECONDS
         connect = partial(

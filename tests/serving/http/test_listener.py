@@ -94,7 +94,7 @@ def test_a_client_that_hung_up_before_it_was_taken_harms_nobody():
 
 def test_uvicorn_runs_our_loop(monkeypatch):
     monkeypatch.setitem(uvicorn.config.LOOP_FACTORIES, "auto", None)
-    listening.install_event_loop(None, 0)
+    listening.install_event_loop(None, 0, 100)
     loop = uvicorn.Config(None, log_config=None).get_loop_factory()()
     assert isinstance(loop, Loop)
     loop.close()
@@ -228,7 +228,7 @@ def test_a_handshake_that_does_not_end_is_ended(monkeypatch, shared):
 
 
 def counted(worker):
-    return worker.balance._n_held
+    return worker.balance.n_held
 
 
 def test_one_that_never_looks_is_waited_for_once_and_not_for_each():
