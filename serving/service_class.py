@@ -65,7 +65,7 @@ class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untype
         settings = Settings.read()
         install_http_protocol()
         shared = inherited_memory() if settings.workers > 1 else None
-        install_event_loop(shared, server_context.worker_index or 0)
+        install_event_loop(shared, server_context.worker_index or 0, settings.connections())
         return Gateway(
             super().to_asgi(is_main),
             BENTOML_PATHS,

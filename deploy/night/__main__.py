@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from deploy.night import scenes
 from deploy.night.scenes import Play, Scene
-from deploy.night.stack import Stack, free_port, started
+from deploy.night.stack import Stack, free_ports, started
 from deploy.swarm.fleet import FleetError
 
 
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--image", default="ekiben:slim", help="the service's (%(default)s); make image BOX=slim")
     parser.add_argument("--front", default="haproxy:2.6", help="HAProxy's (%(default)s)")
     image = (options := parser.parse_args(arguments)).image
-    ports = ("EKIBEN_PORT", "EKIBEN_GRPC_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "CHAIN_PORT")
-    variables = {name: str(free_port()) for name in ports}
+    names = ("EKIBEN_PORT", "EKIBEN_GRPC_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "CHAIN_PORT")
+    variables = {name: str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
     variables |= {"EKIBEN_IMAGE": image, "HAPROXY_IMAGE": options.front, "WATCHDOG_URL": "http://watchdog:8080/"}
     stack = Stack("ekiben-night", "compose.yaml", "front.yaml", **variables)
     chain = Stack("ekiben-night-chain", "chain.yaml", **variables, EKIBEN_CHAIN_TRANSPORT="volume")

@@ -86,3 +86,16 @@ def flood(port: int, requests: Sequence[Request], clients: int) -> list[Answer]:
     for thread in threads:
         thread.join()
     return answers
+
+
+def arrive(port: int, request: Request, per_second: float, count: int) -> list[Answer]:
+    """What becomes of requests that come at this rate, whatever becomes of those before them."""
+    answers: list[Answer] = []
+    threads = [threading.Thread(target=lambda: answers.append(send(port, request))) for _ in range(count)]
+    began = time.monotonic()
+    for number, thread in enumerate(threads):
+        time.sleep(max(0.0, began + number / per_second - time.monotonic()))
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers

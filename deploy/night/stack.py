@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -16,17 +18,22 @@ from urllib.request import urlopen
 
 from deploy.swarm.fleet import SECONDS, FleetError, docker, wait
 
+PORTS = range(10_000, 30_000)  # below those that Linux gives to who connects
 COMPOSE = Path(__file__).parents[1] / "compose"
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=1g")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that were free a moment ago, all different: none that the system hands to who connects."""
+    with contextlib.ExitStack() as stack:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = secrets.choice(PORTS)
+            with contextlib.suppress(OSError):  # it is somebody's
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                ports.append(port)
+        return ports
 
 
 def get(port: int, path: str) -> tuple[int, Any]:

@@ -63,6 +63,10 @@ class Call:
         """The W3C header for what this call asks of others: the same trace, a span of its own."""
         return f"00-{self.trace}-{secrets.token_hex(8)}-{self.flags}"
 
+    def seconds_taken(self) -> float:
+        """Since its first byte came."""
+        return perf_counter() - self.request.begun
+
     def seconds_left(self) -> float:
         """Until its deadline; negative once that is past."""
         return self.deadline - perf_counter()

@@ -7,9 +7,8 @@ import bentoml
 from serving.chain.metrics import StageMetrics
 from serving.chain.replicas import Replicas
 from serving.chain.settings import ChainSettings, addresses
-from serving.chain.stage import Work, health, route
+from serving.chain.stage import StageEndpoint, Work, health
 from serving.chain.transport import Receiver, opened
-from serving.http.endpoint import Endpoint
 from serving.http.gateway import Routes
 from serving.inference.repository import Repository
 from serving.lifecycle import Lifecycle
@@ -56,10 +55,10 @@ class StageService:
     def load(self) -> None:
         """Before it is measured what is left of memory."""
 
-    def route(self, work: Work) -> Endpoint:
+    def route(self, work: Work) -> StageEndpoint:
         """The handler of what other stages ask."""
         seconds, most = SETTINGS.chain_timeout_ms / 1e3, SETTINGS.chain_max_requests
-        return route(work, self.receiver, self.metrics, seconds, SETTINGS.max_body_bytes, most)
+        return StageEndpoint(work, self.receiver, self.metrics, seconds, SETTINGS.max_body_bytes, most)
 
     @bentoml.on_shutdown
     def close(self) -> None:

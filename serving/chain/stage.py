@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -24,6 +25,9 @@ from serving.telemetry.logs import REQUESTS
 log = logging.getLogger("bentoml.ekiben.request")
 Work = Callable[[Call, bytes], Awaitable[Message]]
 REPLY_HEADERS = (HEADER_LENGTH, REPLICA, FORM)
+# A request is taken as long as it would take this share of the time that it has: the slowest take twice the mean.
+MARGIN = 0.5
+WEIGHT = 0.1  # of the newest request among those that are learnt from
 
 
 def replica(request: Request) -> str:
@@ -31,46 +35,83 @@ def replica(request: Request) -> str:
     return f"{socket.gethostname()}:{request.server[1]}"
 
 
-def route(
-    work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds: float, limit: int, max_requests: int
-) -> Endpoint:
+class Admission:
+    """Which requests a stage's worker takes: those that it would answer in time, as far as the last ones tell."""
+
+    def __init__(self, max_requests: int) -> None:
+        self._max_requests, self._under_way = max_requests, 0
+        self._seconds_each = 0.0  # that a request took, over how many were under way with it
+
+    def check(self, seconds_left: float) -> None:
+        """Overloaded where as many are under way as may be, or the next one's time would be up before its answer."""
+        n = self._under_way
+        if n >= self._max_requests:
+            words = f"{n} requests are under way, as many as are taken at a time"
+            raise Overloaded(words, "EKIBEN_CHAIN_MAX_REQUESTS")
+        if n and (seconds := (n + 1) * self._seconds_each) > MARGIN * seconds_left:
+            words = f"{n} requests are under way, one more would take {seconds:.2f} s and has {seconds_left:.2f} s"
+            raise Overloaded(words, "EKIBEN_CHAIN_TIMEOUT_MS")
+
+    @contextmanager
+    def admitted(self, seconds_left: float) -> Iterator[None]:
+        """While a request is under way, which is then learnt from. Overloaded as `check`"""
+        self.check(seconds_left)
+        self._under_way += 1
+        n, began, failed = self._under_way, perf_counter(), True
+        try:
+            yield
+            failed = False
+        finally:
+            each = (perf_counter() - began) / ((n + self._under_way) / 2)
+            self._under_way -= 1
+            if not failed or each > self._seconds_each:  # what fails early says nothing of the others
+                self._seconds_each += (each - self._seconds_each) * (WEIGHT if self._seconds_each else 1.0)
+
+
+class StageEndpoint(Endpoint):
     """The handler of a stage: `work` is given each request's body, wherever it lay, and gives the reply.
 
-    Without a receiver no file is read, whatever a request names: that is for the stage that strangers ask. Requests
-    over `max_requests` at a time are turned away at once: they would only wait until their time is up.
+    Without a receiver no file is read, whatever a request names: that is for the stage that strangers ask. What is not
+    admitted is turned away by its head: it would only wait until its time is up.
     """
-    under_way = 0
 
-    async def respond(request: Request) -> Response:
-        nonlocal under_way
-        call = Call.of(request, seconds)
-        if under_way >= max_requests:
-            words = f"{under_way} requests are under way, as many as are taken at a time"
-            return _reject(call, Overloaded(words, "EKIBEN_CHAIN_MAX_REQUESTS"), metrics)
-        under_way += 1
-        try:
-            return await answer(call, request)
-        finally:
-            under_way -= 1
+    def __init__(
+        self, work: Work, receiver: Receiver | None, metrics: StageMetrics, seconds: float, limit: int, most: int
+    ) -> None:
+        """A request has so many `seconds`, unless who asks gives it less, and `limit` bytes; `most` at a time."""
+        super().__init__(self.answer, limit)
+        self._work, self._receiver, self._metrics, self._seconds = work, receiver, metrics, seconds
+        self._admission = Admission(most)
 
-    async def answer(call: Call, request: Request) -> Response:
+    def check(self, request: Request) -> None:
+        super().check(request)
+        self._admission.check(Call.of(request, self._seconds).seconds_left())
+
+    def reject(self, request: Request, error: ServingError) -> None:
+        request.respond(_reject(Call.of(request, self._seconds), error, self._metrics))
+
+    async def answer(self, request: Request) -> Response:
+        """The response, also where it is an error."""
+        call, metrics = Call.of(request, self._seconds), self._metrics
         try:
-            file = request.headers.get(FILE.encode(), b"").decode("latin-1")
-            if receiver is not None and file:
-                reply = await work(call, await receiver.asked(file))
-                further, wire = await receiver.answer(file, reply.body)
-            else:
-                reply = await work(call, request.body)
-                further, wire = {}, reply.body
+            with self._admission.admitted(call.seconds_left()):
+                reply, further, wire = await self._reply(call)
         except Exception as error:
             return _reject(call, error, metrics)
         content_type = reply.headers[KIND].encode("latin-1")
-        took = perf_counter() - request.begun
+        took = call.seconds_taken()
         metrics.seconds.observe(took)
         _log(call, {"status": reply.status, "stage": metrics.stage, "request_ms": round(took * 1e3, 3)})
         return Response(wire, content_type, reply.status, (_trace_header(call), *_reply_headers(reply, further)))
 
-    return Endpoint(respond, limit)
+    async def _reply(self, call: Call) -> tuple[Message, dict[str, str], bytes]:
+        """What the work gives; further headers of its message, and the message's body."""
+        file = call.request.headers.get(FILE.encode(), b"").decode("latin-1")
+        if self._receiver is None or not file:
+            reply = await self._work(call, call.request.body)
+            return reply, {}, reply.body
+        reply = await self._work(call, await self._receiver.asked(file))
+        return reply, *await self._receiver.answer(file, reply.body)
 
 
 def _reply_headers(reply: Message, further: dict[str, str]) -> list[Header]:
@@ -94,7 +135,8 @@ def _reject(call: Call, error: Exception, metrics: StageMetrics) -> Response:
     known = as_serving_error(error, call.trace.encode())
     metrics.failed(known.reason)
     if not call.logged:
-        REQUESTS.failed(call.trace.encode(), known, stage=metrics.stage)
+        took = round(call.seconds_taken() * 1e3, 3)
+        REQUESTS.failed(call.trace.encode(), known, stage=metrics.stage, request_ms=took)
     return Response(known.body, status=known.status, headers=(_trace_header(call), *known.headers))
 
 

@@ -32,7 +32,7 @@ class GrpcListener:
         connect = partial(GrpcConnection, self.service)
         server = await asyncio.get_running_loop().create_server(connect, sock=self._sock, ssl=self._context)
         if uvicorn_server is not None:
-            uvicorn_server.servers.append(server)
+            uvicorn_server.servers.append(server)  # whom Drain tells to leave, and uvicorn closes
         self._server = server
 
     def close(self) -> None:

@@ -1,13 +1,16 @@
 """Which of the workers that share a port takes who waits there: the one that holds the fewest connections.
 
 Each worker writes how many it holds into memory that all of them see, and takes somebody only while none of the others
-holds fewer. None of them is relied on: whoever would be next and takes nobody for a moment is passed over. And looking
-again is paid from a budget: where most clients connect anew for each request, it does not matter who takes them.
+holds fewer. One that holds as many as it may, at all its ports, counts as if it held the most: else it would turn away
+whom another had room for, and hold fewest for that. None of them is relied on: whoever would be next and takes nobody
+for a moment is passed over. And looking again is paid from a budget: where most clients connect anew for each request,
+it does not matter who takes them.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from time import perf_counter
 
 from serving.token_bucket import TokenBucket
@@ -20,6 +23,7 @@ PATIENCE_SECONDS = 0.02
 # to share out what comes in a burst.
 LOOKS_PER_SECOND, MAX_LOOKS = 50, 200
 MAX_PORTS = 2
+FULL = 2**40  # more than anybody holds
 
 
 class Balance:
@@ -29,14 +33,15 @@ class Balance:
     worker holds, one more than that, for 0 is a worker that takes none; and a column of how many it has ever taken.
     """
 
-    def __init__(self, memory: memoryview, port: int, worker: int) -> None:
+    def __init__(self, memory: memoryview, port: int, worker: int, is_full: Callable[[], bool] = lambda: False) -> None:
+        """`is_full` tells whether this worker holds as many connections as it may."""
         numbers = memory.cast("q")
         n_workers = len(numbers) // (2 * MAX_PORTS)
         start = 2 * port * n_workers
         self._held, self._taken = numbers[start:][:n_workers], numbers[start + n_workers :][:n_workers]
-        self._worker = worker
+        self._worker, self._is_full = worker, is_full
         self._leaving = False
-        self._n_held = 0
+        self.n_held = 0
         self._asleep: dict[int, int] = {}  # workers that are passed over, and what they had taken then
         self._seen: list[int] = []  # what each had taken when somebody began to wait
         self._since = 0.0
@@ -47,12 +52,12 @@ class Balance:
 
     def opened(self) -> None:
         """This worker has taken somebody."""
-        self._n_held += 1
+        self.n_held += 1
         self._taken[self._worker] += 1
         self._publish()
 
     def closed(self) -> None:
-        self._n_held -= 1
+        self.n_held -= 1
         self._publish()
 
     def leave(self) -> None:
@@ -61,10 +66,12 @@ class Balance:
         self._publish()
 
     def _publish(self) -> None:
-        self._held[self._worker] = 0 if self._leaving else self._n_held + 1
+        full = FULL if self._is_full() else 0
+        self._held[self._worker] = 0 if self._leaving else self.n_held + 1 + full
 
     def is_next(self) -> bool:
         """Whether who waits is for this worker to take."""
+        self._publish()  # it may have become full, or have room again, by its other port
         held = self._held.tolist()
         for worker, taken in tuple(self._asleep.items()):
             if self._taken[worker] == taken:
@@ -85,7 +92,7 @@ class Balance:
         if now - self._since > PATIENCE_SECONDS:
             self.pass_over()
             return not self.is_next()
-        return self._leaving or self._budget.take(now)
+        return self._leaving or self._held[self._worker] > FULL or self._budget.take(now)
 
     def pass_over(self) -> None:
         """Count those who hold fewer, and did not take who waits, no more until they take somebody."""

@@ -5,6 +5,9 @@ for every request would stand in the kernel's queue for as long as that takes, t
 
 Workers that share a socket share its connections evenly, by a `Balance`: else whoever looks first has most of them, for
 as long as their clients keep them.
+
+Who is in the middle of a TLS handshake is nobody's connection yet, and counts among no limit of them: there is one of
+handshakes.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import asyncio
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,7 +24,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from serving.http.balance import MAX_PORTS, Balance
+from serving.http.balance import Balance
 
 log = logging.getLogger("bentoml.ekiben")
 MAX_ACCEPTS_PER_TURN = 64  # who is connected has a turn, too
@@ -28,39 +32,50 @@ MAX_ACCEPTS_PER_TURN = 64  # who is connected has a turn, too
 # much later.
 LOOKS_IN_TURNS = 10
 LOOK_SECONDS = 1e-3
+# A handshake takes a client a tenth of a second, and us 50 KB as long as it says nothing. Beyond so many at a port the
+# one that began first is cut off.
+MAX_HANDSHAKES = 512
+HANDSHAKE_SECONDS = 10.0
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 OUT_OF_FILES_SECONDS = 1.0
 
 
-def install_event_loop(shared: memoryview | None, worker: int) -> None:
+def install_event_loop(shared: memoryview | None, worker: int, limit: int) -> None:
     """Have uvicorn run an event loop that does so. BentoML starts uvicorn and gives no word for it.
 
-    `shared` is memory for Balance that all workers see; None where there is but one.
+    `shared` is memory for Balance that all workers see; None where there is but one. `limit` of a worker's connections.
     """
-    uvicorn.config.LOOP_FACTORIES["auto"] = lambda use_subprocess: partial(Loop, shared, worker)  # type: ignore[assignment]
+    uvicorn.config.LOOP_FACTORIES["auto"] = lambda use_subprocess: partial(Loop, shared, worker, limit)  # type: ignore[assignment]
 
 
 class Loop(uvloop.Loop):
     """uvloop, with a listener of ours on a socket that listens already."""
 
-    def __init__(self, shared: memoryview | None = None, worker: int = 0) -> None:
+    def __init__(self, shared: memoryview | None = None, worker: int = 0, limit: int = sys.maxsize) -> None:
         super().__init__()
-        self._shared, self._worker = shared, worker
-        self._ports = iter(range(MAX_PORTS))  # in every worker the first is that of HTTP
+        self._shared, self._worker, self._limit = shared, worker, limit
+        self._balances: list[Balance] = []  # by port: in every worker the first is that of HTTP
+
+    def _is_full(self) -> bool:
+        return sum(balance.n_held for balance in self._balances) >= self._limit
 
     async def create_server(self, *arguments: Any, **options: Any) -> Any:
         if "sock" not in options:
             return await super().create_server(*arguments, **options)
-        sock, balance = options["sock"].dup(), None
+        sock, context, balance = options["sock"].dup(), options.get("ssl"), None
         if self._shared is not None:
-            balance = Balance(self._shared, next(self._ports), self._worker)
-        server = await super().create_server(*arguments, **options, start_serving=balance is None)
-        connect = partial(self.connect_accepted_socket, *arguments, ssl=options.get("ssl"))
+            balance = Balance(self._shared, len(self._balances), self._worker, self._is_full)
+            self._balances.append(balance)
+        server = await super().create_server(*arguments, **options, start_serving=False)
+        handshake_seconds = None if context is None else HANDSHAKE_SECONDS
+        connect = partial(
+            self.connect_accepted_socket, *arguments, ssl=context, ssl_handshake_timeout=handshake_seconds
+        )
         return Listener(server, sock, connect, balance)
 
 
 class Listener:
-    """Takes many at once, beside a server of uvloop's; where workers share a socket, in place of it."""
+    """Takes many at once, in place of a server of uvloop's."""
 
     def __init__(
         self,
@@ -71,7 +86,8 @@ class Listener:
     ) -> None:
         self._server, self._sock, self._connect, self._balance = server, sock, connect, balance
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself would let them be collected
+        # In the order in which they began. The loop itself would let them be collected.
+        self._connecting: dict[asyncio.Task[None], None] = {}
         self._pausing: asyncio.TimerHandle | None = None
         self._look()
 
@@ -116,16 +132,21 @@ class Listener:
     def _accept(self) -> bool:
         try:
             client, _ = self._sock.accept()
-        except OSError as error:  # none is left; or no file, which uvloop's own server finds as well, and tells
-            if error.errno in OUT_OF_FILES and self._balance is not None:
+        except OSError as error:
+            if error.errno in OUT_OF_FILES:
                 log.error("no connection can be taken: %s", error)
                 self._pause(OUT_OF_FILES_SECONDS)
             return False
         if self._balance is not None:
             client = Counted(client, self._balance)
+        connecting = self._connecting
         task = self._loop.create_task(self._connected(client))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        connecting[task] = None
+        task.add_done_callback(lambda task: connecting.pop(task, None))
+        if len(connecting) > MAX_HANDSHAKES:
+            first = next(iter(connecting))
+            del connecting[first]
+            first.cancel()
         return True
 
     async def _connected(self, client: socket.socket) -> None:

@@ -89,6 +89,20 @@ def test_workers_hold_their_ports_connections_evenly_and_a_new_one_is_given_the_
             assert held(new, port) >= kept - 4
 
 
+def test_new_connections_of_both_protocols_are_left_to_the_worker_that_does_not_drain(serve):
+    grpc_port = free_port()
+    settings = {"EKIBEN_WORKERS": "2", "EKIBEN_MODELS": "iris", "EKIBEN_DRAIN_S": "5"}
+    with serve(EKIBEN_GRPC_PORT=str(grpc_port), **settings) as server:
+        wait(lambda: server.log.count("is up") == 2, 90, f"they are not up:\n{server.log}")
+        draining, other = workers(server)
+        draining.terminate()
+        wait(lambda: "draining: not ready any more" in server.log, 20, "it does not drain")
+        with contextlib.ExitStack() as clients:
+            for port in (int(server.url.rsplit(":", 1)[1]), grpc_port):
+                connect(clients, port, EACH)
+                wait(lambda: held(other, port) == EACH, 20, "not all are taken by the one that stays")  # noqa: B023
+
+
 EACH = 16
 
 

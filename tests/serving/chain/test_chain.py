@@ -21,15 +21,18 @@ from aiohttp import web
 
 from bentos import contract
 from serving.chain import replicas as client
+from serving.chain import stage as stages_of
 from serving.chain import tensors
 from serving.chain.message import Call, Message
 from serving.chain.replicas import Replicas, StageDown
 from serving.chain.settings import ChainSettings, addresses
-from serving.chain.stage import health, route
+from serving.chain.stage import Admission, StageEndpoint, health
 from serving.chain.transport import OverHttp, OverVolume, Receiver
 from serving.chain.volume import Volume, VolumeFull, checked, reply_to
-from serving.errors import BadInput, ClientGone, DeadlineExceeded, NotReady, TooLarge
+from serving.errors import BadInput, ClientGone, DeadlineExceeded, NotReady, Overloaded, TooLarge
 from tests.conftest import ROOT, end, free_port, shared_home
+from tests.serving.http.uvicorn_server import ask as ask_raw
+from tests.serving.http.uvicorn_server import gateway, post, serving
 
 MODEL = "digits"
 PICTURES = [(contract.BENTOS / MODEL / name).read_bytes() for name in contract.examples(MODEL)]
@@ -506,24 +509,105 @@ async def states():
     return {"127.0.0.1:1": "up"}
 
 
-async def test_more_requests_than_are_taken_at_a_time_are_turned_away_at_once():
-    failures, go_on = [], asyncio.Event()
-    metrics = SimpleNamespace(stage="postprocess", failed=failures.append, seconds=SimpleNamespace(observe=id))
+class Counted:
+    """Metrics of a stage, of which the failures' reasons are kept."""
+
+    def __init__(self):
+        self.stage, self.reasons, self.seconds = "postprocess", [], SimpleNamespace(observe=id)
+
+    def failed(self, reason):
+        self.reasons.append(reason)
+
+
+async def test_more_requests_than_are_taken_at_a_time_are_turned_away_by_their_heads():
+    metrics, go_on = Counted(), asyncio.Event()
 
     async def work(call, body):
         await go_on.wait()
         return Message({"content-type": "text/plain"}, body)
 
-    respond = route(work, None, metrics, 5.0, 1000, max_requests=2)._respond
-    request = SimpleNamespace(headers={}, trace_id=TRACE.encode(), body=b"", begun=time.perf_counter())
-    under_way = [asyncio.create_task(respond(request)) for _ in range(2)]
-    await asyncio.sleep(0)
-    turned_away = await respond(request)
-    assert turned_away.status == 429 and (b"retry-after", b"1") in turned_away.headers
-    assert failures == ["shed"] and not any(task.done() for task in under_way)
-    go_on.set()
-    assert [(await task).status for task in under_way] == [200, 200]
-    assert (await respond(request)).status == 200
+    stage = StageEndpoint(work, None, metrics, 5.0, 2**20, most=2)
+    async with serving(gateway({"/ask": {"POST": stage}})) as port:
+        under_way = [asyncio.create_task(ask_raw(port, post(b"body", path=b"/ask"))) for _ in range(2)]
+        while stage._admission._under_way < 2:
+            await asyncio.sleep(0)
+        head, _, _ = post(bytes(10**6), b"traceparent: " + TRACEPARENT.encode(), path=b"/ask").partition(b"\0")
+        ((head, body),) = await ask_raw(port, head)
+        assert b" 429 " in head and b"retry-after: 1" in head and TRACE.encode() in head
+        assert b"2 requests are under way" in body
+        assert metrics.reasons == ["shed"] and not any(task.done() for task in under_way)
+        go_on.set()
+        answered = [await task for task in under_way] + [await ask_raw(port, post(b"body", path=b"/ask"))]
+    assert [(b" 200 " in head, body) for ((head, body),) in answered] == [(True, b"body")] * 3
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes by no time but what is added to it."""
+    now = [100.0]
+    monkeypatch.setattr(stages_of, "perf_counter", lambda: now[0])
+
+    def wait(seconds):
+        now[0] += seconds
+
+    return wait
+
+
+def most_taken(admission, seconds_left):
+    taken = 0
+    with contextlib.suppress(Overloaded), contextlib.ExitStack() as requests:
+        while True:
+            requests.enter_context(admission.admitted(seconds_left))
+            taken += 1
+    return taken  # who is turned away ended the others: they failed early
+
+
+def answered(admission, wait, seconds, error=None):
+    """Eight requests come together, and one after the other is answered, or all fail, after so many seconds."""
+    with contextlib.suppress(ValueError), contextlib.ExitStack() as requests:
+        together = [requests.enter_context(contextlib.ExitStack()) for _ in range(8)]
+        for each in together:
+            each.enter_context(admission.admitted(1e9))
+        for each in together:
+            wait(seconds)
+            if error is None:
+                each.close()
+        if error is not None:
+            raise error
+
+
+def test_no_more_are_taken_than_are_answered_in_time_as_far_as_the_last_ones_tell(clock):
+    admission = Admission(32)
+    assert most_taken(admission, 5.0) == 32  # nothing is known
+    for _ in range(5):
+        answered(admission, clock, 0.25)
+    most = most_taken(admission, 4.0)
+    assert 6 <= most <= 12  # 8, but for what is learnt of the last more than of the first
+    assert most_taken(admission, 2.0) < most < most_taken(admission, 6.0)
+    for _ in range(20):  # it has become faster
+        answered(admission, clock, 0.01)
+    assert most_taken(admission, 4.0) == 32
+
+
+def test_one_alone_is_always_taken_and_as_soon_as_it_is_fast_more_are(clock):
+    admission = Admission(32)
+    answered(admission, clock, 10.0)
+    assert most_taken(admission, 5.0) == 1
+    for _ in range(200):
+        with admission.admitted(5.0):
+            clock(0.05)
+    assert most_taken(admission, 5.0) == 32
+
+
+def test_what_fails_early_says_nothing_and_what_fails_late_does(clock):
+    admission = Admission(32)
+    answered(admission, clock, 0.25)
+    before = most_taken(admission, 4.0)
+    for _ in range(50):
+        answered(admission, clock, 0.0, ValueError())
+    assert most_taken(admission, 4.0) == before
+    answered(admission, clock, 2.0, ValueError())
+    assert most_taken(admission, 4.0) < before
 
 
 async def test_a_file_without_a_volume_is_told():

@@ -85,6 +85,52 @@ def test_one_that_leaves_takes_nobody_while_there_is_another(pair):
     assert other.is_next()
 
 
+class Limited:
+    """A worker that holds no more than `limit` connections at two ports, and turns away who comes then."""
+
+    def __init__(self, memory, number, limit):
+        self.limit, self.balances = limit, []
+        for port in range(2):
+            self.balances.append(Balance(memory, port, number, self.is_full))
+        self.http, self.grpc = self.balances
+
+    def is_full(self):
+        return sum(balance.n_held for balance in self.balances) >= self.limit
+
+
+def test_a_full_worker_turns_nobody_away_while_another_has_room(memory, clock):
+    one, other = Limited(memory, 1, 10), Limited(memory, 2, 10)
+    take(one.grpc, 7)
+    take(one.http, 3)
+    take(other.http, 4)
+    for _ in range(6):
+        assert not one.http.is_next()
+        assert all(one.http.leaves() for _ in range(MAX_LOOKS + 1))
+        assert other.http.is_next()
+        other.http.opened()
+    assert one.http.is_next()  # both are full: somebody has to say so
+    assert other.http.is_next()
+
+
+def test_a_worker_that_has_room_again_by_its_other_port_is_next(memory):
+    one, other = Limited(memory, 1, 10), Limited(memory, 2, 10)
+    take(one.grpc, 10)
+    take(other.http, 2)
+    assert not one.http.is_next()
+    one.grpc.closed()
+    assert one.http.is_next()
+    assert not other.http.is_next()
+
+
+def test_a_full_worker_takes_whom_one_that_sleeps_does_not(memory, clock):
+    one = Limited(memory, 1, 10)
+    Limited(memory, 2, 10)
+    take(one.http, 10)
+    assert one.http.leaves()
+    clock(PATIENCE_SECONDS * 1.1)
+    assert not one.http.leaves()
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that goes by no time but what is added to it."""

@@ -94,7 +94,7 @@ def test_a_client_that_hung_up_before_it_was_taken_harms_nobody():
 
 def test_uvicorn_runs_our_loop(monkeypatch):
     monkeypatch.setitem(uvicorn.config.LOOP_FACTORIES, "auto", None)
-    listening.install_event_loop(None, 0)
+    listening.install_event_loop(None, 0, 100)
     loop = uvicorn.Config(None, log_config=None).get_loop_factory()()
     assert isinstance(loop, Loop)
     loop.close()
@@ -185,8 +185,50 @@ def test_a_client_that_speaks_no_tls_counts_until_it_is_gone():
     run(shared())
 
 
+def test_of_too_many_handshakes_the_one_that_began_first_is_cut_off(monkeypatch):
+    monkeypatch.setattr(listening, "MAX_HANDSHAKES", 8)
+
+    async def shared():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with two_workers(context) as (address, (worker, other)), contextlib.ExitStack() as held:
+            other.listener.leave()
+            silent = []
+            for n in range(1, 21):
+                silent.append(held.enter_context(socket.create_connection(address)))
+                await until(lambda: worker.balance._taken[1] == n + 1)  # noqa: B023
+            await until(lambda: counted(worker) == 8)
+            for client in silent:
+                client.setblocking(False)
+            for client in silent[:12]:
+                with contextlib.suppress(ConnectionResetError):
+                    assert client.recv(1) == b""
+            for client in silent[12:]:
+                with pytest.raises(BlockingIOError):
+                    client.recv(1)
+        await until(lambda: counted(worker) == 0)
+
+    run(shared())
+
+
+@pytest.mark.parametrize("shared", [None, table()])
+def test_a_handshake_that_does_not_end_is_ended(monkeypatch, shared):
+    monkeypatch.setattr(listening, "HANDSHAKE_SECONDS", 0.05)
+
+    async def served():
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            server = await asyncio.get_running_loop().create_server(Counting, sock=sock, backlog=MANY, ssl=context)
+            reader, writer = await asyncio.open_connection(*sock.getsockname())
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(1), 30) == b""
+            writer.close()
+            server.close()
+
+    run(served(), shared)
+
+
 def counted(worker):
-    return worker.balance._n_held
+    return worker.balance.n_held
 
 
 def test_one_that_never_looks_is_waited_for_once_and_not_for_each():

@@ -272,6 +272,47 @@ def test_after_going_away_new_streams_are_not_taken_and_open_ones_are_answered()
     assert len(peer.take()) == 3
 
 
+def long_block(*fields):
+    """One that takes long to decode for what it is: 15 KB in Huffman's code."""
+    return Encoder().encode([*fields, (b"x", b"a" * 23_000)], huffman=True)
+
+
+LONG = {  # blocks that are decoded and ask for nothing
+    "long malformed requests": lambda n, block: frame(frames.HEADERS, END, 2 * n + 1, block),
+    "long malformed requests in pieces": lambda n, block: (
+        frame(frames.HEADERS, 0, 2 * n + 1, block[:-1]) + frame(frames.CONTINUATION, END, 2 * n + 1, block[-1:])
+    ),
+    "long requests that are reset": lambda n, block: (
+        frame(frames.HEADERS, 4, 2 * n + 1, block) + frames.rst_stream(2 * n + 1, Code.CANCEL)
+    ),
+    "long requests after GOAWAY": lambda n, block: frame(frames.HEADERS, END, 2 * n + 1, block),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_a_flood_of_long_header_blocks_ends_its_connection_sooner(kind, monkeypatch):
+    monkeypatch.setattr(http2, "MAX_LIST_BYTES", 2**16)
+    peer, block = Peer(), long_block(*(REQUEST if "malformed" not in kind else []))
+    if "GOAWAY" in kind:
+        peer.connection.go_away()
+    for n in range(http2.BUDGET):
+        peer.connection.feed(LONG[kind](n, block))
+        if peer.failure is not None:
+            break
+    assert peer.failure.code == Code.ENHANCE_YOUR_CALM
+    assert n <= http2.BUDGET // (len(block) // http2.BLOCK_BYTES)
+
+
+def test_a_client_whose_requests_have_long_headers_is_not_taken_for_a_flood(monkeypatch):
+    monkeypatch.setattr(http2, "MAX_LIST_BYTES", 2**16)
+    peer, block = Peer(), long_block(*REQUEST)
+    for n in range(100):
+        peer.feed(frame(frames.HEADERS, END, 2 * n + 1, block))
+        if n % 2:
+            peer.connection.respond(peer.requests[-1][0], b"\x88", b"x", b"\x88")
+    assert peer.failure is None and len(peer.requests) == 100
+
+
 def flood(kind):
     """What a client sends again and again; the n-th of it."""
     encoder = Encoder()
