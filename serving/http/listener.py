@@ -32,10 +32,11 @@ MAX_ACCEPTS_PER_TURN = 64  # who is connected has a turn, too
 # much later.
 LOOKS_IN_TURNS = 10
 LOOK_SECONDS = 1e-3
-# A handshake takes a client a tenth of a second, and us 50 KB as long as it says nothing. Beyond so many at a port the
-# one that began first is cut off.
+# A handshake takes a client a tenth of a second, and us 50 KB as long as it says nothing. Where so many are under way
+# at a port, the next waits in the kernel's queue until one has ended, or the first has had a second and is cut off.
 MAX_HANDSHAKES = 512
-HANDSHAKE_SECONDS = 10.0
+HANDSHAKE_SECONDS, LEAST_HANDSHAKE_SECONDS = 10.0, 1.0
+HANDSHAKES_LOOK_SECONDS = 0.02
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 OUT_OF_FILES_SECONDS = 1.0
 
@@ -86,8 +87,8 @@ class Listener:
     ) -> None:
         self._server, self._sock, self._connect, self._balance = server, sock, connect, balance
         self._loop = asyncio.get_running_loop()
-        # In the order in which they began. The loop itself would let them be collected.
-        self._connecting: dict[asyncio.Task[None], None] = {}
+        # When each began, the first first. The loop itself would let them be collected.
+        self._connecting: dict[asyncio.Task[None], float] = {}
         self._pausing: asyncio.TimerHandle | None = None
         self._look()
 
@@ -130,6 +131,15 @@ class Listener:
                 return
 
     def _accept(self) -> bool:
+        """Take who waits first, if there is anybody, and a handshake may begin."""
+        connecting, now = self._connecting, self._loop.time()
+        if len(connecting) >= MAX_HANDSHAKES:
+            first, began = next(iter(connecting.items()))
+            if now - began < LEAST_HANDSHAKE_SECONDS:
+                self._pause(HANDSHAKES_LOOK_SECONDS)
+                return False
+            del connecting[first]
+            first.cancel()
         try:
             client, _ = self._sock.accept()
         except OSError as error:
@@ -139,14 +149,9 @@ class Listener:
             return False
         if self._balance is not None:
             client = Counted(client, self._balance)
-        connecting = self._connecting
         task = self._loop.create_task(self._connected(client))
-        connecting[task] = None
+        connecting[task] = now
         task.add_done_callback(lambda task: connecting.pop(task, None))
-        if len(connecting) > MAX_HANDSHAKES:
-            first = next(iter(connecting))
-            del connecting[first]
-            first.cancel()
         return True
 
     async def _connected(self, client: socket.socket) -> None:

@@ -187,6 +187,7 @@ def test_a_client_that_speaks_no_tls_counts_until_it_is_gone():
 
 def test_of_too_many_handshakes_the_one_that_began_first_is_cut_off(monkeypatch):
     monkeypatch.setattr(listening, "MAX_HANDSHAKES", 8)
+    monkeypatch.setattr(listening, "LEAST_HANDSHAKE_SECONDS", 0.0)
 
     async def shared():
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -208,6 +209,31 @@ def test_of_too_many_handshakes_the_one_that_began_first_is_cut_off(monkeypatch)
         await until(lambda: counted(worker) == 0)
 
     run(shared())
+
+
+def test_a_handshake_that_has_just_begun_is_not_cut_off(monkeypatch):
+    monkeypatch.setattr(listening, "MAX_HANDSHAKES", 8)
+    monkeypatch.setattr(listening, "LEAST_HANDSHAKE_SECONDS", 600.0)
+
+    async def served():
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            server = await asyncio.get_running_loop().create_server(Counting, sock=sock, backlog=MANY, ssl=context)
+            silent = [socket.create_connection(sock.getsockname()) for _ in range(12)]
+            await until(lambda: len(server._connecting) == 8)
+            for _ in range(20):
+                await asyncio.sleep(listening.HANDSHAKES_LOOK_SECONDS / 4)
+                assert len(server._connecting) == 8
+            begun = dict(server._connecting)
+            for client in silent[:4]:  # they give up, and the last four have their turn
+                client.close()
+            await until(lambda: len(server._connecting.keys() - begun) == 4)
+            assert len(server._connecting.keys() & begun) == 4
+            for client in silent[4:]:
+                client.close()
+            server.close()
+
+    run(served(), None)
 
 
 @pytest.mark.parametrize("shared", [None, table()])
