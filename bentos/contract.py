@@ -326,9 +326,9 @@ class Model:
     """A served unit: `POST /<name>/<verb>` for people, `/v2/models/<name>` for machines.
 
     Preprocess takes ONE payload (a dict of field values, or the bytes of a file) and gives one row per input tensor;
-    postprocess takes a batch of output tensors and gives one JSON-able answer per row. Both have defaults: fields in
-    their order as the columns of the input that each goes into, and a label with probabilities (classifiers) or the
-    value itself (regressors).
+    postprocess takes a batch of output tensors, and `parameters` by name, and gives one JSON-able answer per row. Both
+    have defaults: fields in their order as the columns of the input that each goes into, and a label with probabilities
+    (classifiers) or the value itself (regressors).
     """
 
     name: str
@@ -344,7 +344,8 @@ class Model:
     network: str = ""  # "module:make" of a torch.nn.Module, a class or a function, for the pytorch form
     network_arguments: Mapping[str, Any] = field(default_factory=dict)  # what it is called with
     preprocess: Callable[[Any], tuple[np.ndarray, ...]] | None = None
-    postprocess: Callable[[Arrays], list[dict[str, Any]]] | None = None
+    postprocess: Callable[..., list[dict[str, Any]]] | None = None
+    parameters: tuple[Field, ...] = ()  # of postprocess, each with a default; a request's query may give others
     quantities: Callable[[Arrays], Arrays] | None = None  # what drift watches, by name: inputs → (n,) each
     columns: tuple[str, ...] = ()  # what the columns of the one input are called, where there are no fields
     routes: tuple[Route, ...] = ()  # beside `/<name>/<verb>`
@@ -373,10 +374,14 @@ class Model:
         """Names of the fields, dtype and shape of one row, of each input."""
         return tuple((tuple(f.name for f in fs), t.dtype, t.sizes[1:]) for t, fs in self.columns_by_input)
 
-    def answers(self, outputs: Arrays) -> list[dict[str, Any]]:
-        """A batch of output tensors → one answer per row."""
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        return {f.name: f.type(f.default) for f in self.parameters}
+
+    def answers(self, outputs: Arrays, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """A batch of output tensors → one answer per row; `parameters` are those that are not to have their default."""
         if self.postprocess is not None:
-            return self.postprocess(outputs)
+            return self.postprocess(outputs, **{**self._defaults, **(parameters or {})})
         if not self.labels:
             (value,) = (o.reshape(-1) for o in outputs.values())
             return [{self.signature.outputs[0].name: round(float(v), 2)} for v in value]

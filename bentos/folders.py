@@ -149,7 +149,7 @@ def _complaint(read: Model, folder: str) -> str:
         )
     if len(set(read.labels)) != len(read.labels):
         return f"labels={read.labels!r} must be all different"
-    return _input_complaint(read) or _output_complaint(read) or _route_complaint(read)
+    return _input_complaint(read) or _output_complaint(read) or _parameter_complaint(read) or _route_complaint(read)
 
 
 def _input_complaint(read: Model) -> str:
@@ -199,6 +199,18 @@ def _output_complaint(read: Model) -> str:
         return "" if len(outputs) == 1 else f"{words} be one tensor, as there are no labels and no postprocess"
     if outputs.get("probabilities", outputs.get("logits")) != [-1, len(read.labels)]:
         return f"{words} have probabilities or logits [-1, {len(read.labels)}], one column a label"
+    return ""
+
+
+def _parameter_complaint(read: Model) -> str:
+    names = [parameter.name for parameter in read.parameters]
+    if names and read.postprocess is None:
+        return f"parameter {names[0]}: it is for postprocess=, which is not there"
+    for place, parameter in enumerate(read.parameters):
+        if parameter.default is None or parameter.nullable:
+            return f"parameter {parameter.name}: it needs a default, and is never null"
+        if parameter.name == "form" or parameter.name in names[:place]:
+            return f"parameter {parameter.name}: the query has one of this name already"
     return ""
 
 
