@@ -34,7 +34,7 @@ def recipe(of: Model) -> Recipe:
     read = _read(of.name, "recipe", "RECIPE", Recipe)
     if read.framework == "pytorch":
         _check_network(of)
-    elif len(of.signature.inputs) > 1:
+    elif read.framework != "sklearn" and len(of.signature.inputs) > 1:
         raise ModelError(
             f"{contract.shown(of.name)}/recipe.py: framework={read.framework!r} takes one input,"
             f" the signature has {_listed(of.signature.inputs)}"
@@ -183,8 +183,10 @@ def _holds(tensor: Tensor, field: Field) -> bool:
     """Whether every value of a field is one of a tensor's datatype."""
     kind = tensor.dtype.kind
     if tensor.datatype in FLOATS:
-        return tensor.datatype != "BF16"
-    if kind == "b" or kind == "O" or field.nullable or field.type is float:
+        return tensor.datatype != "BF16" and field.type is not str
+    if kind == "O" or field.type is str:
+        return kind == "O" and field.type is str
+    if kind == "b" or field.nullable or field.type is float:
         return kind == "b" and field.type is bool and not field.nullable
     limits = np.iinfo(tensor.dtype)
     return limits.min <= field.low and field.high <= limits.max

@@ -6,13 +6,13 @@ import shlex
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.conftest import ROOT, command, running
+from tests.conftest import command, running
+from tests.documented import documented, write
 
 RIDE = {"start": "harbour", "end": "airport", "distance": 12.5, "hour": 8}
 CODES = {"old town": 1, "harbour": 2, "airport": 5}
@@ -23,9 +23,7 @@ FORMS = ("pytorch", "onnx", "optimized", "int8")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A service with `rides` as the page has it, and `tensors`, which is the same without fields."""
     folder, home = tmp_path_factory.mktemp("mine"), tmp_path_factory.mktemp("home")
-    text = (ROOT / "docs" / "models.md").read_text()
-    files = dict(re.findall(r"```python\n# rides/(\w+\.py)\n(.*?)```", text, re.S))
-    (files["examples.json"],) = re.findall(r"```json\n(.*?)```", text, re.S)
+    files = documented("rides")
     write(folder / "rides", files)
     del files["examples.json"]
     bare = 'verb="predict",\n    payload=None,\n    signature='
@@ -40,12 +38,6 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     command([sys.executable, "-m", "convert", *names, "--artifacts", out, "--strict"], home, **mine)
     with running(home, 200, mine) as server, httpx.Client(base_url=server.url) as client:
         yield client
-
-
-def write(folder: Path, files: dict[str, str]) -> None:
-    folder.mkdir()
-    for name, code in {**files, "__init__.py": ""}.items():
-        (folder / name).write_text(code)
 
 
 def infer(http: httpx.Client, name: str, rides: list[dict[str, Any]]) -> list[float]:
