@@ -65,9 +65,10 @@ RECIPE = Recipe("pytorch", load, fit, {"onnx": Tolerance(difference=1e-5)}, scor
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder, home = tmp_path_factory.mktemp("mine"), tmp_path_factory.mktemp("home")
-    files = documented("blocks") | {"network.py": NETWORK, "recipe.py": RECIPE, "examples.json": '["red.png"]'}
+    files = documented("blocks") | {"network.py": NETWORK, "recipe.py": RECIPE, "examples.json": '["examples/red.png"]'}
     write(folder / "blocks", files)
-    (folder / "blocks" / "red.png").write_bytes(picture())
+    (folder / "blocks" / "examples").mkdir()
+    (folder / "blocks" / "examples" / "red.png").write_bytes(picture())
     mine: dict[str, Any] = {"EKIBEN_BENTOS": str(folder)}
     out = str(tmp_path_factory.mktemp("artifacts"))
     command([sys.executable, "-m", "train", "blocks", "--out", out, "--strict"], home, **mine)
