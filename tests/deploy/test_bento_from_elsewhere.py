@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ TAG = "ekiben:one-slim"
 
 NAMES = """\
 from pathlib import Path
+from typing import Any
 
 WORDS = (Path(__file__).parent / "data" / "words.txt").read_text().split()
 """
@@ -82,7 +84,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "words" / "data").mkdir()
     (place / "words" / "data" / "words.txt").write_text(WORDS)
     (place / "requirements.txt").write_text("orjson>=3.10 # of preprocessing\n")
-    out, mine = str(home / "artifacts"), {"EKIBEN_BENTOS": str(place)}
+    out = str(home / "artifacts")
+    mine: dict[str, Any] = {"EKIBEN_BENTOS": str(place)}
     command([sys.executable, "-m", "train", "words", "--out", out], home, **mine)
     command([sys.executable, "-m", "convert", "words", "--artifacts", out, "--strict"], home, **mine)
     context = Path(tempfile.mkdtemp(prefix="context-", dir=ROOT / "build"))  # BentoML takes none from elsewhere

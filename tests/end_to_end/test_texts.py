@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import bentoml
@@ -22,10 +23,16 @@ ODD = ("", "x" * 41, 7, None, True, ["Peugeot"])
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder, home = tmp_path_factory.mktemp("mine"), tmp_path_factory.mktemp("home")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The setting that names the folder with the model."""
+    folder = tmp_path_factory.mktemp("mine")
     write(folder / "bikes", documented("bikes"))
-    mine: dict[str, Any] = {"EKIBEN_BENTOS": str(folder)}
+    return {"EKIBEN_BENTOS": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def server(mine: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("home")
     out = str(tmp_path_factory.mktemp("artifacts"))
     command([sys.executable, "-m", "train", "bikes", "--out", out, "--strict"], home, **mine)
     again = command([sys.executable, "-m", "train", "bikes", "--out", out, "--if-changed"], home, **mine)
@@ -160,10 +167,9 @@ def counted(http: httpx.Client) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(pattern, http.get("/metrics").text)}
 
 
-def test_the_load_test_asks_it_every_way(server: Server, tmp_path: Any) -> None:
-    mine = str(next(path for path in server.home.parent.glob("mine*")))
+def test_the_load_test_asks_it_every_way(server: Server, mine: dict[str, Any], tmp_path: Path) -> None:
     asked = ["--host", server.url, "--models", "bikes", "--seconds", "1", "--rate", "40", "--out", str(tmp_path)]
-    command([sys.executable, "-m", "loadtest.load", *asked], tmp_path, EKIBEN_BENTOS=mine)
+    command([sys.executable, "-m", "loadtest.load", *asked], tmp_path, **mine)
     rows = json.loads((tmp_path / "load.json").read_text())["rows"]
     assert {f"bikes {how}" for how in ("native", "v2", "binary")} < {row["name"] for row in rows}
     assert np.isfinite([row["requests"] for row in rows]).all()
