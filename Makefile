@@ -133,7 +133,7 @@ bento-slim bento-full: bento-%: models
 	$(if $(EKIBEN_BENTOS),$(BIN)/python -m deploy.context $(CONTEXT))
 	rm -rf '$(or $(BENTOML_HOME),$(HOME)/bentoml)/bentos/ekiben/$(VERSION)-$*' # of an earlier build, which would be in the way
 	EKIBEN_BENTOS= $(if $(filter slim,$*),EKIBEN_FORMS=$(SLIM_FORMS)) $(BIN)/bentoml build $(CONTEXT) --version $(VERSION)-$* \
-	    --bentofile bentofile$(if $(filter slim,$*),.slim).yaml
+	    --bentofile $(CONTEXT)/bentofile$(if $(filter slim,$*),.slim).yaml
 
 # From /, because BentoML 1.4.39 takes the Dockerfile's template only from below the folder it is started in, and
 # renders it in a temporary one.

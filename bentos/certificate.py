@@ -63,8 +63,9 @@ class Training:
 class Histogram:
     """What a quantity looked like at training.
 
-    A number has `edges` (deciles), its bins being (−∞, e0], (e0, e1], …, (e_last, ∞); a class has `classes`. `shares`
-    are of the values that are there, `missing` is the share of all.
+    A number has `edges` (deciles), its bins being (−∞, e0], (e0, e1], …, (e_last, ∞). A class has `classes`, and so
+    have an input's categories (words of choices, or texts), with one share more: of all values that are none of them.
+    `shares` are of the values that are there, `missing` is the share of all.
     """
 
     shares: tuple[float, ...]

@@ -48,6 +48,7 @@ FRAMEWORKS = ("pytorch", "sklearn", "xgboost", "lightgbm")  # each a file in ben
 # Kinds of picture files, as Pillow calls those that it decodes in C.
 PICTURE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 SHOWN_CHOICES = 20  # in words that say what is allowed
+LONGEST_TEXT = 256  # characters of a field that is a text, where it does not say how many
 
 
 class PayloadError(ValueError):
@@ -185,16 +186,18 @@ class Signature:
 
 @dataclass(frozen=True)
 class Field:
-    """One named value of a tabular payload: a number with its bounds (inclusive) and its unit, or one of `choices`.
+    """One named value of a tabular payload: a number with its bounds (inclusive) and its unit, a text, or one of
+    `choices`.
 
     Choices are codes with their words: JSON takes either, the model sees the code. Bounds and type follow from them.
+    The bounds of a text (`type=str`) are its length in characters: 0 to 256, where nothing is said.
     """
 
     name: str
     doc: str
     low: float = -math.inf
     high: float = math.inf
-    default: float | None = None
+    default: float | str | None = None
     unit: str = ""
     type: type = float
     nullable: bool = False  # may be null or left out: the model then sees NaN
@@ -205,18 +208,34 @@ class Field:
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise ModelError(f"field name {self.name!r}: it must be letters, digits and _, not beginning with a digit")
-        if self.type not in (float, int, bool):
-            raise ModelError(f"field {self.name}: type={self.type!r} must be float, int or bool")
+        if self.type not in (float, int, bool, str):
+            raise ModelError(f"field {self.name}: type={self.type!r} must be float, int, bool or str")
         if self.choices:
             self._bound_by_choices()
+        elif self.type is str:
+            self._bound_by_length()
         elif not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise ModelError(f"field {self.name}: low= and high= must be numbers, or choices= say what there is")
         if not self.low <= self.high:
             raise ModelError(f"field {self.name}: low={self.low:g} is above high={self.high:g}")
         if self.default is None:
             return
-        if not self.low <= self.default <= self.high or (self.choices and self.default not in self.choices):
-            raise ModelError(f"field {self.name}: default={self.default:g} must be {self.allowed()}")
+        if self.choices or self.type is str:
+            right = self.default in self.choices or (self.type is str and self.allows(self.default))
+        else:  # also of a bool 0 or 1
+            right = not isinstance(self.default, str) and self.low <= self.default <= self.high
+        if not right:
+            shown = json.dumps(self.default, ensure_ascii=False)
+            raise ModelError(f"field {self.name}: default={shown} must be {self.allowed()}")
+
+    def _bound_by_length(self) -> None:
+        for name, bound, length in (("low", self.low, 0), ("high", self.high, LONGEST_TEXT)):
+            bound = length if math.isinf(bound) else bound
+            if bound != int(bound) or bound < 0:
+                raise ModelError(f"field {self.name}: {name}={bound:g} must be a number of characters")
+            object.__setattr__(self, name, int(bound))
+        if self.nullable:
+            raise ModelError(f"field {self.name}: a text is never null: nullable=True is for numbers; it may be empty")
 
     def _bound_by_choices(self) -> None:
         if wrong := [code for code in self.choices if type(code) is not int]:
@@ -226,7 +245,7 @@ class Field:
         if len(self.codes) < len(self.choices):
             raise ModelError(f"field {self.name}: choices: two codes have one word")
         bounds = (min(self.choices), max(self.choices))
-        if self.type is bool or (self.low, self.high) not in ((-math.inf, math.inf), bounds):
+        if self.type in (bool, str) or (self.low, self.high) not in ((-math.inf, math.inf), bounds):
             raise ModelError(f"field {self.name}: bounds and type follow from choices=: leave low, high and type out")
         for name, value in zip(("low", "high", "type"), (*bounds, int), strict=True):
             object.__setattr__(self, name, value)
@@ -241,17 +260,17 @@ class Field:
         if value is None:
             return self.nullable
         if isinstance(value, str):
-            return value in self.codes
+            return self.low <= len(value) <= self.high if self.type is str else value in self.codes
         if self.type is bool or type(value) is bool:
             return self.type is bool and type(value) is bool
-        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+        if self.type is str or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
         return value in self.choices if self.choices else self.type is float or value == int(value)
 
     def encode(self, value: Any) -> Any:
-        """A JSON value that is allowed, as the model takes it: a number or None, of a word its code."""
+        """A JSON value that is allowed, as the model takes it: a number, a text or None, of a word its code."""
         if isinstance(value, str):
-            return self.codes[value]
+            return value if self.type is str else self.codes[value]
         return None if value is None else self.type(value)
 
     def allowed(self) -> str:
@@ -262,6 +281,8 @@ class Field:
             named = [f"{word} ({code})" for code, word in self.choices.items()]
             more = [f"… of {len(named)}"] if len(named) > SHOWN_CHOICES else []
             words = f"one of {', '.join(named[:SHOWN_CHOICES] + more)}"
+        elif self.type is str:
+            words = f"a text of {f'{self.low} to ' if self.low else 'at most '}{self.high} characters"
         else:
             kind = "a whole number" if self.type is int else "a number"
             words = f"{kind} from {self.low:.10g} to {self.high:.10g}{' ' + self.unit if self.unit else ''}"
@@ -281,6 +302,9 @@ class Fields:
             raise ModelError(f"field {twice[0]} is there twice")
         if unknown := [name for pair in self.at_most for name in pair if name not in known]:
             raise ModelError(f"at_most: {unknown[0]!r} is no field: there is {', '.join(known)}")
+        compared = {name for pair in self.at_most for name in pair}
+        if texts := [f.name for f in self.fields if f.type is str and f.name in compared]:
+            raise ModelError(f"at_most: {texts[0]} is a text: numbers are compared")
 
 
 @dataclass(frozen=True)
@@ -326,9 +350,9 @@ class Model:
     """A served unit: `POST /<name>/<verb>` for people, `/v2/models/<name>` for machines.
 
     Preprocess takes ONE payload (a dict of field values, or the bytes of a file) and gives one row per input tensor;
-    postprocess takes a batch of output tensors and gives one JSON-able answer per row. Both have defaults: fields in
-    their order as the columns of the input that each goes into, and a label with probabilities (classifiers) or the
-    value itself (regressors).
+    postprocess takes a batch of output tensors, and `parameters` by name, and gives one JSON-able answer per row. Both
+    have defaults: fields in their order as the columns of the input that each goes into, and a label with probabilities
+    (classifiers) or the value itself (regressors).
     """
 
     name: str
@@ -344,7 +368,8 @@ class Model:
     network: str = ""  # "module:make" of a torch.nn.Module, a class or a function, for the pytorch form
     network_arguments: Mapping[str, Any] = field(default_factory=dict)  # what it is called with
     preprocess: Callable[[Any], tuple[np.ndarray, ...]] | None = None
-    postprocess: Callable[[Arrays], list[dict[str, Any]]] | None = None
+    postprocess: Callable[..., list[dict[str, Any]]] | None = None
+    parameters: tuple[Field, ...] = ()  # of postprocess, each with a default; a request's query may give others
     quantities: Callable[[Arrays], Arrays] | None = None  # what drift watches, by name: inputs → (n,) each
     columns: tuple[str, ...] = ()  # what the columns of the one input are called, where there are no fields
     routes: tuple[Route, ...] = ()  # beside `/<name>/<verb>`
@@ -373,10 +398,14 @@ class Model:
         """Names of the fields, dtype and shape of one row, of each input."""
         return tuple((tuple(f.name for f in fs), t.dtype, t.sizes[1:]) for t, fs in self.columns_by_input)
 
-    def answers(self, outputs: Arrays) -> list[dict[str, Any]]:
-        """A batch of output tensors → one answer per row."""
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        return {f.name: f.type(f.default) for f in self.parameters}
+
+    def answers(self, outputs: Arrays, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """A batch of output tensors → one answer per row; `parameters` are those that are not to have their default."""
         if self.postprocess is not None:
-            return self.postprocess(outputs)
+            return self.postprocess(outputs, **{**self._defaults, **(parameters or {})})
         if not self.labels:
             (value,) = (o.reshape(-1) for o in outputs.values())
             return [{self.signature.outputs[0].name: round(float(v), 2)} for v in value]
@@ -391,7 +420,7 @@ class Model:
         ]
 
     def watched(self, inputs: Arrays) -> Arrays:
-        """The inputs' quantities that drift is measured on. name → (n,) float"""
+        """The inputs' quantities that drift is measured on. name → (n,) numbers, or texts, which are categories"""
         if self.quantities is not None:
             return self.quantities(inputs)
         if self.payload is None:
@@ -406,6 +435,13 @@ class Model:
             for tensor, fields in self.columns_by_input
             for column, f in enumerate(fields)
         }
+
+    @cached_property
+    def coded(self) -> dict[str, Field]:
+        """The watched quantities that are codes as they were sent, and so categories: fields with choices, by name."""
+        if self.preprocess is not None or self.quantities is not None or not isinstance(self.payload, Fields):
+            return {}
+        return {f.name: f for f in self.payload.fields if f.choices}
 
     def _of_tensors(self, inputs: Arrays) -> Arrays:
         """The columns of a table by their names; of any other numbers the mean and the spread of each row."""
@@ -449,6 +485,15 @@ def class_probabilities(outputs: Arrays, n_classes: int = 0) -> np.ndarray:
     exponentials = np.exp(logits - logits.max(1, keepdims=True))
     probabilities: np.ndarray = exponentials / exponentials.sum(1, keepdims=True)
     return probabilities
+
+
+def table(inputs: Arrays) -> np.ndarray:
+    """The columns of all inputs side by side, as scikit-learn takes them: (n, columns), of objects if one has texts."""
+    columns = [array.reshape(len(array), -1) for array in inputs.values()]
+    if len(columns) == 1:
+        return columns[0]
+    texts = any(array.dtype == object for array in columns)
+    return np.concatenate([array.astype(object) for array in columns] if texts else columns, 1)
 
 
 @dataclass(frozen=True)

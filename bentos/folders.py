@@ -34,7 +34,7 @@ def recipe(of: Model) -> Recipe:
     read = _read(of.name, "recipe", "RECIPE", Recipe)
     if read.framework == "pytorch":
         _check_network(of)
-    elif len(of.signature.inputs) > 1:
+    elif read.framework != "sklearn" and len(of.signature.inputs) > 1:
         raise ModelError(
             f"{contract.shown(of.name)}/recipe.py: framework={read.framework!r} takes one input,"
             f" the signature has {_listed(of.signature.inputs)}"
@@ -149,7 +149,7 @@ def _complaint(read: Model, folder: str) -> str:
         )
     if len(set(read.labels)) != len(read.labels):
         return f"labels={read.labels!r} must be all different"
-    return _input_complaint(read) or _output_complaint(read) or _route_complaint(read)
+    return _input_complaint(read) or _output_complaint(read) or _parameter_complaint(read) or _route_complaint(read)
 
 
 def _input_complaint(read: Model) -> str:
@@ -183,8 +183,10 @@ def _holds(tensor: Tensor, field: Field) -> bool:
     """Whether every value of a field is one of a tensor's datatype."""
     kind = tensor.dtype.kind
     if tensor.datatype in FLOATS:
-        return tensor.datatype != "BF16"
-    if kind == "b" or kind == "O" or field.nullable or field.type is float:
+        return tensor.datatype != "BF16" and field.type is not str
+    if kind == "O" or field.type is str:
+        return kind == "O" and field.type is str
+    if kind == "b" or field.nullable or field.type is float:
         return kind == "b" and field.type is bool and not field.nullable
     limits = np.iinfo(tensor.dtype)
     return limits.min <= field.low and field.high <= limits.max
@@ -199,6 +201,18 @@ def _output_complaint(read: Model) -> str:
         return "" if len(outputs) == 1 else f"{words} be one tensor, as there are no labels and no postprocess"
     if outputs.get("probabilities", outputs.get("logits")) != [-1, len(read.labels)]:
         return f"{words} have probabilities or logits [-1, {len(read.labels)}], one column a label"
+    return ""
+
+
+def _parameter_complaint(read: Model) -> str:
+    names = [parameter.name for parameter in read.parameters]
+    if names and read.postprocess is None:
+        return f"parameter {names[0]}: it is for postprocess=, which is not there"
+    for place, parameter in enumerate(read.parameters):
+        if parameter.default is None or parameter.nullable:
+            return f"parameter {parameter.name}: it needs a default, and is never null"
+        if parameter.name == "form" or parameter.name in names[:place]:
+            return f"parameter {parameter.name}: the query has one of this name already"
     return ""
 
 

@@ -64,19 +64,20 @@ def _save(file: Path, calls: Sequence[Call]) -> int:
     for place, call in enumerate(calls):
         for side, arrays in zip(("input", "output"), call, strict=True):
             side += f"@{place}" if place else ""
-            named |= {f"{side}:{name}": _packed(array) for name, array in arrays.items()}
+            named |= {f"{side}:{name}": packed(array) for name, array in arrays.items()}
     np.savez_compressed(file, **named)  # type: ignore[arg-type]
     return file.stat().st_size
 
 
-def _packed(array: np.ndarray) -> np.ndarray:
-    """Text as UTF-8, each with a byte more, as NumPy drops zeros at the end."""
+def packed(array: np.ndarray) -> np.ndarray:
+    """Texts as UTF-8, which files hold without pickle, each with a byte more, as NumPy drops zeros at the end."""
     if array.dtype != object:
         return array
     return np.array([str(value).encode() + b"." for value in array.reshape(-1)], np.bytes_).reshape(array.shape)
 
 
-def _unpacked(array: np.ndarray) -> np.ndarray:
+def unpacked(array: np.ndarray) -> np.ndarray:
+    """Texts as they were packed; any other array as it is."""
     if array.dtype.kind != "S":
         return array
     values = np.empty(array.size, object)
@@ -97,7 +98,7 @@ def read_calls(file: Path) -> list[Call]:
     for key, array in arrays.items():
         side, _, tensor = key.partition(":")
         side, _, place = side.partition("@")
-        calls.setdefault(place, ({}, {}))[side == "output"][tensor] = _unpacked(array)
+        calls.setdefault(place, ({}, {}))[side == "output"][tensor] = unpacked(array)
     return list(calls.values())
 
 

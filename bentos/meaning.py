@@ -6,9 +6,10 @@ preprocessing of another folder than its own. Titles, docs, bounds and defaults 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, fields
 
-from bentos.contract import Fields, Model
+from bentos.contract import Fields, Model, Route
 from bentos.source import source_digest
 
 DEFAULT = "default"  # what the contract does where a model says nothing
@@ -37,13 +38,16 @@ class FieldMeaning:
 class Meaning:
     """The parts that are compared; `preprocess`, `postprocess` and `quantities` are digests of their sources."""
 
-    payload: str  # Fields, Image or None
+    payload: str  # Fields, Image, Text or None
     fields: tuple[FieldMeaning, ...] = ()
     labels: tuple[str, ...] = ()
     unit: str = ""
     preprocess: str = DEFAULT
     postprocess: str = DEFAULT
     quantities: str = DEFAULT
+    # None where there is nothing to say, as of a field.
+    routes: tuple[tuple[str, str], ...] | None = None  # path, and digest of the sources of read, answer and error
+    parameters: tuple[str, ...] | None = None  # of postprocess: `threshold=0.25`
 
     @classmethod
     def of(cls, model: Model) -> Meaning:
@@ -56,6 +60,8 @@ class Meaning:
             fields=_fields(model),
             labels=model.labels,
             unit=model.unit,
+            routes=tuple((route.path, _route_digest(route, home)) for route in model.routes) or None,
+            parameters=tuple(f"{f.name}={f.default}" for f in model.parameters) or None,
             **{part: source_digest(function, home) for part, function in functions.items() if function is not None},
         )
 
@@ -66,6 +72,12 @@ class Meaning:
             for part in fields(self)
             if (words := _words(part.name, getattr(self, part.name), getattr(folder, part.name)))
         ]
+
+
+def _route_digest(route: Route, home: str) -> str:
+    functions = (route.read, route.answer, route.error)
+    digests = [source_digest(function, home) for function in functions if function is not None]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def _fields(model: Model) -> tuple[FieldMeaning, ...]:
@@ -88,6 +100,10 @@ def _words(part: str, certified: object, folder: object) -> str:
         return ""
     if part in ("preprocess", "postprocess", "quantities"):
         return f"the source of {part} changed"
+    certified, folder = (() if side is None else side for side in (certified, folder))
+    if part == "routes" and isinstance(certified, tuple) and isinstance(folder, tuple):
+        changed = sorted({path for path, _ in {*certified} ^ {*folder}})
+        return f"the source of route {', '.join(changed)} changed" if changed else ""
     if isinstance(certified, tuple) and isinstance(folder, tuple):
         return f"{part}: certified is {_listed(certified, folder)}, the folder says {_listed(folder, certified)}"
     return f"{part}: certified is {certified or 'none'!r}, the folder says {folder or 'none'!r}"

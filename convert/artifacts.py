@@ -10,6 +10,7 @@ import numpy as np
 
 from bentos import contract, folders, trained
 from bentos.contract import Arrays, Model, Recipe
+from bentos.golden import unpacked
 from bentos.meaning import Meaning
 from bentos.record import NAME, ROWS, TrainingRecord, rows_key
 
@@ -59,7 +60,7 @@ def read(name: str, folder: Path) -> Artifacts:
     if not file.is_file() or trained.version(file, model) != record.version:
         raise ConvertError(f"{file} or the signature of {name} changed since {NAME} was written: {again}")
     with np.load(folder / ROWS) as data:
-        arrays = {key: data[key] for key in data.files}
+        arrays = {key: unpacked(data[key]) for key in data.files}
     return Artifacts(
         model=model,
         recipe=recipe,

@@ -49,7 +49,10 @@ def from_pytorch(model: Model, network: Any, rows: Arrays) -> onnx.ModelProto:
 
 
 def from_sklearn(model: Model, fitted: Any, rows: Arrays) -> onnx.ModelProto:
-    """Classifiers give label and probabilities as tensors (no ZipMap), regressors their value."""
+    """Classifiers give label and probabilities as tensors (no ZipMap), regressors their value.
+
+    Of several inputs skl2onnx takes the columns side by side, as the estimator was fitted with them.
+    """
     import skl2onnx
     from skl2onnx.common import data_types
 
@@ -60,6 +63,7 @@ def from_sklearn(model: Model, fitted: Any, rows: Arrays) -> onnx.ModelProto:
         "FP32": data_types.FloatTensorType,
         "FP64": data_types.DoubleTensorType,
         "INT64": data_types.Int64TensorType,
+        "BYTES": data_types.StringTensorType,
     }
 
     def declared(tensors: Any) -> list[tuple[str, Any]]:

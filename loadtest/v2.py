@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import orjson
 
 DTYPES = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2",
-    "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
+    "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "BYTES": "O",
 }  # fmt: skip
 DATATYPES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 LENGTH_HEADER = "inference-header-content-length"
@@ -24,17 +25,19 @@ def encode(tensors: Mapping[str, np.ndarray], binary: bool, request_id: str = ""
     Numbers are as short as clients write them: orjson gives float32 0.3764706, not 0.3764705955982208.
     """
     inputs: list[dict[str, Any]] = []
+    raw: list[bytes] = []
     for name, values in tensors.items():
         tensor: dict[str, Any] = {"name": name, "datatype": DATATYPES[values.dtype], "shape": list(values.shape)}
-        data = {"parameters": {"binary_data_size": values.nbytes}} if binary else {"data": values.ravel()}
-        inputs.append(tensor | data)
+        raw.append(_raw(values) if binary else b"")
+        shown = values.ravel().tolist() if values.dtype == object else values.ravel()
+        inputs.append(tensor | ({"parameters": {"binary_data_size": len(raw[-1])}} if binary else {"data": shown}))
     request: dict[str, Any] = {"id": request_id} if request_id else {}
     request |= {"inputs": inputs} | ({"parameters": {"binary_data_output": True}} if binary else {})
     head = orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
     if not binary:
         return {"Content-Type": JSON}, head
     headers = {"Content-Type": OCTETS, "Inference-Header-Content-Length": str(len(head))}
-    return headers, head + b"".join(np.ascontiguousarray(values).tobytes() for values in tensors.values())
+    return headers, head + b"".join(raw)
 
 
 def decode(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], Tensors]:
@@ -50,9 +53,27 @@ def decode(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], Ten
         if size is None:
             values = np.array(output["data"], dtype)
         else:
-            values, start = np.frombuffer(raw[start : start + size], dtype), start + size
+            part, start = raw[start : start + size], start + size
+            values = _texts(part) if dtype.kind == "O" else np.frombuffer(part, dtype)
         tensors[output["name"]] = values.reshape(output["shape"])
     return document, tensors
+
+
+def _raw(values: np.ndarray) -> bytes:
+    """The bytes of a tensor; each text behind its length."""
+    if values.dtype != object:
+        return values.tobytes()
+    texts = [text.encode() for text in values.ravel().tolist()]
+    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+
+
+def _texts(raw: bytes) -> np.ndarray:
+    texts, start = [], 0
+    while start < len(raw):
+        (length,) = struct.unpack_from("<I", raw, start)
+        texts.append(raw[start + 4 : start + 4 + length].decode())
+        start += 4 + length
+    return np.array(texts, object)
 
 
 def difference(actual: Mapping[str, Any], expected: Mapping[str, np.ndarray], tolerance: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import mimetypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,25 +44,81 @@ class Workload:
         return RequestSet([http_request(service.port, path, *each) for each in bodies], expected)
 
     def _draw(self, service: ServiceProcess, inputs: list[dict[str, Any]]) -> list[v2.Tensors]:
-        sizes = [self.rows * math.prod(tensor["shape"][1:]) for tensor in inputs]
+        """Rows of payloads that the service itself finds typical, where they say what is in each input; else one that
+        its OpenAPI shows, or values in [0, 1).
+        """
+        sizes = [self.rows * abs(math.prod(tensor["shape"][1:])) for tensor in inputs]
         count = max(4, min(COUNT, MOST_VALUES // sum(sizes)))
-        random = np.random.default_rng(0)
-        return [{t["name"]: self._tensor(service, t, random) for t in inputs} for _ in range(count)]
-
-    def _tensor(self, service: ServiceProcess, tensor: dict[str, Any], random: np.random.Generator) -> np.ndarray:
-        """Rows of payloads that the service itself finds typical, where those are numbers; else values in [0, 1)."""
-        size = math.prod(tensor["shape"][1:])
-        rows = [typical_row(service, self.model) for _ in range(self.rows)]
-        if not all(len(row) == size for row in rows):
-            rows = random.random((self.rows, size)).tolist()
-        return np.array(rows, v2.DTYPES[tensor["datatype"]]).reshape(self.rows, *tensor["shape"][1:])
+        typical = TypicalRows(service, self.model, inputs)
+        batches = [[typical.draw() for _ in range(self.rows)] for _ in range(count)]
+        return [{t["name"]: np.stack([row[t["name"]] for row in rows]) for t in inputs} for rows in batches]
 
 
-def typical_row(service: ServiceProcess, model: str) -> list[float]:
-    """The numbers of a random payload of the model, in their order; empty where its payloads are no numbers."""
-    payload = service.json(f"/{model}/random")["payload"]
-    values = list(payload.values()) if isinstance(payload, dict) else []
-    return [float(value) for value in values] if all(isinstance(v, int | float) for v in values) else []
+class TypicalRows:
+    """Rows of one model, each with all its inputs by name, without a batch."""
+
+    def __init__(self, service: ServiceProcess, model: str, inputs: Sequence[Mapping[str, Any]]) -> None:
+        self._service, self._model, self._inputs = service, model, inputs
+        self._random = np.random.default_rng(0)
+        paths = service.json("/docs.json")["paths"]
+        examples = paths["/v2/models/{model}/infer"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+        self._example: dict[str, Any] | None = examples.get(model)
+        self._says = _says(paths, model)
+
+    def draw(self) -> v2.Tensors:
+        """A row of its own, but for models of which the service knows one alone."""
+        payload = self._service.json(f"/{self._model}/random")["payload"]
+        ranks = {tensor["name"]: len(tensor["shape"]) - 1 for tensor in self._inputs}
+        if {name: np.ndim(value) for name, value in payload.items()} == ranks:  # it is of tensors
+            return {t["name"]: np.array(payload[t["name"]], v2.DTYPES[t["datatype"]]) for t in self._inputs}
+        if found := columns(self._inputs, tuple(payload), self._says):
+            return fields_row(payload, self._inputs, found, {})
+        if self._example is not None:
+            shown = {tensor["name"]: tensor for tensor in self._example["value"]["inputs"]}
+            return {t["name"]: _array(shown[t["name"]])[0] for t in self._inputs}
+        return {t["name"]: self._random.random(t["shape"][1:]).astype(v2.DTYPES[t["datatype"]]) for t in self._inputs}
+
+
+def _array(tensor: Mapping[str, Any]) -> np.ndarray:
+    return np.array(tensor["data"], v2.DTYPES[tensor["datatype"]]).reshape(tensor["shape"])
+
+
+def _says(paths: Mapping[str, Any], model: str) -> dict[str, str]:
+    """The inputs that the OpenAPI document says fields are columns of, by field."""
+    for path, operations in paths.items():
+        if path.startswith(f"/{model}/") and "post" in operations:
+            schema = operations["post"]["requestBody"]["content"].get("application/json", {}).get("schema", {})
+            properties = schema.get("oneOf", [schema])[0].get("properties", {})
+            return {name: field["x-input"] for name, field in properties.items() if "x-input" in field}
+    return {}
+
+
+def columns(
+    inputs: Sequence[Mapping[str, Any]], fields: Sequence[str], says: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Which fields are the columns of each input, the first one where nothing is said; empty where they do not fit."""
+    first = inputs[0]["name"] if inputs else ""
+    found = {t["name"]: [name for name in fields if says.get(name, first) == t["name"]] for t in inputs}
+    fits = all(t["shape"][1:] == [len(names)] for t, names in zip(inputs, found.values(), strict=True))
+    return found if fits else {}
+
+
+def fields_row(
+    payload: Mapping[str, Any],
+    inputs: Sequence[Mapping[str, Any]],
+    names: Mapping[str, Sequence[str]],
+    codes: Mapping[str, Mapping[str, float]],
+) -> v2.Tensors:
+    """A payload of fields as a row of each input: NaN for null, of a word its code, texts as they are."""
+    row = {}
+    for tensor in inputs:
+        values = [payload.get(name) for name in names[tensor["name"]]]
+        if tensor["datatype"] != "BYTES":
+            coded = zip(values, names[tensor["name"]], strict=True)
+            values = [codes[name][value] if isinstance(value, str) else value for value, name in coded]
+            values = [float("nan") if value is None else float(value) for value in values]
+        row[tensor["name"]] = np.array(values, v2.DTYPES[tensor["datatype"]])
+    return row
 
 
 def http_request(port: int, path: str, headers: dict[str, str], body: bytes) -> bytes:

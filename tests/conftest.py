@@ -123,12 +123,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(home: Path, ready: int, settings: dict[str, str], cwd: Path = ROOT) -> Iterator[Server]:
+def running(home: Path, ready: int, settings: dict[str, str], cwd: Path = ROOT, target: str = ".") -> Iterator[Server]:
+    """`bentoml serve`: this checkout, or the bento of a tag."""
     port = free_port()
     log_file = home / "serve.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", ".", "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)],
             cwd=cwd,
             env={**os.environ, "BENTOML_HOME": str(home), **settings},
             stdout=log,

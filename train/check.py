@@ -43,9 +43,10 @@ def _check_split(model: Model, split: Split, where: str) -> None:
 
 def _check_rows(tensor: Tensor, rows: np.ndarray, said: str) -> None:
     if rows.dtype != tensor.dtype or tensor.batch_axis != 0 or not _fits(rows.shape[1:], tensor.sizes[1:]):
+        wanted = "BYTES, which is text in an array of objects," if tensor.datatype == "BYTES" else tensor.datatype
         raise TrainingError(
             f"{said} are {rows.dtype} {list(rows.shape[1:])} a row,"
-            f" the signature says {tensor.name} {tensor.datatype} {list(tensor.shape[1:])}"
+            f" the signature says {tensor.name} {wanted} {list(tensor.shape[1:])}"
         )
 
 
@@ -66,6 +67,8 @@ def _check_classes(targets: np.ndarray, n_labels: int, where: str) -> None:
 
 def _check_column(field: Field, values: np.ndarray, where: str) -> None:
     """A column outside its field's bounds is of another field, or in another unit."""
+    if field.type is str:
+        return _check_texts(field, values, where)
     wide = values.astype(np.float64)
     low, high = (float(values.dtype.type(bound)) for bound in (field.low, field.high))
     wrong = ~((wide >= low) & (wide <= high))
@@ -79,6 +82,15 @@ def _check_column(field: Field, values: np.ndarray, where: str) -> None:
         place = int(wrong.argmax())
         many = f" and {wrong.sum() - 1} more rows" if wrong.sum() > 1 else ""
         raise TrainingError(f"{where}: {values[place]:g} in row {place}{many}, the field takes {field.allowed()}")
+
+
+def _check_texts(field: Field, values: np.ndarray, where: str) -> None:
+    wrong = [place for place, value in enumerate(values.tolist()) if not field.allows(value)]
+    if wrong:
+        many = f" and {len(wrong) - 1} more rows" if len(wrong) > 1 else ""
+        raise TrainingError(
+            f"{where}: {values[wrong[0]]!r:.60} in row {wrong[0]}{many}, the field takes {field.allowed()}"
+        )
 
 
 def check_outputs(outputs: Arrays) -> None:

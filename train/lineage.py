@@ -13,6 +13,7 @@ import numpy as np
 from bentos import contract, trained
 from bentos.certificate import Dataset, file_sha256
 from bentos.contract import Data, ModelError
+from bentos.golden import packed
 from bentos.record import TrainingRecord
 
 
@@ -23,7 +24,7 @@ def describe(data: Data) -> Dataset:
         named = sorted(split.inputs.items()) if isinstance(split.inputs, Mapping) else [("", split.inputs)]
         for name, array in (*named, ("", split.targets)):
             digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(np.ascontiguousarray(packed(array)).tobytes())
     return Dataset(data.source, digest.hexdigest(), len(data.train.targets), len(data.held_out.targets))
 
 

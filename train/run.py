@@ -15,6 +15,7 @@ import numpy as np
 from bentos import contract, folders, trained
 from bentos.certificate import Interval, Training
 from bentos.contract import Arrays, Data, Model, Recipe
+from bentos.golden import packed
 from bentos.meaning import Meaning
 from bentos.record import ROWS, TrainingRecord, rows_key
 from bentos.reference import reference
@@ -134,7 +135,8 @@ def save(folder: Path, model: Model, recipe: Recipe, fitted: Any) -> None:
 
 def write(folder: Path, model: Model, recipe: Recipe, data: Data, outputs: Arrays, record: TrainingRecord) -> None:
     """The other artifacts; `training.json` last, as it vouches for all."""
-    np.savez_compressed(folder / ROWS, **arrays(model, data, outputs, record.training.seed))
+    rows = arrays(model, data, outputs, record.training.seed)
+    np.savez_compressed(folder / ROWS, **{name: packed(array) for name, array in rows.items()})  # type: ignore[arg-type]
     if recipe.report is not None:
         recipe.report(data, outputs, folder)
     record.write(folder)

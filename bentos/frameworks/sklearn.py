@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bentos.contract import Arrays, Model, Signature
+from bentos.contract import Arrays, Model, Signature, table
 from bentos.frameworks import UnreadableError
 
 FILE = "model.skops"
@@ -51,8 +51,8 @@ def load(model: Model, path: Path) -> Any:
 
 
 def run(signature: Signature, fitted: Any, inputs: Arrays) -> Arrays:
-    """Probabilities by `predict_proba`, everything else by `predict`."""
-    (batch,) = inputs.values()
+    """Probabilities by `predict_proba`, everything else by `predict`, of the columns of all inputs side by side."""
+    batch = table({t.name: inputs[t.name] for t in signature.inputs})
     calls = {"probabilities": fitted.predict_proba} if hasattr(fitted, "predict_proba") else {}
     return {
         t.name: np.asarray(calls.get(t.name, fitted.predict)(batch), t.dtype).reshape(len(batch), *t.sizes[1:])

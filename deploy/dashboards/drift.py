@@ -108,8 +108,8 @@ def one() -> list[Any]:
         bars(
             "$quantity: now and in training",
             "Share of rows in each bin. The bins of a number lie between the deciles of training (00 is the lowest "
-            "tenth), those of a class are the classes in their order; missing is NaN. The deciles stand in the "
-            "certificate: bentoml models get MODEL-FORM:latest.",
+            "tenth), those of a class are the classes in their order, c00 and on are codes and texts, the last of them "
+            "all others; missing is NaN. The deciles stand in the certificate: bentoml models get MODEL-FORM:latest.",
             [
                 (f"sum by (bin) ({observed}) / scalar(sum({observed}))", "now"),
                 (f"max by (bin) (ekiben_drift_reference_ratio{{{ONE}}})", "training"),

@@ -19,7 +19,7 @@ from PIL import Image
 from loadtest import v2
 from loadtest.documents import CHECKOUT
 from loadtest.service import ServiceError, request
-from loadtest.workload import multipart
+from loadtest.workload import columns, fields_row, multipart
 
 BENTOS = CHECKOUT / "bentos"
 # The same request gets the same answer, whoever shares its batch, up to the order in which floats are summed.
@@ -42,6 +42,7 @@ class Native:
     fields: tuple[str, ...]  # of a JSON payload, in the order of the schema; empty for a file
     file_field: str  # of a multipart body; empty for JSON
     codes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # of fields with choices: word → code
+    inputs: Mapping[str, str] = field(default_factory=dict)  # of fields that say so: the input that they are columns of
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def _native_route(path: str, operation: dict[str, Any]) -> Native:
         properties = _one(content["application/json"]["schema"])["properties"]
         choices = {name: schema["oneOf"] for name, schema in properties.items() if "oneOf" in schema}
         codes = {n: dict(zip(one["enum"], other["enum"], strict=True)) for n, (one, other, *_) in choices.items()}
-        return Native(path, answer, tuple(properties), "", codes)
+        inputs = {name: schema["x-input"] for name, schema in properties.items() if "x-input" in schema}
+        return Native(path, answer, tuple(properties), "", codes, inputs)
     (file_field,) = content["multipart/form-data"]["schema"]["properties"]
     return Native(path, answer, (), file_field)
 
@@ -163,9 +165,9 @@ def requests(model: ServedModel, payloads: list[Any], rows: int) -> list[Request
     """Every example as a request through every interface; with rows > 1 each begins at another example."""
     result = [_native(model, window) for window in _windows(payloads, rows)] if model.native else []
     if (each := tensor_rows(model, payloads)) is not None:
-        finite = [row for row in each if np.isfinite(row).all()]  # JSON has no NaN
-        result += [_v2(model, np.stack(window), binary=True) for window in _windows(list(each), rows)]
-        result += [_v2(model, np.stack(window), binary=False) for window in _windows(finite, rows)]
+        finite = [row for row in each if all(a.dtype == object or np.isfinite(a).all() for a in row.values())]
+        result += [_v2(model, window, binary=True) for window in _windows(each, rows)]
+        result += [_v2(model, window, binary=False) for window in _windows(finite, rows)]  # JSON has no NaN
     return result
 
 
@@ -173,9 +175,10 @@ def _windows(items: list[Any], size: int) -> list[list[Any]]:
     return [[items[(start + i) % len(items)] for i in range(size)] for start in range(len(items))]
 
 
-def _v2(model: ServedModel, batch: np.ndarray, binary: bool) -> Request:
-    headers, body = v2.encode({model.inputs[0]["name"]: batch}, binary, (ID % 0).decode())
-    return Request(model, "binary" if binary else "v2", len(batch), headers, body)
+def _v2(model: ServedModel, rows: list[v2.Tensors], binary: bool) -> Request:
+    batch = {tensor["name"]: np.stack([row[tensor["name"]] for row in rows]) for tensor in model.inputs}
+    headers, body = v2.encode(batch, binary, (ID % 0).decode())
+    return Request(model, "binary" if binary else "v2", len(rows), headers, body)
 
 
 def _native(model: ServedModel, payloads: list[Any]) -> Request:
@@ -187,28 +190,25 @@ def _native(model: ServedModel, payloads: list[Any]) -> Request:
     return Request(model, "native", len(payloads), headers, body)
 
 
-def tensor_rows(model: ServedModel, payloads: list[Any]) -> np.ndarray | None:
-    """One row per example, as the model's input has them: (n, …), NaN for null. None where that cannot be told.
+def tensor_rows(model: ServedModel, payloads: list[Any]) -> list[v2.Tensors] | None:
+    """One row of each input per example, by the input's name; NaN for null. None where that cannot be told.
 
-    Fields go into a flat input of their number in the order of the service's schema; a picture into one of shape
+    Fields go into flat inputs of their number in the order of the service's schema, a picture into one of shape
     (channels, height, width) in [0, 1], light on dark.
     """
-    if len(model.inputs) != 1 or model.native is None:
+    native = model.native
+    if native is None or not all(tensor["datatype"] in v2.DTYPES for tensor in model.inputs):
         return None
-    (tensor,), fields = model.inputs, model.native.fields
-    shape, dtype = tuple(tensor["shape"][1:]), v2.DTYPES.get(tensor["datatype"])
-    if dtype and fields and shape == (len(fields),):
-        codes = model.native.codes
-        values = [[_number(payload.get(name), codes.get(name, {})) for name in fields] for payload in payloads]
-        return np.array(values, dtype)
-    if dtype and model.native.file_field and len(shape) == 3 and shape[0] in (1, 3):
-        return np.stack([_picture(payload, shape) for payload in payloads]).astype(dtype)
+    if native.fields:
+        found = columns(model.inputs, native.fields, native.inputs)
+        return [fields_row(payload, model.inputs, found, native.codes) for payload in payloads] if found else None
+    (tensor, *more) = model.inputs
+    shape = tuple(tensor["shape"][1:])
+    if not more and len(shape) == 3 and shape[0] in (1, 3):
+        return [
+            {tensor["name"]: _picture(payload, shape).astype(v2.DTYPES[tensor["datatype"]])} for payload in payloads
+        ]
     return None
-
-
-def _number(value: Any, codes: Mapping[str, float]) -> float:
-    """A field's value as a tensor has it: NaN for null, the code of a word."""
-    return float("nan") if value is None else float(codes[value] if isinstance(value, str) else value)
 
 
 def _picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import orjson
 
 from bentos import contract
-from bentos.contract import Model, ModelError
+from bentos.contract import Field, Model, ModelError
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, media_type, most_inflated
 from serving.api.payloads import PayloadAdapter, adapter
 from serving.api.payloads.rows import answers, preprocess_apart, preprocess_batch, preprocess_each
@@ -55,10 +56,11 @@ def _folder_path(name: str) -> str:
 class NativeResponder:
     """Answers one native request in the model's words."""
 
-    __slots__ = ("_request", "several")
+    __slots__ = ("_request", "parameters", "several")
 
     def __init__(self, request: Request) -> None:
         self._request = request
+        self.parameters: dict[str, Any] = {}  # of postprocess, which the query gives
         self.several = False  # whether a list was sent, so that one goes back
 
     @property
@@ -74,7 +76,7 @@ class NativeResponder:
         return self._request.synthetic
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
-        rows = answers(form, outputs)
+        rows = answers(form, outputs, self.parameters)
         self._request.respond(Response(orjson.dumps(rows if self.several else rows[0])))
 
     def send_error(self, error: ServingError) -> None:
@@ -102,6 +104,8 @@ class PredictHandler:
         pending = PendingRequest(self._default, responder, INTERFACE, request.path, request.begun)
         try:
             pending.form = self._form(request)
+            if request.query_string:
+                responder.parameters = given_parameters(pending.form.model, request.query)
             body, content_type = request.body, request.headers.get(b"content-type", b"application/json")
             if (coding := request.headers.get(b"content-encoding")) is not None:
                 if len(body) > INFLATE_INLINE_BYTES:
@@ -112,7 +116,9 @@ class PredictHandler:
             pending.set_exception(error)
 
     def _form(self, request: Request) -> LoadedForm:
-        return requested_form(self._name, request, self._repository) if request.query_string else self._default
+        if not request.query_string:
+            return self._default
+        return requested_form(self._name, request, self._repository, self._default.model.parameters)
 
     async def _inflate(self, pending: PendingRequest, body: bytes, coding: bytes, content_type: bytes) -> None:
         assert isinstance(pending.responder, NativeResponder)
@@ -142,19 +148,45 @@ class PredictHandler:
             self._plane.submit_each(pending, await preprocess_apart(*apart, preprocess_each))
 
 
-def requested_form(name: str, request: Request, repository: Repository) -> LoadedForm:
-    """The form that `?form=` names, or the default one. BadInput, NotFound, NotReady"""
-    query = request.query
-    if unknown := query.keys() - {"form"}:
-        raise BadInput(f"query parameter {min(unknown)[:60]!r} is unknown; there is form")
+def requested_form(name: str, request: Request, repository: Repository, parameters: Sequence[Field] = ()) -> LoadedForm:
+    """The form that `?form=` names, or the default one; `parameters` may be beside it. BadInput, NotFound, NotReady"""
+    query, known = request.query, ["form", *(parameter.name for parameter in parameters)]
+    if unknown := query.keys() - set(known):
+        raise BadInput(f"query parameter {min(unknown)[:60]!r} is unknown; there is {', '.join(known)}")
     return repository.get(name, query.get("form"))
+
+
+def given_parameters(model: Model, query: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters of postprocess that a query gives, by name. BadInput"""
+    given = {}
+    for parameter in model.parameters:
+        if (text := query.get(parameter.name)) is not None:
+            value = parameter_value(parameter, text)
+            if not parameter.allows(value):
+                raise BadInput(f"{parameter.name} is {text[:40]!r}: it must be {parameter.allowed()}")
+            given[parameter.name] = parameter.encode(value)
+    return given
+
+
+def parameter_value(parameter: Field, text: str) -> Any:
+    """What a text in a query says as JSON would."""
+    if parameter.type is str or text in parameter.codes:
+        return text
+    if parameter.type is bool:
+        return {"true": True, "false": False}.get(text, text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 async def random_prediction(
     name: str, payloads: PayloadAdapter, repository: Repository, plane: DataPlane, request: Request
 ) -> Response:
     """A payload like those it was trained on, with its prediction."""
-    form = requested_form(name, request, repository)
+    model = repository.get(name).model
+    form = requested_form(name, request, repository, model.parameters)
+    given = given_parameters(model, request.query)
     shown, payload = payloads.draw(form.stored.certificate.reference)
     outputs = await plane.infer(form, preprocess_batch(form.model, [payload]), 1, request)
-    return json_response({"payload": shown, "prediction": answers(form, outputs)[0]})
+    return json_response({"payload": shown, "prediction": answers(form, outputs, given)[0]})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bentos.contract import Model, Route
+from bentos.contract import Field, Model, Route
 from serving import VERSION
 from serving.api.operations import ERROR, POST_ERRORS, answer_schema, get_operation, operation
 from serving.api.pages.assets import SECURITY
 from serving.api.payloads import adapter, tensors
+from serving.api.payloads.fields import field_schema
 from serving.api.v2 import openapi as v2
 from serving.http.endpoint import Endpoint, get
 from serving.http.gateway import Routes
@@ -111,7 +112,7 @@ def _faults(repository: Repository) -> dict[str, Any]:
 
 
 def _native(model: Model, forms: list[str], content: dict[str, Any]) -> dict[str, Any]:
-    form = _form_parameter(forms)
+    query = [_form_parameter(forms), *map(_parameter, model.parameters)]
     answer = {"schema": {"oneOf": [answer_schema(model), {"type": "array", "items": answer_schema(model)}]}}
     drawn = {
         "schema": {"type": "object", "properties": {"payload": {"type": "object"}, "prediction": answer_schema(model)}},
@@ -125,7 +126,7 @@ def _native(model: Model, forms: list[str], content: dict[str, Any]) -> dict[str
                 answer,
                 POST_ERRORS,
                 description=doc,
-                parameters=[form],
+                parameters=query,
                 requestBody={"required": True, "content": content},
             )
         },
@@ -135,7 +136,7 @@ def _native(model: Model, forms: list[str], content: dict[str, Any]) -> dict[str
                 "A random payload with its prediction",
                 drawn,
                 {400: "Bad input", 404: "Unknown form"},
-                parameters=[form],
+                parameters=query,
             )
         },
     }
@@ -191,6 +192,19 @@ def _form_parameter(forms: list[str]) -> dict[str, Any]:
         "in": "query",
         "description": "Which form answers; the best certified one if left out",
         "schema": {"type": "string", "enum": forms},
+    }
+
+
+def _parameter(parameter: Field) -> dict[str, Any]:
+    """One of postprocess's, with its bounds."""
+    schema = field_schema(parameter)
+    if parameter.choices:  # a query has words and codes alike as texts
+        schema = {"type": "string", "enum": [*parameter.codes]}
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": f"{parameter.doc}: {parameter.allowed()}; {parameter.default} if left out",
+        "schema": {key: value for key, value in schema.items() if key not in ("description", "title")},
     }
 
 

@@ -7,12 +7,12 @@ unwatched, and left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from bentos.certificate import Certificate, Histogram
-from bentos.contract import Arrays, Fields, Model
+from bentos.contract import Arrays, Field, Fields, Model
 from serving.telemetry.buffers import CounterBuffer
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.predictions import Predictions
@@ -21,15 +21,28 @@ ELEMENTS = 2**21  # less than a hundredth of a core
 # Rows, or input values, that are held before they are counted: a third of a millisecond.
 FULL_ROWS, FULL_ELEMENTS = 500, 2**16
 MISSING = "missing"
+Places = Callable[[np.ndarray], np.ndarray]
 
 
 class Quantity:
-    """One quantity's bins and their counters. A class is its own bin; a number falls between deciles."""
+    """One quantity's bins and their counters. A class is its own bin, and a category; a number falls between deciles.
 
-    def __init__(self, reference: Histogram, metrics: Metrics, labels: tuple[str, str, str]) -> None:
-        self._edges = None if reference.classes else np.array(reference.edges, np.float64)
+    `places` tells the bins of values, where they are categories: (n,) → (n,) places, one behind the last for others.
+    """
+
+    def __init__(
+        self,
+        reference: Histogram,
+        metrics: Metrics,
+        labels: tuple[str, str, str],
+        places: Places | None = None,
+    ) -> None:
+        self._places = decile_places(reference) if not reference.classes else places
         missing = reference.missing
-        shares = {f"{i:02d}": share * (1 - missing) for i, share in enumerate(reference.shares)} | {MISSING: missing}
+        # Categories have no order, so that bins of other names keep them out of cumulative shares.
+        prefix = "" if places is None else "c"
+        shares = {f"{prefix}{i:02d}": share * (1 - missing) for i, share in enumerate(reference.shares)}
+        shares |= {MISSING: missing}
         for name, share in shares.items():
             metrics.drift_reference.labels(*labels, name).set(share)
         self._bins = len(shares) - 1  # beside the one for what is missing
@@ -37,16 +50,38 @@ class Quantity:
 
     def count(self, values: np.ndarray) -> None:
         """Add (n,) values to their bins."""
-        if self._edges is None:
+        if self._places is None:
             places = values
         else:
-            places = np.searchsorted(self._edges, values, side="left")
-            places[np.isnan(values)] = self._bins
+            places = self._places(values)
+            if values.dtype != object:
+                places[np.isnan(values)] = self._bins
         self._counted.add(np.bincount(places))
 
     def flush(self) -> None:
         """Write what was counted."""
         self._counted.flush()
+
+
+def decile_places(reference: Histogram) -> Places:
+    """What tells the bins of numbers."""
+    edges = np.array(reference.edges, np.float64)
+    return lambda values: np.searchsorted(edges, values)
+
+
+def category_places(reference: Histogram, field: Field | None) -> Places:
+    """What tells the bins of codes, those of a field with choices, or of texts."""
+    n_known = len(reference.classes)
+    if field is None:
+        known = {text: place for place, text in enumerate(reference.classes)}
+        return lambda texts: np.array([known.get(text, n_known) for text in texts.tolist()], np.intp)
+    codes = np.array([field.codes[word] for word in reference.classes], np.float64)  # ascending, as they were counted
+
+    def places(values: np.ndarray) -> np.ndarray:
+        found = np.searchsorted(codes, values)
+        return np.where(codes.take(found, mode="clip") == values, found, n_known)
+
+    return places
 
 
 class Input:
@@ -82,8 +117,15 @@ class DriftMonitor:
     def __init__(self, model: Model, certificate: Certificate, metrics: Metrics) -> None:
         self._model = model
         version, references = certificate.version, certificate.reference
+        coded = {f"input:{name}": field for name, field in model.coded.items()}
+        categories = {
+            name: category_places(reference, coded.get(name))
+            for name, reference in references.items()
+            if name.startswith("input:") and reference.classes
+        }
         self._quantities = {
-            name: Quantity(reference, metrics, (model.name, version, name)) for name, reference in references.items()
+            name: Quantity(reference, metrics, (model.name, version, name), categories.get(name))
+            for name, reference in references.items()
         }
         for name in self._quantities:
             # On rows that it has learnt a model is too sure of itself: predictions are referred to those held out.
@@ -95,7 +137,7 @@ class DriftMonitor:
         self._inputs = {
             name: Input(bounds.get(name, (-np.inf, np.inf)), metrics, (model.name, version, name))
             for name in references
-            if name.startswith("input:")
+            if name.startswith("input:") and (name in coded or name not in categories)  # texts have no sum
         }
         self._predictions = Predictions(model, certificate, metrics) if references else None
         self._unwatched = metrics.unwatched.labels(model.name, certificate.form, version)

@@ -51,6 +51,38 @@ MISTAKES = {
         MODEL, '1, 95, 15, "°C"', 'default=2, choices={1: "cold", 80: "hot"}',
         "model.py, line N: field start: default=2 must be one of cold (1), hot (80)",
     ),
+    "a text for a number": (
+        MODEL, '1, 95, 15, "°C"', "type=str",
+        "model.py: field start: a text of at most 256 characters does not fit input features, which is FP32",
+    ),
+    "a number for a text": (
+        MODEL, '"FP32", (-1, 3)', '"BYTES", (-1, 3)',
+        "model.py: field litres: a number from 0.1 to 3 l does not fit input features, which is BYTES",
+    ),
+    "a text that is null": (MODEL, '1, 95, 15, "°C"', "type=str, nullable=True", "field start: a text is never null"),
+    "half a character": (MODEL, '1, 95, 15, "°C"', "0.5, 9, type=str", "field start: low=0.5 must be a number of char"),
+    "a text that is too long": (
+        MODEL, '1, 95, 15, "°C"', '1, 3, "warm", type=str',
+        'model.py, line N: field start: default="warm" must be a text of 1 to 3 characters',
+    ),
+    "a number for a default": (MODEL, '15, "°C"', "15, type=str", "field start: default=15 must be a text of 1 to 95"),
+    "a text with choices": (MODEL, '1, 95, 15, "°C"', 'choices={1: "a"}, type=str', "bounds and type follow from"),
+    "texts compared": (
+        MODEL, "500, 3000, 2200, \"W\"),", "type=str),), at_most=((\"power\", \"start\"),",
+        "at_most: power is a text: numbers are compared",
+    ),
+    "a parameter of nothing": (
+        MODEL, "unit=", 'parameters=(Field("cut", "", 0, 1, 0.5),), unit=',
+        "model.py: parameter cut: it is for postprocess=, which is not there",
+    ),
+    "a parameter without a default": (
+        MODEL, "unit=", 'postprocess=print, parameters=(Field("cut", "", 0, 1),), unit=',
+        "model.py: parameter cut: it needs a default",
+    ),
+    "a parameter that is another's": (
+        MODEL, "unit=", 'postprocess=print, parameters=(Field("form", "", 0, 1, 0),), unit=',
+        "model.py: parameter form: the query has one of this name already",
+    ),
     "an input that is not there": (
         MODEL, '15, "°C"', '15, "°C", into="ids"', "model.py: field start: into='ids' is no input: there is features",
     ),
@@ -155,7 +187,8 @@ def test_fields_go_into_the_inputs_that_they_name(kettle: Kettle) -> None:
     features, ids = zip(*map(model.rows, folders.payloads(model)), strict=True)
     assert [row.tolist() for row in ids] == [5, 3] and {row.dtype.name for row in ids} == {"int8"}
     assert [row.shape for row in features] == [(2,), (2,)]
-    with pytest.raises(ModelError, match=r"recipe.py: framework='sklearn' takes one input, the signature has features"):
+    kettle.edit(RECIPE, 'framework="sklearn"', 'framework="xgboost"')
+    with pytest.raises(ModelError, match=r"recipe.py: framework='xgboost' takes one input, the signature has features"):
         contract.recipe("kettle")
 
 

@@ -1,20 +1,23 @@
 """What a folder makes of answers: its parts, and which of them differ, in words."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from bentos import contract
 from bentos.certificate import plain
-from bentos.contract import Field, Fields, Tensor
+from bentos.contract import Field, Fields, Route, Tensor
 from bentos.meaning import Meaning
 
 IRIS = contract.model("iris")
 assert isinstance(IRIS.payload, Fields)
 FIELDS = IRIS.payload.fields
 WALLS = Field("walls", "", choices={2: "panel", 1: "brick"})
+READ: Any = contract.examples
 OTHER: Any = sorted  # a function, and not the one that was certified
 
 
@@ -53,6 +56,23 @@ def test_each_part_is_named(changed: contract.Model, words: str) -> None:
     assert words in certified.differences(Meaning.of(changed))
 
 
+def test_the_sources_of_a_route_and_defaults_of_parameters_are_part_of_it() -> None:
+    route = Route("/v1/iris", "", {}, read=READ, answer=OTHER)
+    routed = replace(IRIS, routes=(route,), parameters=(Field("cut", "", 0, 1, 0.25),))
+    certified = Meaning.of(routed)
+    assert certified.differences(Meaning.of(routed)) == []
+    assert Meaning.of(IRIS).differences(certified) == [
+        "the source of route /v1/iris changed",
+        "parameters: certified is 0 of them, the folder says 1 of them",
+    ]
+    other = replace(routed, routes=(replace(route, error=READ),), parameters=(Field("cut", "", 0, 1, 0.5),))
+    assert certified.differences(Meaning.of(other)) == [
+        "the source of route /v1/iris changed",
+        "parameters: certified is 0 cut=0.25, the folder says 0 cut=0.5",
+    ]
+    assert msgspec.convert(json.loads(json.dumps(plain(certified))), Meaning) == certified
+
+
 def test_of_several_inputs_it_says_which_a_field_goes_into() -> None:
     tensors = (Tensor("a", "FP32", (-1, 2)), Tensor("b", "INT64", (-1,)))
     fields = (Field("x", "", 0, 1), replace(WALLS, into="b"), Field("y", "", 0, 1))
@@ -69,7 +89,9 @@ def test_of_several_inputs_it_says_which_a_field_goes_into() -> None:
 
 
 def test_what_a_field_has_not_is_not_written_so_that_versions_stay() -> None:
-    assert plain(Meaning.of(IRIS))["fields"][0] == {
+    said = plain(Meaning.of(IRIS))
+    assert [*said] == ["payload", "fields", "labels", "unit", "preprocess", "postprocess", "quantities"]
+    assert said["fields"][0] == {
         "name": "sepal_length",
         "type": "float",
         "unit": "cm",

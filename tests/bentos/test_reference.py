@@ -1,11 +1,17 @@
 """Reference histograms: what drift is later measured against."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from bentos import contract
 from bentos.certificate import Histogram
-from bentos.reference import count_classes, histogram, reference
+from bentos.contract import Field, Fields, Tensor
+from bentos.reference import count_classes, count_codes, count_texts, histogram, reference
+
+OTHER: Any = print  # what preprocesses, and so may change codes
 
 
 def test_deciles_hold_a_tenth_each() -> None:
@@ -37,6 +43,31 @@ def test_shares_are_those_that_serving_counts() -> None:
 
 def test_classes_are_counted_by_name() -> None:
     assert count_classes(np.array([0, 2, 2, 2]), ("a", "b", "c")) == Histogram((0.25, 0, 0.75), classes=("a", "b", "c"))
+
+
+def test_choices_are_counted_by_word_in_the_order_of_their_codes() -> None:
+    walls = Field("walls", "", choices={9: "wood", 1: "brick", 2: "panel"})
+    found = count_codes(np.array([9, 9, 1, np.nan], np.float32), walls)
+    assert found == Histogram((1 / 3, 0, 2 / 3, 0), classes=("brick", "panel", "wood"), missing=0.25)
+
+
+def test_the_most_frequent_categories_have_a_share_each_and_the_rest_one() -> None:
+    rare = [f"rare {i}" for i in range(30)]
+    found = count_texts(np.array([*["b"] * 40, *["a"] * 30, *rare], object))
+    assert len(found.classes) == 20 and found.classes[:2] == ("a", "b") and list(found.classes) == sorted(found.classes)
+    assert found.shares[:2] == (0.3, 0.4) and found.shares[-1] == pytest.approx(0.12)
+    many = Field("many", "", choices={code: f"w{code}" for code in range(30)})
+    codes = count_codes(np.array([*[29.0] * 8, *np.arange(25)]), many)
+    assert codes.classes == (*(f"w{code}" for code in range(19)), "w29") and codes.shares[-1] == pytest.approx(6 / 33)
+
+
+def test_a_code_that_preprocess_may_have_changed_is_a_number() -> None:
+    iris = contract.model("iris")
+    walls, tensor = Field("walls", "", choices={1: "brick", 2: "panel"}), Tensor("features", "FP32", (-1, 1))
+    coded = replace(iris, payload=Fields((walls,)), signature=replace(iris.signature, inputs=(tensor,)))
+    inputs, outputs = {"features": np.ones((2, 1), np.float32)}, {"probabilities": np.full((2, 3), 1 / 3)}
+    assert reference(coded, inputs, outputs)["input:walls"].classes == ("brick", "panel")
+    assert reference(replace(coded, preprocess=OTHER), inputs, outputs)["input:walls"].classes == ()
 
 
 def test_every_field_and_every_prediction_has_one() -> None:

@@ -6,13 +6,16 @@ import shlex
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
-from tests.conftest import ROOT, command, running
+from loadtest.workload import TypicalRows
+from tests.conftest import command, running
+from tests.documented import documented, write
 
 RIDE = {"start": "harbour", "end": "airport", "distance": 12.5, "hour": 8}
 CODES = {"old town": 1, "harbour": 2, "airport": 5}
@@ -23,9 +26,7 @@ FORMS = ("pytorch", "onnx", "optimized", "int8")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A service with `rides` as the page has it, and `tensors`, which is the same without fields."""
     folder, home = tmp_path_factory.mktemp("mine"), tmp_path_factory.mktemp("home")
-    text = (ROOT / "docs" / "models.md").read_text()
-    files = dict(re.findall(r"```python\n# rides/(\w+\.py)\n(.*?)```", text, re.S))
-    (files["examples.json"],) = re.findall(r"```json\n(.*?)```", text, re.S)
+    files = documented("rides")
     write(folder / "rides", files)
     del files["examples.json"]
     bare = 'verb="predict",\n    payload=None,\n    signature='
@@ -40,12 +41,6 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     command([sys.executable, "-m", "convert", *names, "--artifacts", out, "--strict"], home, **mine)
     with running(home, 200, mine) as server, httpx.Client(base_url=server.url) as client:
         yield client
-
-
-def write(folder: Path, files: dict[str, str]) -> None:
-    folder.mkdir()
-    for name, code in {**files, "__init__.py": ""}.items():
-        (folder / name).write_text(code)
 
 
 def infer(http: httpx.Client, name: str, rides: list[dict[str, Any]]) -> list[float]:
@@ -147,6 +142,16 @@ def test_without_fields_the_inputs_are_named_nested_lists(http: httpx.Client) ->
     page = http.get("/ui/tensors")
     assert page.status_code == 200 and "<textarea" in page.text
     assert 'quantity="input:ids mean"' in http.get("/metrics").text
+
+
+@pytest.mark.parametrize("name", ["rides", "tensors"])
+def test_load_tests_draw_rows_of_both_inputs(http: httpx.Client, name: str) -> None:
+    service: Any = SimpleNamespace(json=lambda path: http.get(path).json())
+    typical = TypicalRows(service, name, http.get(f"/v2/models/{name}").json()["inputs"])
+    rows = [typical.draw() for _ in range(20)]
+    assert all(row["ids"].dtype == np.int64 and set(row["ids"].tolist()) <= {1, 2, 5} for row in rows)
+    assert all(row["features"].dtype == np.float32 and row["features"].shape == (2,) for row in rows)
+    assert len({row["features"].tobytes() for row in rows}) > 10 and max(row["features"].max() for row in rows) > 1
 
 
 def test_both_are_ready_with_all_their_forms(http: httpx.Client) -> None:

@@ -102,6 +102,8 @@ def test_a_models_share_is_spread_over_the_interfaces_that_it_has():
 
 # What is asked and what is an answer
 
+INTERFACES = ("native", "v2", "binary")
+
 KETTLE = ServedModel(
     "kettle",
     ({"name": "features", "datatype": "FP32", "shape": [-1, 3]},),
@@ -134,7 +136,27 @@ def test_words_of_choices_are_sent_as_tensors_by_their_codes():
     model = ServedModel("kettle", ({**KETTLE.inputs[0], "shape": [-1, 2]},), KETTLE.outputs, native)
     payloads = [{"litres": 1, "tea": "red"}, {"litres": None, "tea": 4}]
     rows = requests.tensor_rows(model, payloads)
-    assert np.array_equal(rows, [[1, 9], [np.nan, 4]], equal_nan=True)
+    assert np.array_equal([row["features"] for row in rows], [[1, 9], [np.nan, 4]], equal_nan=True)
+
+
+def test_fields_go_into_the_inputs_that_the_schema_says_and_texts_stay_texts():
+    inputs = (
+        {"name": "numbers", "datatype": "FP32", "shape": [-1, 1]},
+        {"name": "texts", "datatype": "BYTES", "shape": [-1, 2]},
+    )
+    route = Native("/bikes/price", {}, ("brand", "age", "city"), "", inputs={"brand": "texts", "city": "texts"})
+    model = ServedModel("bikes", inputs, KETTLE.outputs, route)
+    payloads = [{"brand": "Gitane", "age": None, "city": "Ōsaka"}, {"brand": "", "age": 2, "city": "Lyon"}]
+    first, second = requests.tensor_rows(model, payloads)
+    assert np.isnan(first["numbers"]) and first["texts"].tolist() == ["Gitane", "Ōsaka"]
+    assert second["numbers"] == [2] and second["texts"].tolist() == ["", "Lyon"]
+    native, v2, binary = (
+        [r for r in requests.requests(model, payloads, 1) if r.interface == how] for how in INTERFACES
+    )
+    assert (len(native), len(v2), len(binary)) == (2, 1, 2)  # JSON has no NaN
+    assert [tensor["data"] for tensor in json.loads(v2[0].body(1))["inputs"]] == [[2.0], ["", "Lyon"]]
+    assert binary[0].body(1).endswith(b"\x06\0\0\0Gitane\x06\0\0\0" + "Ōsaka".encode())
+    assert requests.tensor_rows(replace(model, native=replace(route, inputs={})), payloads) is None
 
 
 def test_a_fifth_model_needs_only_its_folder(bentos):

@@ -16,7 +16,7 @@ from serving.inference.dataplane import DataPlane, LoadedForm
 from serving.inference.jobs import Client
 
 WHO = ("model", "form", "version")
-SHOWN_NUMBERS = 4
+SHOWN_NUMBERS, SHOWN_LABELS = 4, 8
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,10 @@ async def ask(forms: list[LoadedForm], inputs: list[np.ndarray], plane: DataPlan
 
 
 def figure(value: Any) -> str:
-    """A number as people read it: 0.9035, 12,345,678; of a list how many and the first."""
+    """A number as people read it: 0.9035, 12,345,678; of a list how many and the first, of finds the labels."""
+    if isinstance(value, list) and all(isinstance(one, dict) and {"label", "score"} <= one.keys() for one in value):
+        shown = [f"{one['label']} {one['score']:.2f}" for one in value[:SHOWN_LABELS]]
+        return ", ".join(shown + ["…"] * (len(value) > SHOWN_LABELS)) or "nothing"
     if isinstance(value, list) and len(value) > SHOWN_NUMBERS:
         return f"{len(value)} values: {', '.join(map(figure, value[:SHOWN_NUMBERS]))}, …"
     if isinstance(value, bool) or not isinstance(value, int | float):

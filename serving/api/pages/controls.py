@@ -20,7 +20,7 @@ class Control:
     """One field with what is in it, what is wrong with that, and where training saw it: most values lie in `usual`."""
 
     field: Field
-    value: Any = ""  # a number, or what somebody typed instead of one; None is unknown
+    value: Any = ""  # a number or a text, or what somebody typed instead of one; None is unknown
     error: str = ""
     usual: tuple[float, float] | None = None
 
@@ -31,10 +31,10 @@ class Control:
 
     @property
     def kind(self) -> str:
-        """`select`, or the type of its input element: `checkbox` or `number`."""
+        """`select`, or the type of its input element: `checkbox`, `text` or `number`."""
         if self.field.choices:
             return "select"
-        return "checkbox" if self.field.type is bool else "number"
+        return {bool: "checkbox", str: "text"}.get(self.field.type, "number")
 
     @property
     def word(self) -> Any:
@@ -70,8 +70,10 @@ class Control:
     @property
     def slides(self) -> bool:
         """Whether it has a slider beside it: a number of few enough steps."""
+        if self.kind != "number":
+            return False
         low, high = self.ends
-        return self.kind == "number" and (high - low) / self.step <= SLIDER_STEPS
+        return (high - low) / self.step <= SLIDER_STEPS
 
 
 def controls(
@@ -103,7 +105,7 @@ def defaults(payload: Fields) -> dict[str, Any]:
     return {f.name: None if f.default is None else _shown(f, f.default) for f in payload.fields}
 
 
-def _shown(field: Field, value: float) -> Any:
+def _shown(field: Field, value: float | str) -> Any:
     """A value that its author gives, as JSON shows it."""
     if field.choices:
         return field.choices[int(value)]
@@ -116,7 +118,9 @@ def submitted(form: Mapping[str, str], payload: Fields) -> dict[str, Any]:
     values: dict[str, Any] = {name: text for name, text in form.items() if name not in known}
     for field in payload.fields:
         text = form.get(field.name, "").strip()
-        if field.nullable and (field.name + UNKNOWN in form or not text):
+        if field.type is str:
+            values[field.name] = form.get(field.name, "")
+        elif field.nullable and (field.name + UNKNOWN in form or not text):
             values[field.name] = None
         elif field.type is bool:
             values[field.name] = text not in ("", "false")  # a box that is not ticked is not sent

@@ -53,6 +53,8 @@ def _member(field: Field) -> tuple[str, Any] | tuple[str, Any, Any]:
     kind: Any = field.type
     if field.choices:
         kind = Literal[(*field.codes, *field.choices)]
+    elif field.type is str:
+        kind = Annotated[str, msgspec.Meta(min_length=int(field.low), max_length=int(field.high))]
     elif field.type is not bool:
         kind = Annotated[field.type, msgspec.Meta(ge=field.type(field.low), le=field.type(field.high))]
     return (field.name, kind | None, None) if field.nullable else (field.name, kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -71,8 +71,10 @@ async def preprocess_apart(
         return await asyncio.to_thread(in_time)
 
 
-def answers(form: LoadedForm, outputs: list[np.ndarray]) -> list[dict[str, Any]]:
+def answers(
+    form: LoadedForm, outputs: list[np.ndarray], parameters: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """One answer per row, each saying which model, form and version gave it."""
     named = {t.name: array for t, array in zip(form.signature.outputs, outputs, strict=True)}
     who = {"model": form.model.name, "form": form.form, "version": form.version}
-    return [{**answer, **who} for answer in form.model.answers(named)]
+    return [{**answer, **who} for answer in form.model.answers(named, parameters)]

@@ -92,7 +92,7 @@ def _examples(repository: Repository) -> dict[str, Any]:
         if payload is None:
             continue
         rows = served.model.rows(payload)
-        if all(np.isfinite(row).all() for row in rows):
+        if all(row.dtype == object or np.isfinite(row).all() for row in rows):
             inputs = [_tensor(tensor, row) for tensor, row in zip(served.signature.inputs, rows, strict=True)]
             examples[name] = {"value": {"inputs": inputs}}
     return examples

@@ -62,6 +62,40 @@ def test_values_are_counted_into_the_bins_of_training(families):
         assert value(families, "ekiben_drift_observed", quantity, name) == rows, (quantity, name)
 
 
+def test_categories_have_bins_of_their_own_and_one_for_what_training_had_not(families):
+    fields = (
+        Field("walls", "", choices={1: "brick", 2: "panel", 9: "wood"}, nullable=True, into="x"),
+        Field("city", "", type=str, into="y"),
+    )
+    model = replace(
+        MODEL,
+        payload=Fields(fields),
+        signature=Signature((Tensor("x", "FP32", (-1, 1)), Tensor("y", "BYTES", (-1,))), MODEL.signature.outputs),
+    )
+    walls = Histogram((0.5, 0.5, 0.0), classes=("brick", "wood"))  # training had no panel
+    city = Histogram((0.5, 0.3, 0.2), classes=("Lyon", "Paris"))
+    watch = DriftMonitor(model, replace(CERTIFICATE, reference={"input:walls": walls, "input:city": city}), families)
+    x = np.array([[1], [9], [9], [2], [np.nan], [77]], np.float32)
+    y = np.array(["Paris", "Lyon", "Paris", "", "Nantes", "Paris "], object)
+    watch.add([x, y], [np.full((6, 2), 0.5, np.float32)])
+    watch.flush()
+    counted = {
+        ("input:walls", "c00"): 1, ("input:walls", "c01"): 2, ("input:walls", "c02"): 2, ("input:walls", "missing"): 1,
+        ("input:city", "c00"): 1, ("input:city", "c01"): 2, ("input:city", "c02"): 3, ("input:city", "missing"): 0,
+    }  # fmt: skip
+    for (quantity, name), rows in counted.items():
+        assert value(families, "ekiben_drift_observed", quantity, name) == rows, (quantity, name)
+    assert value(families, "ekiben_drift_reference_ratio", "input:city", "c02") == 0.2
+
+
+def test_codes_are_counted_between_deciles_where_the_certificate_has_those(families):
+    model = replace(MODEL, payload=Fields((Field("a", "", choices={1: "x", 2: "y"}), MODEL.payload.fields[1])))
+    watch = DriftMonitor(model, CERTIFICATE, families)
+    watch.add([np.array([[1, 5], [2, 5]], np.float32)], [np.full((2, 2), 0.5, np.float32)])
+    watch.flush()
+    assert [value(families, "ekiben_drift_observed", "input:a", name) for name in ("00", "01", "02")] == [1, 1, 0]
+
+
 def test_the_reference_is_exported_beside_them_and_sums_to_one(families):
     DriftMonitor(MODEL, CERTIFICATE, families)
     shares = [value(families, "ekiben_drift_reference_ratio", "input:b", name) for name in ("00", "01", "missing")]

@@ -20,6 +20,7 @@ function payload() {
 function valueOf({ type, input, unknown }) {
   if (unknown && (unknown.checked || input.value === "")) return null;
   if (type === "bool") return input.checked;
+  if (type === "str") return input.value;
   if (input.value === "") return undefined;
   return type === "choice" ? input.value : Number(input.value);
 }

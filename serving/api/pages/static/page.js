@@ -4,6 +4,7 @@ const trial = document.getElementById("trial");
 export const { root, model, verb, unit, field } = trial.dataset;
 const verdict = document.getElementById("verdict");
 const PAUSE = 80; // ms in which changes gather
+const SHOWN_LABELS = 8;
 const cards = [...document.querySelectorAll("#cards .card")];
 
 export const url = (path) => new URL(root + path, location.href).href;
@@ -73,8 +74,15 @@ function fill(card, { model, form, version, ...answer }, took) {
 
 function headline(answer) {
   const value = answer.label ?? Object.values(answer)[0] ?? "";
+  if (Array.isArray(value) && value.every((one) => one?.label !== undefined && one.score !== undefined)) return labels(value);
   if (typeof value !== "number") return typeof value === "string" ? value : JSON.stringify(value);
   return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
+}
+
+/** What was found, in words: `red 0.98, blue 0.71`. */
+function labels(found) {
+  const shown = found.slice(0, SHOWN_LABELS).map(({ label, score }) => `${label} ${score.toFixed(2)}`);
+  return [...shown, ...(found.length > SHOWN_LABELS ? ["…"] : [])].join(", ") || "nothing";
 }
 
 function sureness({ label, probabilities, form }) {

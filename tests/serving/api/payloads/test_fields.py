@@ -95,6 +95,23 @@ def test_what_is_neither_is_named_with_all_that_there_is(value):
     assert words.startswith("walls is ") and words.endswith(": it must be one of brick (1), panel (2), wood (9)")
 
 
+def test_a_category_is_drawn_as_often_as_training_had_it():
+    known = Histogram((0.25, 0.75, 0.0), classes=("brick", "wood"), missing=0.5)
+    drawn = Counter(draws(replace(WALLS, nullable=True), known))
+    assert set(drawn) == {None, 1, 9} and abs(drawn[9] - DRAWS * 0.375) < SIGMAS * (DRAWS * 0.234) ** 0.5
+    assert set(draws(WALLS, Histogram((0.2, 0.3, 0.5), classes=("brick", "wood")))) == {1, 2, 9}
+    city = Histogram((0.1, 0.3, 0.6), classes=("Lyon", "Paris"))  # six of ten are not told apart
+    drawn = Counter(draws(Field("city", "", type=str), city))
+    assert set(drawn) == {"Lyon", "Paris"} and abs(drawn["Lyon"] - DRAWS / 4) < SIGMAS * (DRAWS * 0.1875) ** 0.5
+
+
+def test_texts_within_json_are_left_out_of_a_count_in_linear_time():
+    texts = [b'{"a":"x,,\\",,y"},', b'"\\\\",', b'"' + b'\\"' * 500_000]
+    assert fields.TEXTS.sub(b"", texts[0]) == b"{:},"
+    assert fields.TEXTS.sub(b"", texts[1]) == b","
+    assert fields.TEXTS.sub(b"", texts[2]) == b""
+
+
 def test_many_choices_are_not_all_in_an_error():
     many = Field("many", "", choices={code: f"w{code}" for code in range(300)})
     assert many.allowed().endswith("w19 (19), … of 300") and many.allows("w299") and many.allows(299)
