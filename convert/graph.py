@@ -35,11 +35,18 @@ def faults(graph: onnx.ModelProto) -> list[str]:
         names = ", ".join(map(".".join, sorted(foreign)))
         reasons.append(f"it has operators that not every ONNX Runtime knows: {names}")
     reasons += type_faults(graph)
+    bare = [v.type.tensor_type for v in graph.graph.output if v.type.HasField("tensor_type")]
+    bare = [tensor for tensor in bare if not tensor.HasField("shape")]  # running it will tell
     try:
+        for tensor in bare:
+            tensor.shape.SetInParent()
         onnx.checker.check_model(graph)
     except Exception as error:
         reasons.append(f"it is not valid ONNX: {' '.join(str(error).split())[:400]}")
         return reasons
+    finally:
+        for tensor in bare:
+            tensor.ClearField("shape")
     for name, dims in inner_shapes(graph):
         if np.prod(dims, dtype=object) > MAX_INNER:
             reasons.append(f"it makes a tensor {name!r} of shape {dims}: over {MAX_INNER:,} values")
@@ -58,16 +65,23 @@ def type_faults(graph: onnx.ModelProto) -> list[str]:
         for value in values:
             where = f"{side} {value.name!r}"
             if not value.type.HasField("tensor_type"):
-                reasons.append(f"{where} is no tensor but a {value.type.WhichOneof('value') or 'value without a type'}")
+                kind = (value.type.WhichOneof("value") or "unknown").removesuffix("_type")
+                reasons.append(f"{where} is no tensor: its type is {kind}")
                 continue
             try:
                 datatype(value)
             except ConvertError as error:
                 reasons.append(f"{where} {error}")
-            dims = [d.dim_value for d in value.type.tensor_type.shape.dim if d.dim_value > 0]
+            if side == "input" and any(d.HasField("dim_value") and not d.dim_value for d in _dims(value)):
+                reasons.append(f"{where} is declared empty: {shape_words(value)}")
+            dims = [d.dim_value for d in _dims(value) if d.dim_value > 0]
             if np.prod(dims, dtype=object) > MAX_ELEMENTS:
                 reasons.append(f"{where} has shape {shape_words(value)}: over {MAX_ELEMENTS:,} values a row")
     return reasons
+
+
+def _dims(value: onnx.ValueInfoProto) -> Any:
+    return value.type.tensor_type.shape.dim
 
 
 def shape_words(value: onnx.ValueInfoProto) -> str:

@@ -75,9 +75,15 @@ def row(service: ServiceProcess, of: Imported, home: Path, seconds: float) -> tu
         return of.file.name, "", f"not imported: {of.refusal[:120]}", "", ""
     signature = of.said.splitlines()[0].partition("saved: ")[2].replace("|", "/")
     joined = "joined" if "requests are joined" in of.said else "one call each"
-    (stored,) = (home / "models" / f"{of.name}-onnx").glob("*/golden.npz")
+    stored = next((home / "models" / f"{of.name}-onnx").glob("*/golden.npz"), None)
+    if stored is None:
+        return of.file.name, f"`{signature}`", f"{joined}, not compared: its answers are random", "", ""
     try:
-        largest, rate = ask(service, of.name, requests(of.file, stored), seconds)
+        calls = requests(of.file, stored)
+    except Exception as error:
+        return of.file.name, f"`{signature}`", f"{joined}, not compared: {' '.join(str(error).split())[:120]}", "", ""
+    try:
+        largest, rate = ask(service, of.name, calls, seconds)
     except (ServiceError, ValueError) as error:
         return of.file.name, f"`{signature}`", f"not served: {str(error)[:120]}", "", ""
     return of.file.name, f"`{signature}`", joined, f"{largest:.1e}", f"{rate:,.0f}"
@@ -97,15 +103,30 @@ def requests(file: Path, golden: Path) -> list[Call]:
         for key in arrays.files:
             side, _, tensor = key.partition(":")
             if side.startswith("input"):
-                calls.setdefault(side, {})[tensor] = arrays[key]
-    return [
-        (inputs, {n: columns(o) for n, o in zip(names, session.run(names, inputs), strict=True)})
+                calls.setdefault(side, {})[tensor] = (
+                    texts(arrays[key]) if arrays[key].dtype.kind == "S" else arrays[key]
+                )
+    sequences = {port.name for port in session.get_inputs() if port.type.startswith("seq")}
+    answers = [
+        session.run(names, {name: [value] if name in sequences else value for name, value in inputs.items()})
         for inputs in calls.values()
+    ]
+    return [
+        (inputs, {n: columns(o) for n, o in zip(names, answer, strict=True)})
+        for inputs, answer in zip(calls.values(), answers, strict=True)
     ]
 
 
+def texts(stored: np.ndarray) -> np.ndarray:
+    """Texts of a golden file, which has a full stop after each."""
+    decoded = [text.decode()[:-1] for text in stored.ravel()]
+    return np.array(decoded, object).reshape(stored.shape)
+
+
 def columns(output: Any) -> np.ndarray:
-    """A tensor; of ZipMap's list of dictionaries, a column a class."""
+    """A tensor; of ZipMap's list of dictionaries, a column a class; of a sequence of one tensor, that tensor."""
+    if isinstance(output, list) and isinstance(output[0], np.ndarray):
+        return np.asarray(output[0])
     if isinstance(output, list):
         return np.array([list(row.values()) for row in output], np.float32)
     return np.asarray(output)

@@ -10,7 +10,7 @@ import orjson
 
 DTYPES = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2",
-    "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
+    "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "BYTES": "O",
 }  # fmt: skip
 DATATYPES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 LENGTH_HEADER = "inference-header-content-length"
@@ -26,7 +26,10 @@ def encode(tensors: Mapping[str, np.ndarray], binary: bool, request_id: str = ""
     inputs: list[dict[str, Any]] = []
     for name, values in tensors.items():
         tensor: dict[str, Any] = {"name": name, "datatype": DATATYPES[values.dtype], "shape": list(values.shape)}
-        data = {"parameters": {"binary_data_size": values.nbytes}} if binary else {"data": values.ravel()}
+        if not binary:
+            data: dict[str, Any] = {"data": values.ravel().tolist() if values.dtype == object else values.ravel()}
+        else:
+            data = {"parameters": {"binary_data_size": len(octets(values))}}
         inputs.append(tensor | data)
     request: dict[str, Any] = {"id": request_id} if request_id else {}
     request |= {"inputs": inputs} | ({"parameters": {"binary_data_output": True}} if binary else {})
@@ -34,7 +37,25 @@ def encode(tensors: Mapping[str, np.ndarray], binary: bool, request_id: str = ""
     if not binary:
         return {"Content-Type": JSON}, head
     headers = {"Content-Type": OCTETS, "Inference-Header-Content-Length": str(len(head))}
-    return headers, head + b"".join(np.ascontiguousarray(values).tobytes() for values in tensors.values())
+    return headers, head + b"".join(map(octets, tensors.values()))
+
+
+def octets(values: np.ndarray) -> bytes:
+    """A tensor as the binary extension has it: of texts, four bytes of length before each."""
+    if values.dtype != object:
+        return np.ascontiguousarray(values).tobytes()
+    texts = [str(text).encode() for text in values.ravel()]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def texts(raw: bytes) -> np.ndarray:
+    """The texts of a tensor of the binary extension. (n,) object"""
+    found, start = [], 0
+    while start < len(raw):
+        end = start + 4 + int.from_bytes(raw[start : start + 4], "little")
+        found.append(raw[start + 4 : end].decode())
+        start = end
+    return np.array(found, object)
 
 
 def decode(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], Tensors]:
@@ -50,7 +71,8 @@ def decode(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], Ten
         if size is None:
             values = np.array(output["data"], dtype)
         else:
-            values, start = np.frombuffer(raw[start : start + size], dtype), start + size
+            part, start = raw[start : start + size], start + size
+            values = texts(part) if dtype.hasobject else np.frombuffer(part, dtype)
         tensors[output["name"]] = values.reshape(output["shape"])
     return document, tensors
 
