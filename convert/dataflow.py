@@ -27,8 +27,8 @@ def bodies(model: ModelProto) -> Iterator[GraphProto]:
 def element_types(model: ModelProto) -> dict[str, int]:
     """The element type of every value whose type can be told without running the graph, by its name."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model)
-    except Exception:  # what ONNX cannot infer, ONNX Runtime may still run
+        inferred = graphs.infer_shapes(model)
+    except ValueError:  # what ONNX cannot infer, ONNX Runtime may still run
         inferred = model
     types: dict[str, int] = {}
     for body in bodies(inferred):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +93,45 @@ def shape_words(value: onnx.ValueInfoProto) -> str:
     return f"[{', '.join(str(d.dim_value) if d.HasField('dim_value') else d.dim_param or '-1' for d in dims)}]"
 
 
+def infer_shapes(graph: onnx.ModelProto, **how: bool) -> onnx.ModelProto:
+    """The graph with the types and shapes that ONNX infers. ValueError where it cannot
+
+    In a process of its own, since some graphs end the one that infers them.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["convert.probing"])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_infer, args=(theirs, how), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        ours.send_bytes(graph.SerializeToString())
+        answer = ours.recv_bytes()
+    except (EOFError, OSError):
+        raise ValueError("ONNX ends the process that infers its shapes") from None
+    finally:
+        process.kill()
+        process.join()
+    if not answer:
+        raise ValueError("ONNX cannot infer its shapes")
+    return onnx.ModelProto.FromString(answer)
+
+
+def _infer(pipe: Connection, how: dict[str, bool]) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    graph = onnx.ModelProto.FromString(pipe.recv_bytes())
+    try:
+        answer = onnx.shape_inference.infer_shapes(graph, **how).SerializeToString()
+    except Exception:
+        answer = b""
+    pipe.send_bytes(answer)
+
+
 def inner_shapes(graph: onnx.ModelProto) -> Iterator[tuple[str, list[int]]]:
     """The shapes within the graph, as far as they can be told without running it; an open dimension counts as 1."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(graph, data_prop=True)
-    except Exception:  # what ONNX cannot infer, ONNX Runtime may still run
+        inferred = infer_shapes(graph, data_prop=True)
+    except ValueError:  # what ONNX cannot infer, ONNX Runtime may still run
         return
     for value in inferred.graph.value_info:
         yield value.name, [d.dim_value if d.HasField("dim_value") else 1 for d in value.type.tensor_type.shape.dim]

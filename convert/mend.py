@@ -112,8 +112,8 @@ def give_shapes(mended: Mended) -> None:
             value.type.tensor_type.shape.dim.extend([onnx.TensorShapeProto.Dimension()] * rank)
             value.type.tensor_type.shape.SetInParent()
         try:
-            onnx.shape_inference.infer_shapes(mended.graph, strict_mode=True)
-        except onnx.shape_inference.InferenceError:
+            graphs.infer_shapes(mended.graph, strict_mode=True)
+        except ValueError:
             continue
         names = ", ".join(value.name for value in bare)
         mended.notes.append(f"input {names} has no shape: taken to have {rank} dimensions, as the first that fit")

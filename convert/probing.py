@@ -53,7 +53,7 @@ def probe(file: Path, given: Path | None = None, sample: Arrays | None = None) -
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["convert.probing"])
     ours, theirs = context.Pipe()
-    process = context.Process(target=_child, args=(theirs, file, given, sample), daemon=True)
+    process = context.Process(target=_child, args=(theirs, file, given, sample))
     process.start()
     theirs.close()
     try:

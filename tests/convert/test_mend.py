@@ -192,3 +192,21 @@ def test_a_division_in_a_branch_is_guarded_and_one_by_a_constant_is_not(tmp_path
 def test_floats_are_divided_as_they_were(tmp_path: Path) -> None:
     graph = model([node("Div", "a b", "c")], {"a": (FLOAT, ["n"]), "b": (FLOAT, ["n"])}, {"c": (FLOAT, ["n"])})
     assert not mend(saved(tmp_path / "m.onnx", graph)).changed
+
+
+def test_a_graph_that_ends_the_process_which_infers_its_shapes_ends_no_other(tmp_path: Path) -> None:
+    """As scikit-learn's converter writes a tree's decision path: ONNX 1.23 ends by a fault, ONNX Runtime runs it."""
+    leaf = {"nodes_falsenodeids": [0], "nodes_truenodeids": [0], "nodes_featureids": [0], "nodes_values": [0.0]}
+    leaf |= {"nodes_nodeids": [0], "nodes_treeids": [0], "target_ids": [0], "target_nodeids": [0]}
+    leaf |= {"target_treeids": [0], "target_weights": [1.0], "n_targets": 1}
+    words = {"keys_floats": [1.0], "values_strings": ["1"], "default_string": "0", "domain": "ai.onnx.ml"}
+    nodes = [
+        node("TreeEnsembleRegressor", "x", "leaf", domain="ai.onnx.ml", nodes_modes=["LEAF"], **leaf),
+        node("LabelEncoder", "leaf", "word", **words),
+        node("Reshape", "word shape", "y"),
+    ]
+    shape = np.array([-1, 1])
+    graph = model(nodes, {"x": (FLOAT, ["n", 4])}, {"y": (TensorProto.STRING, ["n", 1])}, shape=shape)
+    graph.opset_import[0].version, graph.opset_import[1].version = 5, 2
+    mended = mend(saved(tmp_path / "m.onnx", graph))
+    assert not mended.changed and not faults(mended.graph)

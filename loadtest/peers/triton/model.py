@@ -26,7 +26,7 @@ class TritonPythonModel:
         like: dict[tuple[int, ...], list[int]] = {}  # places by shape: sentences have as many tokens as they have
         for place, row in enumerate(rows):
             like.setdefault(row.shape[1:], []).append(place)
-        answers = {}
+        answers: dict[int, pb.InferenceResponse] = {}
         for places in like.values():
             joined = [rows[place] for place in places]
             results = self.session.run(self.outputs, {self.input: np.concatenate(joined)})
