@@ -114,7 +114,8 @@ def infer_shapes(graph: onnx.ModelProto, **how: bool) -> onnx.ModelProto:
         process.join()
     if not answer:
         raise ValueError("ONNX cannot infer its shapes")
-    return onnx.ModelProto.FromString(answer)
+    inferred: onnx.ModelProto = onnx.ModelProto.FromString(answer)
+    return inferred
 
 
 def _infer(pipe: Connection, how: dict[str, bool]) -> None:
