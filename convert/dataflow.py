@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from convert import graph as graphs
@@ -27,8 +26,8 @@ def bodies(model: ModelProto) -> Iterator[GraphProto]:
 def element_types(model: ModelProto) -> dict[str, int]:
     """The element type of every value whose type can be told without running the graph, by its name."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model)
-    except Exception:  # what ONNX cannot infer, ONNX Runtime may still run
+        inferred = graphs.infer_shapes(model)
+    except ValueError:  # what ONNX cannot infer, ONNX Runtime may still run
         inferred = model
     types: dict[str, int] = {}
     for body in bodies(inferred):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,18 @@ def faults(graph: onnx.ModelProto) -> list[str]:
         names = ", ".join(map(".".join, sorted(foreign)))
         reasons.append(f"it has operators that not every ONNX Runtime knows: {names}")
     reasons += type_faults(graph)
+    bare = [v.type.tensor_type for v in graph.graph.output if v.type.HasField("tensor_type")]
+    bare = [tensor for tensor in bare if not tensor.HasField("shape")]  # running it will tell
     try:
+        for tensor in bare:
+            tensor.shape.SetInParent()
         onnx.checker.check_model(graph)
     except Exception as error:
         reasons.append(f"it is not valid ONNX: {' '.join(str(error).split())[:400]}")
         return reasons
+    finally:
+        for tensor in bare:
+            tensor.ClearField("shape")
     for name, dims in inner_shapes(graph):
         if np.prod(dims, dtype=object) > MAX_INNER:
             reasons.append(f"it makes a tensor {name!r} of shape {dims}: over {MAX_INNER:,} values")
@@ -58,16 +68,23 @@ def type_faults(graph: onnx.ModelProto) -> list[str]:
         for value in values:
             where = f"{side} {value.name!r}"
             if not value.type.HasField("tensor_type"):
-                reasons.append(f"{where} is no tensor but a {value.type.WhichOneof('value') or 'value without a type'}")
+                kind = (value.type.WhichOneof("value") or "unknown").removesuffix("_type")
+                reasons.append(f"{where} is no tensor: its type is {kind}")
                 continue
             try:
                 datatype(value)
             except ConvertError as error:
                 reasons.append(f"{where} {error}")
-            dims = [d.dim_value for d in value.type.tensor_type.shape.dim if d.dim_value > 0]
+            if side == "input" and any(d.HasField("dim_value") and not d.dim_value for d in _dims(value)):
+                reasons.append(f"{where} is declared empty: {shape_words(value)}")
+            dims = [d.dim_value for d in _dims(value) if d.dim_value > 0]
             if np.prod(dims, dtype=object) > MAX_ELEMENTS:
                 reasons.append(f"{where} has shape {shape_words(value)}: over {MAX_ELEMENTS:,} values a row")
     return reasons
+
+
+def _dims(value: onnx.ValueInfoProto) -> Any:
+    return value.type.tensor_type.shape.dim
 
 
 def shape_words(value: onnx.ValueInfoProto) -> str:
@@ -76,11 +93,46 @@ def shape_words(value: onnx.ValueInfoProto) -> str:
     return f"[{', '.join(str(d.dim_value) if d.HasField('dim_value') else d.dim_param or '-1' for d in dims)}]"
 
 
+def infer_shapes(graph: onnx.ModelProto, **how: bool) -> onnx.ModelProto:
+    """The graph with the types and shapes that ONNX infers. ValueError where it cannot
+
+    In a process of its own, since some graphs end the one that infers them.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["convert.probing"])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_infer, args=(theirs, how), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        ours.send_bytes(graph.SerializeToString())
+        answer = ours.recv_bytes()
+    except (EOFError, OSError):
+        raise ValueError("ONNX ends the process that infers its shapes") from None
+    finally:
+        process.kill()
+        process.join()
+    if not answer:
+        raise ValueError("ONNX cannot infer its shapes")
+    inferred: onnx.ModelProto = onnx.ModelProto.FromString(answer)
+    return inferred
+
+
+def _infer(pipe: Connection, how: dict[str, bool]) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    graph = onnx.ModelProto.FromString(pipe.recv_bytes())
+    try:
+        answer = onnx.shape_inference.infer_shapes(graph, **how).SerializeToString()
+    except Exception:
+        answer = b""
+    pipe.send_bytes(answer)
+
+
 def inner_shapes(graph: onnx.ModelProto) -> Iterator[tuple[str, list[int]]]:
     """The shapes within the graph, as far as they can be told without running it; an open dimension counts as 1."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(graph, data_prop=True)
-    except Exception:  # what ONNX cannot infer, ONNX Runtime may still run
+        inferred = infer_shapes(graph, data_prop=True)
+    except ValueError:  # what ONNX cannot infer, ONNX Runtime may still run
         return
     for value in inferred.graph.value_info:
         yield value.name, [d.dim_value if d.HasField("dim_value") else 1 for d in value.type.tensor_type.shape.dim]

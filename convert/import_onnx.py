@@ -156,9 +156,11 @@ def declare(mended: Mended, findings: Findings) -> bool:
         dims, tensor = findings.outputs[value.name], value.type.tensor_type
         sizes = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else 0 for d in tensor.shape.dim]
         fits = len(sizes) == len(dims) and all(s in (0, d) for s, d in zip(sizes, dims, strict=True))
-        if fits or not tensor.HasField("shape"):
+        shaped = tensor.HasField("shape")
+        if fits and shaped:
             continue
-        mended.notes.append(f"output {value.name} was declared {graph.shape_words(value)} and is {list(dims)}")
+        before = graph.shape_words(value) if shaped else "without a shape"
+        mended.notes.append(f"output {value.name} was declared {before} and is {list(dims)}")
         named = [None if d == -1 else d for d in dims]
         value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, tensor.elem_type, named))
         wrong = True

@@ -2,6 +2,7 @@
 
 External data is folded in, ZipMap is cut and its keys become labels, a sequence of one tensor is that tensor, BF16 is
 cast to FP32 where it goes in and out, and a whole-number division that would kill the process is an engine's error.
+What ONNX Runtime takes and ONNX's checker does not is made valid: weights that are no inputs, inputs without a shape.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from convert.dataflow import attributes, bodies, constants, element_types
 
 OPSET = 18  # of ONNX's own operators, where a file names none
 MAX_BYTES = 2**31 - 1  # of one protobuf file
+LFS = b"version https://git-lfs"
+RANKS = (2, 4, 3, 1, 5, 0)  # of an input without a shape, the likeliest first
 WHOLE = {getattr(TensorProto, f"{sign}INT{bits}") for sign in ("", "U") for bits in (8, 16, 32, 64)}
 LOWEST = {getattr(TensorProto, f"INT{bits}"): -(2 ** (bits - 1)) for bits in (8, 16, 32, 64)}
 
@@ -46,7 +49,7 @@ def mend(file: Path) -> Mended:
     """The file's graph, mended. ConvertError where it is no ONNX file, or its weights are not beside it."""
     mended = Mended(load(file))
     fold_external_data(mended, file.parent)
-    for step in (cut_zipmaps, unpack_sequences, cast_bfloat16, guard_divisions):
+    for step in (raise_ir_version, give_shapes, cut_zipmaps, unpack_sequences, cast_bfloat16, guard_divisions):
         step(mended)
     return mended
 
@@ -55,8 +58,13 @@ def load(file: Path) -> onnx.ModelProto:
     """The graph without the files that it may name. ConvertError"""
     if not file.is_file():
         raise ConvertError("there is no such file")
+    if not file.stat().st_size:
+        raise ConvertError("the file is empty")
     if file.stat().st_size > MAX_BYTES:
         raise ConvertError(f"it has {file.stat().st_size:,} bytes, at most {MAX_BYTES:,} fit one ONNX file")
+    with file.open("rb") as stream:
+        if stream.read(len(LFS)) == LFS:
+            raise ConvertError("it is a pointer to a file, as Git LFS keeps it: `git lfs pull` fetches the file")
     try:
         return onnx.load(file, load_external_data=False)
     except Exception as error:
@@ -87,15 +95,43 @@ def fold_external_data(mended: Mended, folder: Path) -> None:
     mended.notes.append(f"external data folded in: {', '.join(files)}")
 
 
+def raise_ir_version(mended: Mended) -> None:
+    """Since version 4 weights need not be inputs. ONNX Runtime takes files of version 3 whose weights are none."""
+    graph = mended.graph
+    if graph.ir_version < 4 and {t.name for t in graph.graph.initializer} - {v.name for v in graph.graph.input}:
+        mended.notes.append(f"it is of ONNX's file version 4, not {graph.ir_version}: its weights are no inputs")
+        graph.ir_version = 4
+
+
+def give_shapes(mended: Mended) -> None:
+    """Inputs without a shape have as many open dimensions as the graph can be of."""
+    bare = [v for v in mended.graph.graph.input if v.type.HasField("tensor_type") and not _shaped(v)]
+    for rank in RANKS if bare else ():
+        for value in bare:
+            value.type.tensor_type.ClearField("shape")
+            value.type.tensor_type.shape.dim.extend([onnx.TensorShapeProto.Dimension()] * rank)
+            value.type.tensor_type.shape.SetInParent()
+        try:
+            graphs.infer_shapes(mended.graph, strict_mode=True)
+        except ValueError:
+            continue
+        names = ", ".join(value.name for value in bare)
+        mended.notes.append(f"input {names} has no shape: taken to have {rank} dimensions, as the first that fit")
+        return
+
+
 def cut_zipmaps(mended: Mended) -> None:
     """Probabilities as a tensor with a column a class, instead of a list of dictionaries; the keys are the labels."""
     body = mended.graph.graph
-    for node in [n for n in body.node if n.op_type == "ZipMap" and n.domain == "ai.onnx.ml"]:
+    zipmaps = [n for n in body.node if n.op_type == "ZipMap" and n.domain == "ai.onnx.ml"]
+    types = element_types(mended.graph) if zipmaps else {}
+    for node in zipmaps:
         keys = attributes(node).get("classlabels_strings") or attributes(node).get("classlabels_int64s") or []
         labels = tuple(key.decode() if isinstance(key, bytes) else str(key) for key in keys)
         node.CopyFrom(helper.make_node("Identity", node.input, node.output))
         for value in [v for v in body.output if v.name == node.output[0]]:
-            value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [None, len(labels)]))
+            kind = types.get(node.input[0], TensorProto.FLOAT)
+            value.CopyFrom(helper.make_tensor_value_info(value.name, kind, [None, len(labels)]))
         mended.labels = mended.labels or labels
         if not any(opset.domain in ("", "ai.onnx") for opset in mended.graph.opset_import):  # CatBoost names ML's alone
             mended.graph.opset_import.append(helper.make_opsetid("", OPSET))
@@ -198,6 +234,10 @@ def _guarded(node: NodeProto, kind: int, prefix: str) -> tuple[str, list[NodePro
     wrong = add("ReduceMax", [wrong], keepdims=0)
     nothing = add("Gather", [constant(0, TensorProto.INT64, (1,)), wrong], axis=0)
     return add("Add", [divisor, add("Cast", [nothing], to=kind)]), nodes
+
+
+def _shaped(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.tensor_type.HasField("shape"))
 
 
 def _element(value: onnx.ValueInfoProto) -> int:

@@ -33,7 +33,10 @@ class Port:
 
 
 class Probe:
-    """A model under trial. `call` runs it, `ways` says how values of each input may be drawn."""
+    """A model under trial. `call` runs it, `ways` says how values of each input may be drawn.
+
+    lengths: sizes that open dimensions may have, beside SIZES.
+    """
 
     def __init__(
         self,
@@ -42,8 +45,10 @@ class Probe:
         outputs: Sequence[Port],
         ways: Mapping[str, list[Draw]],
         sample: Arrays | None = None,
+        lengths: Sequence[int] = (),
     ) -> None:
         self.call = call
+        self.lengths = (*SIZES, *lengths)
         self.inputs = {port.name: port for port in inputs}
         self.outputs = {port.name: port for port in outputs}
         self.dims: dict[str, Dims] = {port.name: port.dims or () for port in inputs}
@@ -87,7 +92,7 @@ class Probe:
         """Sizes of all open dimensions: the batch is 1, all others alike; then some of them 1; then all different."""
         batch = dict.fromkeys((s for s in self.symbols() if self.looks_like_batch(s)), 1)
         others = [s for s in self.symbols() if s not in batch]
-        for size in SIZES if others else (1,):
+        for size in self.lengths if others else (1,):
             yield batch | dict.fromkeys(others, size)
         for size in SIZES if len(others) > 1 else ():
             for count in range(1, min(len(others), 4)):

@@ -18,12 +18,15 @@ from bentos.contract import BATCH, Arrays
 from convert.artifacts import ConvertError
 from convert.draws import draws
 from convert.engine import options
+from convert.graph import tensors
 from convert.joining import Batch, dynamic_scale, find_batch, symbols
-from convert.probe import Dims, Port, Probe
+from convert.probe import SIZES, Dims, Port, Probe
 from convert.same import same_answers
 from convert.sample import fitted
 
 SECONDS = 300.0
+LONGEST = 4096  # of a dimension that is tried because the graph stores something as long
+MOST_DIMS = 8
 MOST_CALLS = 4  # that are kept as golden ones
 
 
@@ -50,7 +53,7 @@ def probe(file: Path, given: Path | None = None, sample: Arrays | None = None) -
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["convert.probing"])
     ours, theirs = context.Pipe()
-    process = context.Process(target=_child, args=(theirs, file, given, sample), daemon=True)
+    process = context.Process(target=_child, args=(theirs, file, given, sample))
     process.start()
     theirs.close()
     try:
@@ -97,7 +100,7 @@ def investigate(file: Path, given: Path | None, sample: Arrays | None) -> Findin
         return dict(zip(names, session.run(names, arrays), strict=True))
 
     rows = None if sample is None else fitted(sample, {p.name: (p.dtype, len(p.dims or ())) for p in inputs})
-    trial = Probe(call, inputs, outputs, ways, rows)
+    trial = Probe(call, inputs, outputs, ways, rows, lengths(model))
     trial.settle()
     first = trial.observed[0][1]
     once, again = trial.call(first), trial.call(first)
@@ -120,6 +123,15 @@ def investigate(file: Path, given: Path | None, sample: Arrays | None) -> Findin
         calls=sorted(((arrays, answers) for _, arrays, answers in trial.observed), key=_size)[:MOST_CALLS],
         notes=notes,
     )
+
+
+def lengths(model: onnx.ModelProto) -> list[int]:
+    """Sizes that the graph stores, or stores something of: a traced model may take no other for a dimension."""
+    stored = {int(dim) for tensor in tensors(model) for dim in tensor.dims}
+    for tensor in tensors(model):
+        if tensor.data_type == TensorProto.INT64 and np.prod(tensor.dims) <= MOST_DIMS:
+            stored |= set(onnx.numpy_helper.to_array(tensor).ravel().tolist())
+    return sorted(size for size in stored - set(SIZES) if 0 < size <= LONGEST)
 
 
 def open_session(file: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +27,7 @@ def encode(tensors: Mapping[str, np.ndarray], binary: bool, request_id: str = ""
     raw: list[bytes] = []
     for name, values in tensors.items():
         tensor: dict[str, Any] = {"name": name, "datatype": DATATYPES[values.dtype], "shape": list(values.shape)}
-        raw.append(_raw(values) if binary else b"")
+        raw.append(octets(values) if binary else b"")
         shown = values.ravel().tolist() if values.dtype == object else values.ravel()
         inputs.append(tensor | ({"parameters": {"binary_data_size": len(raw[-1])}} if binary else {"data": shown}))
     request: dict[str, Any] = {"id": request_id} if request_id else {}
@@ -38,6 +37,24 @@ def encode(tensors: Mapping[str, np.ndarray], binary: bool, request_id: str = ""
         return {"Content-Type": JSON}, head
     headers = {"Content-Type": OCTETS, "Inference-Header-Content-Length": str(len(head))}
     return headers, head + b"".join(raw)
+
+
+def octets(values: np.ndarray) -> bytes:
+    """A tensor as the binary extension has it: of texts, four bytes of length before each."""
+    if values.dtype != object:
+        return np.ascontiguousarray(values).tobytes()
+    texts = [str(text).encode() for text in values.ravel()]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def texts(raw: bytes) -> np.ndarray:
+    """The texts of a tensor of the binary extension. (n,) object"""
+    found, start = [], 0
+    while start < len(raw):
+        end = start + 4 + int.from_bytes(raw[start : start + 4], "little")
+        found.append(raw[start + 4 : end].decode())
+        start = end
+    return np.array(found, object)
 
 
 def decode(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], Tensors]:
@@ -54,26 +71,9 @@ def decode(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], Ten
             values = np.array(output["data"], dtype)
         else:
             part, start = raw[start : start + size], start + size
-            values = _texts(part) if dtype.kind == "O" else np.frombuffer(part, dtype)
+            values = texts(part) if dtype.hasobject else np.frombuffer(part, dtype)
         tensors[output["name"]] = values.reshape(output["shape"])
     return document, tensors
-
-
-def _raw(values: np.ndarray) -> bytes:
-    """The bytes of a tensor; each text behind its length."""
-    if values.dtype != object:
-        return values.tobytes()
-    texts = [text.encode() for text in values.ravel().tolist()]
-    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
-
-
-def _texts(raw: bytes) -> np.ndarray:
-    texts, start = [], 0
-    while start < len(raw):
-        (length,) = struct.unpack_from("<I", raw, start)
-        texts.append(raw[start + 4 : start + 4 + length].decode())
-        start += 4 + length
-    return np.array(texts, object)
 
 
 def difference(actual: Mapping[str, Any], expected: Mapping[str, np.ndarray], tolerance: float) -> str:

@@ -8,12 +8,14 @@ Runtime, measured, checked again and ended; a peer that gives a wrong answer get
 Heads: `own` is how an ingress sends: every request has an X-Request-Id, X-Forwarded-For, X-Real-IP and traceparent of
 its own, and V2's JSON an id; `fixed` is the same head every time. Payloads: `json` is each peer's own JSON, `v2-json`
 that of those who speak V2, `v2-binary` its binary extension, `native` the fields of a model, `picture` a PNG upload,
-`grpc` V2's ModelInfer, by h2load and with fixed heads.
+`grpc` V2's ModelInfer, by h2load and with fixed heads. `sentences` is of a model of its own, MiniLM, by V2's binary
+extension: requests of 4 to 64 tokens, no two alike; examples/models/README.md says how it comes into the store.
 
   python -m loadtest.peers                                        everything, about an hour
   python -m loadtest.peers --write                                and README.md, docs/performance.md, docs/bench.png
   python -m loadtest.peers --peers ekiben,triton --rounds 1       a first look
   python -m loadtest.peers --peers ekiben --checkout before=../main --payload v2-json,v2-binary,native,picture
+  python -m loadtest.peers --payload json,sentences --write       also requests of variable lengths
   python -m loadtest.peers --peers ekiben,triton --workers 4      processes of ours, instances of Triton's models
   python -m loadtest.peers --onnx iris=a.onnx --peers triton      another file than the newest in the BentoML store
 
@@ -60,9 +62,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("build/bench"), help="folder for the results (build/bench)")
     add("--write", action="store_true", help="write README.md's and docs/performance.md's bench sections, and the plot")
     options = parser.parse_args(words)
-    for name, known in (("models", payloads.MAKERS), ("payload", payloads.PAYLOADS), ("heads", ("own", "fixed"))):
+    models = [name for name in payloads.MAKERS if name != "sentences"]
+    for name, known in (("models", models), ("payload", payloads.PAYLOADS), ("heads", ("own", "fixed"))):
         if unknown := set(getattr(options, name)) - set(known):
             parser.error(f"--{name}: unknown {min(unknown)!r}: there are {', '.join(known)}")
+    if "sentences" in options.payload:
+        options.models.append("sentences")
     return options
 
 
@@ -121,7 +126,8 @@ def prepare(options: argparse.Namespace) -> bench.Bench:
     """Environments made, files found, expected answers computed. A peer that cannot be installed is left out, aloud."""
     files = dict(options.onnx)
     # All files, whichever are asked about: every peer serves every model, as a server in use does.
-    onnx = {model: files.get(model) or payloads.stored_onnx(model) for model in payloads.MAKERS}
+    models = dict.fromkeys(["iris", "digits", *options.models])
+    onnx = {model: files.get(model) or payloads.stored_onnx(model) for model in models}
     peers = [each for name in options.peers if (each := installed(name))]
     peers += [peer.of_checkout(name, path) for name, path in options.checkout]
     samples = {model: payloads.sample(model, onnx[model]) for model in options.models}

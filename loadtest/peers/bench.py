@@ -25,6 +25,7 @@ import psutil
 
 from loadtest import clients
 from loadtest.clients import ClosedLoop
+from loadtest.documents import CHECKOUT
 from loadtest.machine import BackgroundLoad, processor
 from loadtest.peers import payloads
 from loadtest.peers.payloads import Samples
@@ -94,7 +95,7 @@ class Bench:
 
     def _of_peer(self, peer: Peer, heads: list[str]) -> Iterator[Record]:
         todo = [(cell, kind) for cell in self.cells(peer) for kind in kinds(cell, heads)]
-        if peer.name not in self.broken:  # what did not start does not start a minute later
+        if todo and peer.name not in self.broken:  # what did not start does not start a minute later
             try:
                 with self._running(peer) as (server, routes):
                     while todo:
@@ -115,6 +116,7 @@ class Bench:
         words = {
             "python": peer.python, "port": port, "spare_port": spare_port, "workers": self.settings.workers,
             "scratch": scratch, "home": home,
+            "bentos": CHECKOUT / "examples" / "models" if "sentences" in self.onnx else "",
         }  # fmt: skip
         peer = replace(peer, routes=json.loads(json.dumps(peer.routes).replace("{spare_port}", str(spare_port))))
         own = {name: value.format(**words) for name, value in peer.environment.items()}
@@ -136,7 +138,7 @@ class Bench:
 
 def dialect(peer: Peer, payload: str) -> str:
     """The language of a payload at this peer."""
-    return {"json": peer.dialect, "v2-json": "v2", "native": "fields"}.get(payload, payload)
+    return {"json": peer.dialect, "v2-json": "v2", "native": "fields", "sentences": "v2-binary"}.get(payload, payload)
 
 
 def kinds(cell: Cell, heads: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What peers are asked: 64 rows per model and the answers of ONNX Runtime itself, in each server's language."""
+"""What peers are asked: rows of each model and the answers of ONNX Runtime itself, in each server's language."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from loadtest import v2
 from loadtest.documents import CHECKOUT
 from loadtest.workload import http_request, multipart
 
-PAYLOADS = ("json", "v2-json", "v2-binary", "native", "picture", "grpc")
+PAYLOADS = ("json", "v2-json", "v2-binary", "native", "picture", "grpc", "sentences")
 COUNT = 64
 TOLERANCE = 1e-4
 # With heads of their own: more than any cache of heads should hold, fewer where bodies are large.
@@ -35,15 +35,21 @@ IRISES = np.array(
 )
 SPECIES = ["setosa", "versicolor", "virginica"]
 FIELDS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+FEWEST_TOKENS, MOST_TOKENS, MEAN_TOKENS = 4, 64, 15
+WORDS = (1996, 29612)  # of BERT's vocabulary: whole words and their ends, no signs
+START, END = 101, 102
 
 
 @dataclass(frozen=True)
 class Samples:
-    """One model's inputs (n, …) float32 by the name of its input, and its outputs for them by name."""
+    """One model's inputs by the name of its input, and its outputs (n, …) for them by name.
+
+    rows: (n, …) float32, or of sentences n arrays (tokens,) int64.
+    """
 
     model: str
     input: str
-    rows: np.ndarray
+    rows: np.ndarray | list[np.ndarray]
     outputs: dict[str, np.ndarray]
 
 
@@ -67,7 +73,20 @@ def digits(count: int = COUNT) -> np.ndarray:
     return (np.stack(pictures)[:, None] / 255).astype(np.float32)
 
 
-MAKERS = {"iris": ("features", irises), "digits": ("image", digits)}
+def sentences(count: int = 4 * COUNT) -> list[np.ndarray]:
+    """Sentences as ids of MiniLM's word pieces, all different: most are short, some are long. (tokens,) int64 each."""
+    draw = np.random.default_rng(2018)
+    spread = draw.gamma(1.5, (MEAN_TOKENS - FEWEST_TOKENS) / 1.5, count).astype(int)
+    lengths = np.minimum(FEWEST_TOKENS + spread, MOST_TOKENS)
+    return [np.array([START, *draw.integers(*WORDS, length - 2), END]) for length in lengths]
+
+
+Maker = Callable[[], np.ndarray | list[np.ndarray]]
+MAKERS: dict[str, tuple[str, Maker]] = {
+    "iris": ("features", irises),
+    "digits": ("image", digits),
+    "sentences": ("ids", sentences),
+}
 
 
 def sample(model: str, onnx: Path) -> Samples:
@@ -87,7 +106,8 @@ def stored_onnx(model: str) -> Path:
     query = f"import bentoml; print(bentoml.models.get('{model}-onnx:latest').path_of('model.onnx'))"
     done = subprocess.run([sys.executable, "-c", query], cwd=CHECKOUT, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"no {model}-onnx in the BentoML store: run `make models`, or say --onnx {model}=PATH")
+        how = "see examples/models/README.md" if model == "sentences" else "run `make models`"
+        raise SystemExit(f"no {model}-onnx in the BentoML store: {how}, or say --onnx {model}=PATH")
     return Path(done.stdout.split()[-1])
 
 

@@ -32,9 +32,9 @@ class Peer:
     """One row of the comparison.
 
     command and environment may hold {python}, {port}, {spare_port}, {workers}, {scratch} (a folder that is emptied
-    afterwards) and {home} (a BentoML home of its own over the user's models). dialect: its JSON. routes: by
-    payload and model a path, or paths by the fewest connections that they are for; for grpc, address/model. checkout:
-    where our own service is started.
+    afterwards), {home} (a BentoML home of its own over the user's models) and {bentos} (the folder of `sentences`,
+    where it is asked for). dialect: its JSON. routes: by payload and model a path, or paths by the fewest connections
+    that they are for; for grpc, address/model. checkout: where our own service is started.
     A limit is no competitor: its row is drawn as a line to come close to.
     """
 

@@ -13,13 +13,18 @@ from typing import Any
 from loadtest import figures as plots
 from loadtest.documents import Section, table
 from loadtest.machine import busy_warning
+from loadtest.peers.payloads import MAKERS, PAYLOADS
 
 Record = dict[str, Any]
 Column = tuple[str, str, int, str]  # payload, model, connections, heads
 DOCUMENTS = (Path("README.md"), Path("docs/performance.md"))
 HEADS = {"own": "Heads as an ingress sends them", "fixed": "One fixed head"}
-BASES = ("triton", "bentoml")
 OURS = {"ekiben": "", "ekiben-two-workers": "two workers, "}
+BASES = ("triton", "bentoml", "ekiben-single")
+SENTENCES = (
+    "In the columns of sentences every request is one sentence of 4 to 64 tokens, 15 on average, of 256 different "
+    "ones, for MiniLM, by V2's binary extension; Triton's backend joins those of like length in a batch of Triton's. "
+)
 GRPC = "In the columns of gRPC the client is h2load, and the sample one. "
 GENERATOR_FULL = 0.95  # of a core: above it wrk was as much the limit as the server
 
@@ -46,10 +51,10 @@ def column_of(record: Record) -> Column:
 
 
 def columns(records: Sequence[Record], heads: str = "") -> list[Column]:
-    """Sorted by payload and model as they were asked for; of one kind of heads, or of all."""
+    """Sorted by payload and model as they are listed; of one kind of heads, or of all."""
     unsorted = dict.fromkeys(column_of(record) for record in records if heads in ("", record["heads"]))
-    place = {name: at for at, name in enumerate(dict.fromkeys(word for r in records for word in column_of(r)[:2]))}
-    return sorted(unsorted, key=lambda column: (place[column[0]], place[column[1]], *column[2:]))
+    models = list(MAKERS)
+    return sorted(unsorted, key=lambda column: (PAYLOADS.index(column[0]), models.index(column[1]), *column[2:]))
 
 
 def summarize(records: Sequence[Record]) -> Figures:
@@ -95,7 +100,7 @@ def rejections(records: Sequence[Record]) -> list[str]:
 
 def _name(column: Column) -> str:
     payload, model, connections, _ = column
-    return f"{model}, {connections}" + ("" if payload == "json" else f", {payload}")
+    return f"{model}, {connections}" + ("" if payload in ("json", model) else f", {payload}")
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ class Tables:
     def conditions(self) -> str:
         """What has to be known to believe the figures."""
         settings, where = self.results["settings"], self.results["machine"]
-        count = settings["rounds"]
+        count, asked = settings["rounds"], {record["payload"] for record in self.records}
         return (
             f"A closed loop: wrk keeps so many connections (8 or 32, as the columns say) busy, each asking again once "
             f"it is answered. Median of {count} round{'s' * (count > 1)} of {settings['seconds']:g} s and the range, "
@@ -177,7 +182,7 @@ class Tables:
             "together. As an ingress sends them: every request has an X-Request-ID, X-Forwarded-For, X-Real-IP and "
             "traceparent of its own, and V2's JSON an id. Triton runs its Python backend (nvidia-pytriton), since its "
             "C++ backends cannot be installed as a package; Mosec batches within 1 ms from 32 connections on. "
-            f"{GRPC if any(record['payload'] == 'grpc' for record in self.records) else ''}"
+            f"{GRPC if 'grpc' in asked else ''}{SENTENCES if 'sentences' in asked else ''}"
             f"{where['cpu']}, {where['cores']} cores, Python {where['python']}."
         ).replace("8 or 32", " or ".join(map(str, settings["connections"])))
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
-Ports = Mapping[str, tuple[int, Sequence[int | str | None]]]
+Ports = Mapping[str, tuple[int, Sequence[int | str | None] | None]]  # element type, shape if it has one
 
 
 def node(operator: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:

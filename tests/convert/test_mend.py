@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 from bentos.contract import bfloat16_to_float32
 from convert.artifacts import ConvertError
+from convert.graph import faults
 from convert.mend import mend
 from convert.same import bfloat16, same_answers
 from tests.convert.graphs import FLOAT, INT64, constant, model, node, saved
@@ -48,6 +49,49 @@ def test_external_data_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.data").unlink()
     with pytest.raises(ConvertError, match=r"'m\.data' is not beside it"):
         mend(tmp_path / "m.onnx")
+
+
+def test_weights_of_an_old_file_need_not_be_inputs(tmp_path: Path) -> None:
+    """As files are published: ONNX's checker refuses them, ONNX Runtime does not."""
+    old = gemm()
+    old.ir_version = 3
+    mended = mend(saved(tmp_path / "m.onnx", old))
+    onnx.checker.check_model(mended.graph)
+    assert mended.notes == ["it is of ONNX's file version 4, not 3: its weights are no inputs"]
+
+
+@pytest.mark.parametrize(("operator", "weights", "rank"), [("MatMul", (3, 2), 2), ("Conv", (2, 3, 1, 1), 4)])
+def test_an_input_without_a_shape_has_as_many_dimensions_as_the_graph_can_take(
+    operator: str, weights: tuple[int, ...], rank: int, tmp_path: Path
+) -> None:
+    graph = model([node(operator, "x W", "y")], {"x": (FLOAT, None)}, {"y": (FLOAT, None)}, W=np.ones(weights, "f4"))
+    mended = mend(saved(tmp_path / "m.onnx", graph))
+    assert len(mended.graph.graph.input[0].type.tensor_type.shape.dim) == rank
+    assert mended.notes == [f"input x has no shape: taken to have {rank} dimensions, as the first that fit"]
+    assert not faults(mended.graph)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(b"", "empty"), (b"version https://git-lfs.github.com/spec/v1\noid sha256:a", "git lfs pull")]
+)
+def test_what_a_repository_or_a_broken_copy_leaves_is_named(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ConvertError, match=told):
+        mend(tmp_path / "m.onnx")
+
+
+def test_an_input_that_is_declared_empty_is_named(tmp_path: Path) -> None:
+    empty = model([node("Identity", "x", "y")], {"x": (FLOAT, [0, 4])}, {"y": (FLOAT, [0, 4])})
+    assert faults(mend(saved(tmp_path / "m.onnx", empty)).graph) == ["input 'x' is declared empty: [0, 4]"]
+
+
+def test_a_zipmap_of_doubles_is_a_tensor_of_doubles(tmp_path: Path) -> None:
+    """As scikit-learn's converter writes pipelines over doubles, which ONNX Runtime does not load as they are."""
+    graph = zipmapped()
+    graph.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    (output,) = run(mend(saved(tmp_path / "m.onnx", graph)).graph, x=np.zeros((1, 2)))
+    np.testing.assert_array_equal(output, [[0.5, 0.5]])
+    assert output.dtype == np.float64
 
 
 def zipmapped() -> onnx.ModelProto:
@@ -148,3 +192,21 @@ def test_a_division_in_a_branch_is_guarded_and_one_by_a_constant_is_not(tmp_path
 def test_floats_are_divided_as_they_were(tmp_path: Path) -> None:
     graph = model([node("Div", "a b", "c")], {"a": (FLOAT, ["n"]), "b": (FLOAT, ["n"])}, {"c": (FLOAT, ["n"])})
     assert not mend(saved(tmp_path / "m.onnx", graph)).changed
+
+
+def test_a_graph_that_ends_the_process_which_infers_its_shapes_ends_no_other(tmp_path: Path) -> None:
+    """As scikit-learn's converter writes a tree's decision path: ONNX 1.23 ends by a fault, ONNX Runtime runs it."""
+    leaf = {"nodes_falsenodeids": [0], "nodes_truenodeids": [0], "nodes_featureids": [0], "nodes_values": [0.0]}
+    leaf |= {"nodes_nodeids": [0], "nodes_treeids": [0], "target_ids": [0], "target_nodeids": [0]}
+    leaf |= {"target_treeids": [0], "target_weights": [1.0], "n_targets": 1}
+    words = {"keys_floats": [1.0], "values_strings": ["1"], "default_string": "0", "domain": "ai.onnx.ml"}
+    nodes = [
+        node("TreeEnsembleRegressor", "x", "leaf", domain="ai.onnx.ml", nodes_modes=["LEAF"], **leaf),
+        node("LabelEncoder", "leaf", "word", **words),
+        node("Reshape", "word shape", "y"),
+    ]
+    shape = np.array([-1, 1])
+    graph = model(nodes, {"x": (FLOAT, ["n", 4])}, {"y": (TensorProto.STRING, ["n", 1])}, shape=shape)
+    graph.opset_import[0].version, graph.opset_import[1].version = 5, 2
+    mended = mend(saved(tmp_path / "m.onnx", graph))
+    assert not mended.changed and not faults(mended.graph)

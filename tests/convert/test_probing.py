@@ -1,5 +1,6 @@
 """What a trial finds out: open dimensions, the batch wherever it stands, whether rows may be joined, and what kills."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from convert.artifacts import ConvertError
+from convert.joining import largest_gap
 from convert.probing import Findings, investigate, probe
 from tests.convert.graphs import FLOAT, INT64, constant, model, node, saved
 
@@ -109,20 +111,20 @@ def test_outputs_that_are_declared_wrong_are_as_they_come(tmp_path: Path) -> Non
 
 
 def test_a_sample_says_what_cannot_be_guessed(tmp_path: Path) -> None:
-    """It takes 7 × 11 and nothing else."""
+    """It takes 35 × 143 and nothing else."""
     nodes = [
-        constant("shape", [-1, 77]),
+        constant("shape", [-1, 5005]),
         node("Reshape", "x shape", "flat"),
-        constant("k", np.ones((1, 77), np.float32)),
+        constant("k", np.ones((1, 5005), np.float32)),
     ]
-    graph = model([*nodes, node("Add", "flat k", "y")], {"x": (FLOAT, ["n", None, 13])}, {"y": (FLOAT, ["n", 77])})
+    graph = model([*nodes, node("Add", "flat k", "y")], {"x": (FLOAT, ["n", None, 13])}, {"y": (FLOAT, ["n", 5005])})
     with pytest.raises(ConvertError, match="--sample"):
         tried(tmp_path, graph)
     graph.graph.input[0].type.tensor_type.shape.dim[2].Clear()
-    findings = tried(tmp_path, graph, {"x": np.ones((4, 7, 11), np.float32)})
+    findings = tried(tmp_path, graph, {"x": np.ones((4, 35, 143), np.float32)})
     assert findings.batched and findings.inputs == {"x": ("batch", -1, -1)}
     with pytest.raises(ConvertError, match="the sample lacks x: it has z"):
-        tried(tmp_path, graph, {"z": np.ones((4, 7, 11), np.float32)})
+        tried(tmp_path, graph, {"z": np.ones((4, 35, 143), np.float32)})
 
 
 def test_what_ends_its_process_ends_no_other(tmp_path: Path) -> None:
@@ -147,3 +149,20 @@ def test_another_answer_than_the_files_own_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ConvertError, match="mended, its y differs"):
         probe(ours, theirs)
+
+
+@pytest.mark.parametrize("baked", [11, 1111])
+def test_a_size_that_tracing_left_in_the_graph_is_tried(baked: int, tmp_path: Path) -> None:
+    """As PyTorch's older exporter writes it: the dimension is declared open, and one size alone is answered."""
+    nodes = [constant("shape", [-1, baked, 2]), node("Reshape", "x shape", "split"), node("ReduceMax", "split", "y")]
+    graph = model(nodes, {"x": (FLOAT, ["n", "time", 2])}, {"y": (FLOAT, [1, 1, 1])})
+    findings = tried(tmp_path, graph)
+    assert findings.calls[0][0]["x"].shape == (1, baked, 2)
+
+
+def test_numbers_of_any_size_are_compared_without_a_warning(tmp_path: Path) -> None:
+    largest = np.array([[1.7e308, -1.7e308]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert largest_gap(largest, largest, 0) == (0.0, True)
+        assert not largest_gap(largest, -largest, 0)[1]

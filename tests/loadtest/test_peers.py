@@ -61,6 +61,20 @@ def test_pictures_have_ink_on_a_dark_ground_and_lie_in_the_unit_interval() -> No
     assert 0.5 < (pictures == 0).mean() < 0.95
 
 
+def test_sentences_are_of_all_lengths_and_no_two_alike() -> None:
+    rows = payloads.sentences()
+    lengths = [len(row) for row in rows]
+    assert len({row.tobytes() for row in rows}) == len(rows) and len(set(lengths)) > 30
+    assert min(lengths) == 4 and max(lengths) <= 64 and 13 < np.mean(lengths) < 17
+    assert all(np.array_equal(row, again) for row, again in zip(rows, payloads.sentences(), strict=True))
+    sentences = Samples("sentences", "ids", rows, {})
+    for place in (0, 7):
+        headers, body = payloads.body("v2-binary", sentences, place)
+        assert body.endswith(rows[place].tobytes()) and json.loads(
+            body[: int(headers["Inference-Header-Content-Length"])]
+        )
+
+
 @pytest.mark.parametrize("dialect", ["v2", "plain", "bentoml"])
 @pytest.mark.parametrize("make", [iris, digits])
 def test_a_body_holds_exactly_the_float32_values(dialect: str, make: Callable[[], Samples]) -> None:
@@ -248,7 +262,7 @@ def test_a_folder_describes_a_peer_that_can_be_started(name: str) -> None:
     assert set(described.routes) <= set(payloads.PAYLOADS)
     for routes in described.routes.values():
         assert set(routes) <= set(payloads.MAKERS)
-    words = {"python": "p", "port": 1, "spare_port": 2, "scratch": "s", "home": "h", "workers": 1}
+    words = {"python": "p", "port": 1, "spare_port": 2, "scratch": "s", "home": "h", "workers": 1, "bentos": "b"}
     assert [text.format(**words) for text in [*described.command, *described.environment.values()]]
     assert payloads.body(described.dialect, iris(), 0)[1]
 
@@ -284,6 +298,22 @@ def test_the_command_line_takes_lists() -> None:
     assert (options.peers, options.connections, options.models) == (["ekiben", "triton"], [1, 64], ["iris", "digits"])
 
 
+def test_sentences_are_a_model_of_their_own_for_those_who_take_them() -> None:
+    options = cli.arguments(["--payload", "json,sentences", "--models", "iris"])
+    assert options.models == ["iris", "sentences"] and cli.arguments([]).models == ["iris", "digits"]
+    settings = bench.Settings(options.models, options.payload, ["own"], [32], 1, 1, 0)
+    names = ("ekiben", "ekiben-single", "triton", "mosec")
+    comparison = bench.Bench([peer.read(name) for name in names], {}, settings, {}, Path("logs"))
+    cells = {each.name: {(cell.payload, cell.model) for cell in comparison.cells(each)} for each in comparison.peers}
+    both = {("json", "iris"), ("sentences", "sentences")}
+    assert cells == {
+        "ekiben": both,
+        "ekiben-single": both - {("json", "iris")},
+        "triton": both,
+        "mosec": {("json", "iris")},
+    }
+
+
 def test_loopback_is_told_from_every_interface() -> None:
     assert all(bench.on_loopback(address) for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"))
     assert not any(bench.on_loopback(address) for address in ("0.0.0.0", "::", "192.0.2.1"))  # noqa: S104
@@ -305,9 +335,10 @@ def test_a_message_asks_for_a_model_and_answers_are_read_raw_or_typed() -> None:
     from tritonclient.grpc import service_pb2
 
     samples = iris()
-    message = service_pb2.ModelInferRequest.FromString(payloads.infer_request("m", "features", samples.rows[:1]))
+    row = np.asarray(samples.rows[:1])
+    message = service_pb2.ModelInferRequest.FromString(payloads.infer_request("m", "features", row))
     assert message.model_name == "m" and list(message.inputs[0].shape) == [1, 4]
-    assert message.raw_input_contents[0] == samples.rows[:1].tobytes()
+    assert message.raw_input_contents[0] == row.tobytes()
     raw, typed = service_pb2.ModelInferResponse(), service_pb2.ModelInferResponse()
     for answer in (raw, typed):
         answer.outputs.add(name="label", datatype="INT64", shape=[1])

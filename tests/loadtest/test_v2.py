@@ -7,7 +7,11 @@ import pytest
 
 from loadtest import v2
 
-TENSORS: v2.Tensors = {"x": np.array([[96 / 255, 5.1]], np.float32), "n": np.array([[3]], np.int64)}
+TENSORS: v2.Tensors = {
+    "x": np.array([[96 / 255, 5.1]], np.float32),
+    "n": np.array([[3]], np.int64),
+    "text": np.array([["", "à la carte"]], object),
+}
 
 
 def test_json_has_its_numbers_as_short_as_clients_write_them() -> None:

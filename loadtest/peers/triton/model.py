@@ -1,4 +1,4 @@
-"""Triton's Python backend, calling ONNX Runtime on what Triton has batched; one file for both models."""
+"""Triton's Python backend, calling ONNX Runtime on what Triton has batched; one file for all models."""
 
 from __future__ import annotations  # Triton adds the classes below to its module only after this file is loaded
 
@@ -23,9 +23,17 @@ class TritonPythonModel:
 
     def execute(self, requests: list[pb.InferenceRequest]) -> list[pb.InferenceResponse]:
         rows = [pb.get_input_tensor_by_name(request, self.input).as_numpy() for request in requests]
-        results = self.session.run(self.outputs, {self.input: np.concatenate(rows)})
-        ends = np.cumsum([len(part) for part in rows])[:-1]
-        return [self._respond(parts) for parts in zip(*(np.split(result, ends) for result in results), strict=True)]
+        like: dict[tuple[int, ...], list[int]] = {}  # places by shape: sentences have as many tokens as they have
+        for place, row in enumerate(rows):
+            like.setdefault(row.shape[1:], []).append(place)
+        answers: dict[int, pb.InferenceResponse] = {}
+        for places in like.values():
+            joined = [rows[place] for place in places]
+            results = self.session.run(self.outputs, {self.input: np.concatenate(joined)})
+            ends = np.cumsum([len(part) for part in joined])[:-1]
+            parts = zip(*(np.split(result, ends) for result in results), strict=True)
+            answers.update(zip(places, map(self._respond, parts), strict=True))
+        return [answers[place] for place in range(len(rows))]
 
     def _respond(self, parts: tuple[np.ndarray, ...]) -> pb.InferenceResponse:
         # Behind a batching model every output has a batch dimension and at least one more: label goes out as [n, 1].

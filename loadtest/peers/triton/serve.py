@@ -17,7 +17,7 @@ TRITON = WHEEL / "tritonserver"
 def lay_out_repository(instances: str) -> Path:
     """repository/<model>/config.pbtxt and repository/<model>/1/model.py, which is the shape Triton reads."""
     repository = Path(tempfile.mkdtemp(prefix="triton-models-"))
-    for model in ("iris", "digits"):
+    for model in [path.stem for path in HERE.glob("*.pbtxt") if f"{path.stem.upper()}_ONNX" in os.environ]:
         (repository / model / "1").mkdir(parents=True)
         config = (HERE / f"{model}.pbtxt").read_text().replace("count: 1", f"count: {instances}")
         (repository / model / "config.pbtxt").write_text(config)

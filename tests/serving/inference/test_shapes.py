@@ -212,6 +212,21 @@ def test_a_warm_up_takes_certified_rows_where_zeros_are_refused() -> None:
     assert {rows for rows, _ in warm.timings} == {1, 2, 8, 64}
 
 
+def test_a_warm_up_of_a_heavy_model_runs_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second a row: 64 rows three times would keep the service from being ready for minutes."""
+    clock = [0.0]
+
+    class Heavy:
+        def run(self, inputs: Any) -> list[np.ndarray]:
+            clock[0] += len(inputs[0])
+            return [inputs[0]]
+
+    monkeypatch.setattr("serving.inference.warm_up.perf_counter", lambda: clock[0])
+    alike = Signature((Tensor("x", "FP32", (-1, 2)),), (Tensor("y", "FP32", (-1, 2)),))
+    warm = warm_up(Heavy(), alike, 64)
+    assert {rows for rows, _ in warm.timings} == {1, 2} and warm.max_batch_size == 64
+
+
 class Kept:
     """A responder that keeps what it is given."""
 
