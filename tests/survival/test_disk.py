@@ -60,7 +60,7 @@ def test_metrics_move_where_the_disk_is_full_later(serve, store, small_disk):
         fill(small_disk)
         (before,) = workers(server)
         before.kill()
-        assert httpx.post(f"{server.url}/iris/classify", json=IRIS, timeout=90).status_code == 200
+        assert httpx.post(f"{server.url}/iris/classify", json=IRIS, timeout=300).status_code == 200
         wait(lambda: answered(server.url) == 6, 120, "what the dead worker has counted is lost")
         assert f"the disk of {small_disk}" in server.log
         assert "metrics go to /dev/shm" in server.log

@@ -213,7 +213,7 @@ def test_an_http_connection_that_is_answered_for_the_last_time_is_none_of_them(s
         server.call(server.service.connections.difference_update, lingering)
 
 
-def wait(true, seconds=10):
+def wait(true, seconds=120):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -263,7 +263,7 @@ def test_a_call_says_that_it_is_a_load_tests_where_it_may(tmp_path, everybody, o
 def test_keys_and_hosts_are_those_of_http(stored_here, tmp_path):
     said = []
     keys.main(["reader", "--opens", "metrics"], said.append)
-    keys.main(["caller", "--per-second", "2"], said.append)
+    keys.main(["caller", "--per-second", "0.01"], said.append)
     (file := tmp_path / "keys").write_text("".join(words.splitlines()[1][6:] + "\n" for words in said))
     reader, caller = (words.splitlines()[0].split()[1] for words in said)
     tensor = triton.InferInput("features", [1, 4], "FP32")
@@ -283,7 +283,7 @@ def test_keys_and_hosts_are_those_of_http(stored_here, tmp_path):
                 "UNAUTHENTICATED",
                 "PERMISSION_DENIED",
             ]
-            assert [status(caller) for _ in range(3)] == ["OK", "OK", "RESOURCE_EXHAUSTED"]
+            assert [status(caller) for _ in range(2)] == ["OK", "RESOURCE_EXHAUSTED"]
             assert client.is_server_ready()
         with grpc.insecure_channel(server.address, [("grpc.default_authority", "evil.test")]) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)

@@ -244,12 +244,20 @@ def test_a_stream_of_compressed_messages_ends_well(channel):
     assert answers.code() == grpc.StatusCode.OK
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def slow(stored_here):
-    """A server whose answers take a second."""
-    with grpc_server(faults=1, max_latency_ms=60_000) as server:
-        server.repository.faults.add(Fault("latency", 1.0, "/v2/models/iris/infer", time.time() + 3600))
-        yield server
+    """A server whose requests wait for an hour, and the list of those that do."""
+    with grpc_server(faults=1, max_latency_ms=7_200_000) as server:
+        faults, waiting = server.repository.faults, []
+        inject = faults.inject
+
+        def told(path, inputs):
+            waiting.append(path)
+            return inject(path, inputs)
+
+        faults.inject = told
+        faults.add(Fault("latency", 3600.0, "/v2/models/iris/infer", time.time() + 3600))
+        yield server, waiting
 
 
 def failures(server, reason):
@@ -259,7 +267,7 @@ def failures(server, reason):
     )
 
 
-def wait(condition, seconds=10):
+def wait(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -271,20 +279,23 @@ def batches(server):
 
 
 def test_what_is_cancelled_or_late_is_not_computed(slow):
-    with grpc.insecure_channel(slow.address) as channel:
-        computed = batches(slow)
-        error = refusal(lambda: stub(channel).ModelInfer(request(), timeout=0.2))
+    server, waiting = slow
+    with grpc.insecure_channel(server.address) as channel:
+        assert stub(channel).ServerLive(service_pb2.ServerLiveRequest()).live
+        computed = batches(server)
+        error = refusal(lambda: stub(channel).ModelInfer(request(), timeout=1.0))
         assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         call = stub(channel).ModelInfer.future(request())
-        time.sleep(0.2)
+        wait(lambda: len(waiting) == 2)
         call.cancel()
         stream = stub(channel).ModelStreamInfer(iter([request(), request()]))
-        time.sleep(0.2)
+        wait(lambda: len(waiting) == 4)
         stream.cancel()
-        assert stub(channel).ModelInfer(request(), timeout=30).model_name == "iris"  # faults hold for gRPC
-        assert batches(slow) == computed + 1
-
-        assert failures(slow, "timeout") + failures(slow, "cancelled") == 4  # a client that gives up resets as well
+        # A client that gives up resets as well, and may be the first to.
+        wait(lambda: failures(server, "timeout") + failures(server, "cancelled") == 4)
+        server.repository.faults.clear()
+        assert stub(channel).ModelInfer(request(), timeout=120).model_name == "iris"
+        assert len(waiting) == 4 and batches(server) == computed + 1
 
 
 @pytest.mark.parametrize("streams", [False, True])
