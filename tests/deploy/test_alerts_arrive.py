@@ -21,7 +21,6 @@ from tests.deploy.stand_ins import (
     serving,
 )
 
-
 # Alerts of what the exporter counts. Where this machine gives it or Prometheus no time for a quarter of a second, which
 # is a minute here, the service is down, and workers are lost: that is told, and no fault.
 COUNTED = ("BudgetBurn", "Shedding", "QueueSaturated", "Drift", "FormRefused")

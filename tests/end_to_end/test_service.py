@@ -100,10 +100,10 @@ def test_a_version_is_pinned_and_rolled_back(serve, store, tmp_path):
     shutil.copytree(ROOT / "artifacts" / "iris", artifacts / "iris")
     command([sys.executable, "-m", "train", "iris", "--seed", "1", "--out", str(artifacts)], home)
     command([sys.executable, "-m", "convert", "iris", "--artifacts", str(artifacts)], home)
-    with serve(home=home) as server:
+    with serve(home=home, EKIBEN_FORMS="onnx") as server:
         second = httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["version"]
     assert second != first
-    with serve(home=home, EKIBEN_VERSIONS=f"iris={first}") as server:
+    with serve(home=home, EKIBEN_FORMS="onnx", EKIBEN_VERSIONS=f"iris={first}") as server:
         assert httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["version"] == first
         assert httpx.get(f"{server.url}/v2/models/iris").json()["versions"] == [first]
 

@@ -33,7 +33,7 @@ def test_the_serving_path_uses_clocks_that_only_go_forward():
 
 def test_a_clock_that_jumps_by_a_day_costs_nothing(serve, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(JUMPING)
-    with serve(EKIBEN_MODELS="iris", EKIBEN_HANG_S="600", PYTHONPATH=str(tmp_path)) as server:
+    with serve(EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx", EKIBEN_HANG_S="600", PYTHONPATH=str(tmp_path)) as server:
         before = [worker.pid for worker in workers(server)]
         with Load(server.url, 2) as load:
             for jump in (86_400, -86_400):

@@ -150,7 +150,9 @@ if "_bentoml_impl.worker.service" in sys.orig_argv:
 def test_while_it_drains_it_answers_for_the_last_time_and_once_its_port_is_closed_what_is_on_its_way(serve, tmp_path):
     """A client that the machine gives no time is waited for longer here than the half second that it has."""
     (tmp_path / "sitecustomize.py").write_text(PATIENT)
-    with serve(EKIBEN_MODELS="iris", EKIBEN_DRAIN_S="8", PYTHONPATH=f"{tmp_path}:{ROOT}") as server:
+    with serve(
+        EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx", EKIBEN_DRAIN_S="8", PYTHONPATH=f"{tmp_path}:{ROOT}"
+    ) as server:
         port = int(server.url.rsplit(":", 1)[1])
         kept, idle = (http.client.HTTPConnection("127.0.0.1", port, timeout=120) for _ in range(2))
         for connection in (kept, idle):
@@ -183,7 +185,10 @@ def refused(port):
 
 
 def test_a_request_under_way_is_answered_although_the_drain_takes_no_time(serve):
-    with serve(EKIBEN_MODELS="iris", EKIBEN_FAULTS="1") as server, httpx.Client(base_url=server.url) as client:
+    with (
+        serve(EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx", EKIBEN_FAULTS="1") as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
         client.post("/faults/latency", params={"seconds": 3})
         with Load(server.url, 4) as load:
             wait(lambda: load.sent >= 4, 120, "not all have sent a request")

@@ -61,7 +61,7 @@ def freeze(worker, frozen, over):
 
 @pytest.fixture(scope="module")
 def one_worker(serve):
-    with serve(EKIBEN_WORKERS="1", EKIBEN_MODELS="iris", EKIBEN_HANG_S="600") as server:
+    with serve(EKIBEN_WORKERS="1", EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx", EKIBEN_HANG_S="600") as server:
         server.asked = 0
         yield server
 

@@ -26,7 +26,7 @@ def status(url, path="/readyz"):
 
 def test_a_killed_worker_is_replaced_and_only_what_it_held_is_lost(serve, record_property):
     # As in BentoML's own images, where BentoML starts no worker twice.
-    settings = {"EKIBEN_WORKERS": "2", "EKIBEN_MODELS": "iris", "BENTOML_CONTAINERIZED": "1"}
+    settings = {"EKIBEN_WORKERS": "2", "EKIBEN_MODELS": "iris", "EKIBEN_FORMS": "onnx", "BENTOML_CONTAINERIZED": "1"}
     with serve(**settings) as server:
         port = int(server.url.rsplit(":", 1)[1])
         wait(lambda: server.log.count("is up") == 2, 300, f"they are not up:\n{server.log}")
@@ -75,7 +75,9 @@ def beating(url):
 
 def test_workers_hold_their_ports_connections_evenly_and_a_new_one_is_given_the_next(serve):
     grpc_port = free_port()
-    with serve(EKIBEN_WORKERS="2", EKIBEN_MODELS="iris", EKIBEN_GRPC_PORT=str(grpc_port)) as server:
+    with serve(
+        EKIBEN_WORKERS="2", EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx", EKIBEN_GRPC_PORT=str(grpc_port)
+    ) as server:
         wait(lambda: server.log.count("is up") == 2, 300, f"they are not up:\n{server.log}")
         for port in (int(server.url.rsplit(":", 1)[1]), grpc_port):
             # One that the machine gives no time is passed over, which may happen here, but not always.
@@ -130,7 +132,7 @@ def even(server, port):
 
 
 def test_sighup_renews_every_worker_and_loses_nothing(serve):
-    with serve(EKIBEN_WORKERS="2", EKIBEN_MODELS="iris") as server, Load(server.url, 4) as load:
+    with serve(EKIBEN_WORKERS="2", EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx") as server, Load(server.url, 4) as load:
         wait(lambda: server.log.count("is up") == 2, 300, f"they are not up:\n{server.log}")
         before = {worker.pid for worker in workers(server)}
         server.process.send_signal(signal.SIGHUP)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.wire.client import HANG_SECONDS, converse
-from tests.wire.conftest import BODY_TIMEOUT_S, MAX_BODY_BYTES, port_of
+from tests.wire.conftest import MAX_BODY_BYTES, port_of
 from tests.wire.messages import INFER, document, get, infer, message, post
 
 PAGES = ["/", "/ui", "/ui/iris", "/ui/digits"]

@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from tests.wire.client import converse
 from tests.conftest import Server
+from tests.wire.client import converse
 from tests.wire.conftest import resident_bytes, workers
 from tests.wire.messages import INFER, document, get, post
 

@@ -45,7 +45,7 @@ class Client:
     """A client on a plain socket, which keeps to no rules."""
 
     def __init__(self, server, hello=HELLO):
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=120)
         self.socket.sendall(hello)
 
     def send(self, *pieces):
@@ -244,7 +244,8 @@ def test_memory_stays_where_it_is_under_floods(server):
     for _ in range(15):
         flood()
     assert answers(server)
-    assert process.memory_info().rss - before < 20 * 2**20
+    # Of 60,000 calls, and of 150,000 further frames: one object that is kept of each call would be more than that.
+    assert process.memory_info().rss - before < 32 * 2**20
 
 
 @pytest.mark.parametrize(
