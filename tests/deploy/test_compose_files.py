@@ -81,7 +81,7 @@ def configuration(
     certificate = folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
     subprocess.run(
-        [*command, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True, timeout=60
+        [*command, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True, timeout=300
     )
     certificate.write_text((folder / "crt").read_text() + (folder / "key").read_text())
     front = (DEPLOY / "swarm" / "haproxy.cfg").read_text()
