@@ -16,7 +16,7 @@ import pytest
 import tritonclient.grpc as triton
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.conftest import ROOT, end, free_port, shared_home
+from tests.conftest import LATENCY_MS, ROOT, end, free_port, shared_home
 
 IRIS = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [5, 3, 1, 0.2]}]}
 
@@ -53,6 +53,7 @@ def serving(store, home, certificate, client, *options):
     free, grpc_port, (public, private) = free_port(), free_port(), certificate
     where = ["--host", "127.0.0.1", "--port", str(free), "--ssl-certfile", str(public), "--ssl-keyfile", str(private)]
     settings = {"EKIBEN_MODELS": "iris", "EKIBEN_FORMS": "onnx", "EKIBEN_GRPC_PORT": str(grpc_port)}
+    settings["EKIBEN_MAX_LATENCY_MS"] = LATENCY_MS
     process = subprocess.Popen(
         [sys.executable, "-m", "bentoml", "serve", ".", *where, "--ssl-ciphers", CIPHERS, *options],
         cwd=ROOT,

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tests.conftest import ROOT, Server, copied_home, end, free_port, wait_for
+from tests.conftest import LATENCY_MS, ROOT, Server, copied_home, end, free_port, wait_for
 from tests.survival.balancer import balancer
 from tests.survival.conftest import IRIS, Load, wait
 
@@ -128,7 +128,8 @@ class Instance:
                 [sys.executable, "-m", "bentoml", "serve", ".", "--host", "127.0.0.1", "--port", str(self.port)],
                 cwd=ROOT,
                 env=os.environ
-                | {"BENTOML_HOME": str(self.home), "EKIBEN_DRAIN_S": "1", "EKIBEN_GRPC_PORT": str(self.grpc_port)},
+                | {"BENTOML_HOME": str(self.home), "EKIBEN_DRAIN_S": "1", "EKIBEN_GRPC_PORT": str(self.grpc_port)}
+                | {"EKIBEN_MAX_LATENCY_MS": LATENCY_MS},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
