@@ -84,9 +84,11 @@ def test_perf_analyzer_measures_it(served, streaming):
     assert float(re.search(r"Throughput: ([\d.]+) infer/sec", done.stdout)[1]) > 0
 
 
-SLICES, WARM_UP, CLIENTS, ROUNDS = 20, 6, 4, 50
+SLICES, WARM_UP, CLIENTS, ROUNDS = 20, 6, 4, 100
 CALLS = 6 * CLIENTS * ROUNDS  # of a slice
-BYTES_A_CALL = 1024  # what the memory may grow by, as it comes and goes; one Call that is kept takes several times that
+BYTES_A_CALL = (
+    512  # memory comes and goes by so much; what is kept of a call, and is no Call, was a message or a buffer
+)
 
 
 @pytest.mark.long

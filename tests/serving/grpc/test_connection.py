@@ -1,5 +1,6 @@
 """What a connection puts up with: clients that do not read, send nothing, send too much, or come in numbers."""
 
+import gc
 import socket
 import time
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving.grpc import call as calls
+from serving.grpc.connection import GrpcConnection
 from serving.grpc.service import GrpcService
 from serving.http import keys
 from serving.http.gateway import Gateway, Limits
@@ -246,6 +248,28 @@ def test_memory_stays_where_it_is_under_floods(server):
     assert answers(server)
     # Of 60,000 calls, and of 150,000 further frames: one object that is kept of each call would be more than that.
     assert process.memory_info().rss - before < 32 * 2**20
+
+
+def living():
+    """How many calls and connections are held by anything."""
+    gc.collect()
+    return sum(type(each) in (calls.Call, GrpcConnection) for each in gc.get_objects())
+
+
+def test_nothing_holds_a_call_or_a_connection_that_has_ended(server):
+    wait(lambda: not server.service.connections)
+    before, most = living(), 0
+    with triton.InferenceServerClient(server.address) as client:
+        tensor = triton.InferInput("features", [1, 4], "FP32")
+        tensor.set_data_from_numpy(np.ones((1, 4), np.float32))
+        for _ in range(20):
+            client.infer("iris", [tensor])
+            client.async_infer("iris", [tensor], lambda result, error: None).cancel()
+            with pytest.raises(triton.InferenceServerException, match="no model"):
+                client.infer("nope", [tensor])
+            most = max(most, living())
+    assert most > before  # the connection was one of them
+    wait(lambda: living() <= before)
 
 
 @pytest.mark.parametrize(
