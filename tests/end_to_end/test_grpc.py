@@ -86,9 +86,7 @@ def test_perf_analyzer_measures_it(served, streaming):
 
 SLICES, WARM_UP, CLIENTS, ROUNDS = 20, 6, 4, 100
 CALLS = 6 * CLIENTS * ROUNDS  # of a slice
-BYTES_A_CALL = (
-    512  # memory comes and goes by so much; what is kept of a call, and is no Call, was a message or a buffer
-)
+BYTES_A_CALL = 512  # memory comes and goes by so much; tests/serving/grpc counts the calls that are kept
 
 
 @pytest.mark.long
