@@ -71,7 +71,8 @@ class Footprints:
 
 async def entered(sent):
     """The files that a request enters which is not the first of its kind, and the status of its response."""
-    repository = Repository(Settings(), Metrics())
+    # The forms that are asked: the others are not on the way, and take a while to load.
+    repository = Repository(Settings(models="iris,digits", forms="onnx,optimized"), Metrics())
     repository.load()
     logs.REQUESTS.answers = logs.line_budget(0)  # not every request has a line in the log
     try:

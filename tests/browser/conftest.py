@@ -27,7 +27,7 @@ def visit(browser, service_url):
             context = browser.new_context(viewport=options.pop("viewport", chromium.DESKTOP), **options)
             contexts.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(120_000)
             page.on("pageerror", lambda error: errors.append(str(error)))
             page.on("console", lambda message: errors.append(message.text) if "Policy" in message.text else None)
             page.on("request", lambda request: errors.append(request.url) if _elsewhere(request.url) else None)

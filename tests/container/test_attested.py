@@ -39,7 +39,7 @@ def attesting(tmp_path_factory):
         return subprocess.run(["docker", "--host", address, "info"], capture_output=True).returncode == 0
 
     try:
-        wait(answers, 60, lambda: (folder / "log").read_text()[-3000:], pause=0.2)
+        wait(answers, lambda: (folder / "log").read_text()[-3000:], pause=0.2)
         command(["sh", "-c", f"docker save {BASE} | docker --host {address} load"], 120)
         yield address
     finally:

@@ -31,7 +31,7 @@ class Fronted:
         self.environment = {name: str(port) for name, port in self.ports.items()}
         self.environment |= {"EKIBEN_IMAGE": image, "HAPROXY_IMAGE": front, "TLS_CERTIFICATE_FILE": str(certificate)}
 
-    def compose(self, *words, seconds=60):
+    def compose(self, *words, seconds=300):
         files = [f"--file={COMPOSE / name}.yaml" for name in ("compose", "front", "tls")]
         return command(["docker", "compose", "--project-name", NAME, *files, *words], seconds, **self.environment)
 
@@ -59,10 +59,10 @@ def release(slim):
 def stack(release, front, tmp_path_factory):
     started = Fronted(f"{NAME}:first", front, tmp_path_factory.mktemp("front"))
     try:
-        started.compose("up", "--detach", "--wait", "--wait-timeout", "120", "ekiben", "front", seconds=150)
+        started.compose("up", "--detach", "--wait", "--wait-timeout", "280", "ekiben", "front", seconds=300)
         yield started
     finally:
-        started.compose("down", "--volumes", "--timeout", "25", seconds=120)
+        started.compose("down", "--volumes", "--timeout", "25", seconds=300)
 
 
 def test_two_replicas_answer_by_http_and_by_https(stack):
@@ -70,9 +70,9 @@ def test_two_replicas_answer_by_http_and_by_https(stack):
     context = ssl._create_unverified_context()  # noqa: S323 - the certificate was made a second ago
     address = f"https://127.0.0.1:{stack.ports['TLS_PORT']}/iris/random"
     with clients(stack.ports["EKIBEN_PORT"]) as counts:
-        wait(lambda: counts.answered > 50, 30, lambda: f"{counts.answered} answers: {counts.why}")
+        wait(lambda: counts.answered > 50, lambda: f"{counts.answered} answers: {counts.why}")
     assert not counts.lost
-    with urlopen(address, context=context, timeout=10) as answer:
+    with urlopen(address, context=context, timeout=240) as answer:
         assert answer.status == 200
 
 

@@ -43,7 +43,7 @@ def box(slim):
 
 @pytest.fixture(scope="module")
 def http(box):
-    with httpx.Client(base_url=box.url, timeout=10) as client:
+    with httpx.Client(base_url=box.url, timeout=240) as client:
         yield client
 
 
@@ -183,12 +183,12 @@ def test_a_package_whose_hash_is_not_the_locks_is_not_installed(tmp_path):
 
 
 def test_docker_sees_it_healthy(box):
-    wait(lambda: box.health == "healthy", 30, lambda: f"health is {box.health}", pause=0.5)
+    wait(lambda: box.health == "healthy", lambda: f"health is {box.health}", pause=0.5)
 
 
 def test_a_dead_worker_is_replaced(box):
     assert box.inside("python", "-c", KILL_WORKERS) == "killed"
-    wait(box.answers, 30, lambda: "no new worker answers", pause=0.5)
+    wait(box.answers, lambda: "no new worker answers", pause=0.5)
 
 
 def test_sigterm_ends_it(slim):
@@ -209,7 +209,7 @@ def test_another_choice_of_models_changes_small_layers_only(build, slim):
 
 
 def test_the_full_box_serves_the_forms_as_they_were_trained(build):
-    with running(build("full")) as container, httpx.Client(base_url=container.url, timeout=10) as http:
+    with running(build("full")) as container, httpx.Client(base_url=container.url, timeout=240) as http:
         health = http.get("/health").json()
         assert health["status"] == "ok"
         for name, model in health["models"].items():

@@ -25,12 +25,12 @@ for path in glob.glob("/proc/[0-9]*/cmdline"):
 
 def test_a_killed_worker_is_replaced_under_load(slim):
     with running(slim, LIKE_BENTOML, "--env=EKIBEN_WORKERS=2", "--env=EKIBEN_MODELS=iris") as box:
-        wait(lambda: len(times(box, "is up")) == 2, 30, lambda: f"not up:\n{logs(box.identity)}")
+        wait(lambda: len(times(box, "is up")) == 2, lambda: f"not up:\n{logs(box.identity)}")
         with Load(box.url, 4, pause=0.005) as load:  # some hundred requests a second
-            wait(lambda: load.answered > 50, 20, lambda: f"hardly anything is answered: {load.seen}")
+            wait(lambda: load.answered > 50, lambda: f"hardly anything is answered: {load.seen}")
             box.inside("python", "-Sc", f"import os; os.kill({workers(box)[0]}, 9)")
             assert box.answers()  # the other one does
-            wait(lambda: len(times(box, "is up")) == 3, 30, lambda: f"not up:\n{logs(box.identity)}")
+            wait(lambda: len(times(box, "is up")) == 3, lambda: f"not up:\n{logs(box.identity)}")
         assert sum(count for told, count in load.seen.items() if told != 200) <= 4  # what it held: one a client
         print(f"replaced after {times(box, 'is up')[-1] - times(box, 'killed by SIGKILL')[-1]:.1f} s")
 
@@ -47,14 +47,14 @@ def times(box, words):
 
 
 def test_sigterm_answers_what_was_accepted(slim):
-    with running(slim, "--env=EKIBEN_MODELS=iris", "--env=EKIBEN_DRAIN_S=2") as box:
+    with running(slim, "--env=EKIBEN_MODELS=iris", "--env=EKIBEN_DRAIN_S=8") as box:
         host, port = box.url.removeprefix("http://").split(":")
-        kept = http.client.HTTPConnection(host, int(port), timeout=10)
+        kept = http.client.HTTPConnection(host, int(port), timeout=240)
         kept.request("GET", "/readyz")
         assert kept.getresponse().read() == b'{"ready":true}'
         stopping = threading.Thread(target=docker, args=("stop", "--time=20", box.identity))
         stopping.start()
-        wait(lambda: not box.answers(), 5, lambda: "/readyz stays 200")
+        wait(lambda: not box.answers(), lambda: "/readyz stays 200")
         kept.request("POST", "/iris/classify", json.dumps(IRIS), {"content-type": "application/json"})
         answer = kept.getresponse()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
@@ -79,7 +79,7 @@ def test_docker_calls_it_unhealthy_while_it_is_not_ready(slim):
     with running(slim, "--env=EKIBEN_MODELS=iris", "--env=EKIBEN_DRAIN_S=8") as box:
         assert box.inside(*check["Test"][1:]) == ""
         docker("kill", "--signal=TERM", box.identity)
-        wait(lambda: not box.answers(), 5, lambda: "/readyz stays 200")
+        wait(lambda: not box.answers(), lambda: "/readyz stays 200")
         with pytest.raises(AssertionError, match="exited 1"):
             box.inside(*check["Test"][1:])
 

@@ -59,7 +59,7 @@ def calls(port):
         def ask():
             while not stop.wait(0.01):
                 try:
-                    client.infer("iris", [row], client_timeout=30)
+                    client.infer("iris", [row], client_timeout=240)
                     seen["answered"] += 1
                 except InferenceServerException as error:
                     seen[str(error)] += 1
@@ -81,13 +81,13 @@ def nothing_lost(played):
 
 def test_two_replicas_answer_behind_one_port(stack):
     with clients(stack.port) as counts:
-        wait(lambda: len(stack.answering()) == 2, 30, lambda: f"only {stack.answering()} answered", pause=0.5)
+        wait(lambda: len(stack.answering()) == 2, lambda: f"only {stack.answering()} answered", pause=0.5)
     assert not counts.lost
 
 
 def test_two_replicas_answer_the_calls_of_one_grpc_connection(stack):
     with calls(stack.port + 1) as seen:
-        wait(lambda: len(stack.answering("grpc")) == 2, 30, lambda: f"not both answered: {seen}", pause=0.5)
+        wait(lambda: len(stack.answering("grpc")) == 2, lambda: f"not both answered: {seen}", pause=0.5)
     assert set(seen) == {"answered"}
 
 
@@ -117,7 +117,6 @@ def test_a_killed_replica_loses_nothing_that_asking_again_would_not_save(stack):
 def test_the_stack_is_watched(stack):
     wait(
         lambda: '"1"' in stack.inside("prometheus", "http://127.0.0.1:9090/api/v1/query?query=up"),
-        60,
         lambda: stack.inside("prometheus", "http://127.0.0.1:9090/api/v1/targets"),
         pause=1,
     )
@@ -129,6 +128,6 @@ def test_the_stack_is_watched(stack):
 def test_clients_do_see_a_loss(slim):
     """The same clients at a single container that is killed: what the tests above would have counted."""
     with running(slim) as container, clients(int(container.url.rpartition(":")[2])) as counts:
-        wait(lambda: counts.answered > 10, 30, lambda: f"{counts}")
+        wait(lambda: counts.answered > 10, lambda: f"{counts}")
         docker("kill", container.identity)
-        wait(lambda: counts.lost, 30, lambda: f"{counts}")
+        wait(lambda: counts.lost, lambda: f"{counts}")

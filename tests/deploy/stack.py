@@ -77,10 +77,14 @@ class Stack:
 
 
 @contextmanager
-def watching(folder: Path, port: int, *, scale: float, scrape: str) -> Iterator[Stack]:
-    """A stack that scrapes this port of 127.0.0.1 and evaluates the committed rules, both every `scrape`."""
+def watching(folder: Path, port: int, *, scale: float, scrape: str, drift: str = "") -> Iterator[Stack]:
+    """A stack that scrapes this port of 127.0.0.1 and evaluates the committed rules, both every `scrape`.
+
+    `drift`: the window of drift, where the committed one is too short for what a slow machine sends within it.
+    """
     programs = tool("prometheus"), tool("alertmanager", "prometheus-alertmanager")
-    write(files(replace(read(scale=scale), runbook=RUNBOOK)), folder)
+    slo = replace(read(scale=scale), runbook=RUNBOOK)
+    write(files(replace(slo, drift=replace(slo.drift, window=drift or slo.drift.window))), folder)
     with ExitStack() as running:
         telegram = Telegram()
         chat = running.enter_context(serving(telegram.reply))
@@ -127,13 +131,13 @@ def program(folder: Path, *command: str, **environment: str) -> Iterator[None]:
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
 
-def ready(address: str, seconds: float = 60) -> None:
+def ready(address: str, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while True:
         try:

@@ -29,7 +29,7 @@ class Start:
             "TELEGRAM_TOKEN_FILE": str(folder / "telegram_token"),
         } | settings
         command = ["sh", str(source / "start.sh"), "--storage.path=data"]
-        done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=300)
         self.status, self.stderr, self.ran = done.returncode, done.stderr, done.stdout
 
     @property

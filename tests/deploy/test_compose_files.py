@@ -81,7 +81,7 @@ def configuration(
     certificate = folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
     subprocess.run(
-        [*command, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True, timeout=60
+        [*command, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True, timeout=300
     )
     certificate.write_text((folder / "crt").read_text() + (folder / "key").read_text())
     front = (DEPLOY / "swarm" / "haproxy.cfg").read_text()
@@ -132,8 +132,8 @@ def ask(connection: http.client.HTTPConnection, path: str) -> tuple[int, str, st
 
 def opened(port: int) -> http.client.HTTPConnection:
     """A connection to a front that has answered by it."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    until = time.monotonic() + 20
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    until = time.monotonic() + 120
     while True:
         try:
             if ask(connection, "/iris/random")[0] == 200:
@@ -176,11 +176,11 @@ def test_grpc_goes_through_the_front_in_plain_and_over_tls(tmp_path: Path) -> No
             for channel in (inside, outside):
                 stub = health_pb2_grpc.HealthStub(channel)
                 asked = health_pb2.HealthCheckRequest(service="iris")
-                assert stub.Check(asked, timeout=20, wait_for_ready=True).status == 1
+                assert stub.Check(asked, timeout=120, wait_for_ready=True).status == 1
                 with pytest.raises(grpc.RpcError) as raised:
-                    stub.Check(health_pb2.HealthCheckRequest(service="nothing"), timeout=20)
+                    stub.Check(health_pb2.HealthCheckRequest(service="nothing"), timeout=120)
                 assert raised.value.code() == grpc.StatusCode.NOT_FOUND
-                watch = stub.Watch(asked, timeout=20)
+                watch = stub.Watch(asked, timeout=120)
                 assert next(watch).status == 1
                 for state in (2, 1):
                     servicer.set("iris", state)
@@ -195,14 +195,14 @@ def test_a_replica_that_does_not_listen_yet_costs_nobody_a_request(tmp_path: Pat
     stopped = threading.Event()
 
     def client(port: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         while not stopped.wait(0.005):
             counts[ask(connection, "/iris/random")[0]] += 1
         connection.close()
 
     def admin(command: str) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(120)
             connection.connect(str(tmp_path / "admin"))
             connection.sendall(f"{command}\n".encode())
             connection.recv(4096)

@@ -1,7 +1,6 @@
 """Drift through the real service, two workers, and the real Prometheus: an hour takes 30 seconds."""
 
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -50,7 +49,7 @@ def streams(serve: Serve) -> Iterator[Streams]:
 @pytest.fixture(scope="module")
 def stack(streams: Streams, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     port = int(streams.server.url.rpartition(":")[2])
-    with watching(tmp_path_factory.mktemp("stack"), port, scale=120, scrape="400ms") as running:
+    with watching(tmp_path_factory.mktemp("stack"), port, scale=120, scrape="400ms", drift="20h") as running:
         running.wait("ekiben:drift_expected:ratio")  # the counters have been seen at 0
         yield running
 
@@ -93,6 +92,7 @@ def test_a_stream_that_moved_is_told_and_one_that_did_not_is_not(streams: Stream
     alerting = stack.query('count by (model) (ALERTS{alertname=~".*Drift"})')
     assert set(alerting) == {"model=iris"}
 
+    stack.wait('ekiben:drift_samples:increase{model="iris",quantity="input:petal_length"} > 990')
     reference = record("iris")["reference"]["input:petal_length"]
     (psi,) = stack.query('ekiben:drift_psi{model="iris",quantity="input:petal_length"}').values()
     assert psi == pytest.approx(by_hand(reference, flowers[:, 2]), rel=0.01) and psi > 1
@@ -111,13 +111,18 @@ def test_volume_was_all_that_was_missing(streams: Streams, stack: Stack) -> None
     assert "model=homes" not in stack.query('count by (model) (ALERTS{alertname=~".*Drift"})')
 
 
-def test_the_counters_of_all_workers_add_up_to_what_was_sent(streams: Streams) -> None:
+def test_the_counters_of_all_workers_add_up_to_what_was_sent(streams: Streams, stack: Stack) -> None:
     """Bin by bin; each worker keeps a file of its own, and both have their share."""
     files = sorted((streams.server.home / "prometheus_multiproc_dir").glob("counter_*.db"))
     assert len(files) == 2
     for _ in range(10):
         streams.send("iris", trained_on("iris", 400))
-        time.sleep(1.5)  # every worker counts once a second
+        sent_rows = sum(map(len, streams.sent["iris"]))
+
+        def all_counted(rows: int = sent_rows) -> bool:
+            return sum(observed(list(map(str, files)))["iris", "input:petal_length"]) >= rows
+
+        stack.wait_until(all_counted, "not all rows are counted")
         workers = [observed([str(file)]) for file in files]
         if all(sum(map(sum, worker.values())) for worker in workers):
             break

@@ -120,7 +120,7 @@ def test_a_worker_that_stands_still_is_told(stack: Stack, service: Server) -> No
     before = len(stack.telegram.messages)
     worker.send_signal(signal.SIGSTOP)
     try:
-        stack.telegram.wait("🎫", ">WorkerLost</a>", "for 5 minutes: 1", after=before)
+        stack.telegram.wait("🎫", ">WorkerLost</a>", "for 5 minutes: ", after=before)
     finally:
         worker.send_signal(signal.SIGCONT)
     stack.telegram.wait("✅ resolved", ">WorkerLost</a>", after=before)
@@ -135,7 +135,7 @@ def test_a_service_that_is_gone_wakes_once_and_comes_back_repaired(
     message = stack.telegram.wait("🔥", "<b>ekiben is down</b>", after=before)
     assert f'href="{RUNBOOK}#servicedown"' in message["text"]
     stack.inhibited("ReplicaDown")
-    assert len(pages(stack, "", before)) == 1
+    assert not [text for text in stack.telegram.shown()[before:] if "ReplicaDown" in text]
     (file,) = (home / "models" / "digits-int8").rglob("*.onnx")
     file.write_bytes(file.read_bytes()[:-1])
     with serve(home, **SETTINGS) as repaired:

@@ -8,7 +8,6 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 
 import numpy as np
 import psutil
@@ -63,12 +62,12 @@ def test_h2load_and_nghttp_find_nothing_wrong(served, tmp_path):
     url = f"http://{served[1]}/inference.GRPCInferenceService/ModelInfer"
     head = [*HEADERS, "-d", request(tmp_path)]
     out = subprocess.run(
-        ["h2load", "-n", "2000", "-c", "4", "-m", "20", *head, url], capture_output=True, text=True, timeout=60
+        ["h2load", "-n", "2000", "-c", "4", "-m", "20", *head, url], capture_output=True, text=True, timeout=300
     ).stdout
     assert "2000 done, 2000 succeeded, 0 failed, 0 errored, 0 timeout" in out
     for more in (["-m", "5"], ["--window-bits=1"], ["--header-table-size=0"], ["--padding=20"]):
         done = subprocess.run(
-            ["nghttp", "-v", *more, *head, url], capture_output=True, text=True, errors="replace", timeout=60
+            ["nghttp", "-v", *more, *head, url], capture_output=True, text=True, errors="replace", timeout=300
         )
         statuses = re.findall(r"grpc-status: (\d+)", done.stdout)
         assert set(statuses) == {"0"}, done.stdout
@@ -80,24 +79,26 @@ def test_h2load_and_nghttp_find_nothing_wrong(served, tmp_path):
 def test_perf_analyzer_measures_it(served, streaming):
     words = [str(PERF_ANALYZER), "-i", "grpc", "-u", served[1], "-m", "iris", "--shape", "features:1,4", *streaming]
     load = ["--concurrency-range", "4", "--request-count", "500"]
-    done = subprocess.run([*words, *load], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*words, *load], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert float(re.search(r"Throughput: ([\d.]+) infer/sec", done.stdout)[1]) > 0
 
 
-SLICES, WARM_UP, SLICE_SECONDS = 20, 6, 2.0
+SLICES, WARM_UP, CLIENTS, ROUNDS = 20, 6, 4, 100
+CALLS = 6 * CLIENTS * ROUNDS  # of a slice
+BYTES_A_CALL = 512  # memory comes and goes by so much; tests/serving/grpc counts the calls that are kept
 
 
 @pytest.mark.long
-def test_a_minute_of_calls_leaves_nothing_behind(served):
+def test_many_calls_leave_nothing_behind(served):
     """Of every kind of them, in slices, each over connections of its own: growth is that after the warm-up."""
     server, address = served
     workers = [child for child in psutil.Process(server.process.pid).children() if child.num_fds() > 0]
 
-    def ask(end):
+    def ask():
         with triton.InferenceServerClient(address) as client:
             client.start_stream(lambda result, error: None)
-            while time.monotonic() < end:
+            for _ in range(ROUNDS):
                 for compression in (None, "gzip", "deflate"):
                     client.infer("iris", [features()], compression_algorithm=compression)
                 client.async_stream_infer("iris", [features()])
@@ -108,19 +109,18 @@ def test_a_minute_of_calls_leaves_nothing_behind(served):
 
     samples = []
     for _ in range(SLICES):
-        end = time.monotonic() + SLICE_SECONDS
-        with ThreadPoolExecutor(4) as threads:
-            for each in [threads.submit(ask, end) for _ in range(4)]:
+        with ThreadPoolExecutor(CLIENTS) as threads:
+            for each in [threads.submit(ask) for _ in range(CLIENTS)]:
                 each.result()
         wait(lambda: not any(c.status == "ESTABLISHED" for w in workers for c in w.net_connections("tcp")))
         samples.append((sum(w.memory_info().rss for w in workers), sum(w.num_fds() for w in workers)))
     memory, files = zip(*samples[WARM_UP:], strict=True)
     half = len(memory) // 2
-    assert median(memory[half:]) < 1.01 * median(memory[:half]), memory
+    assert min(memory[half:]) - min(memory[:half]) < BYTES_A_CALL * CALLS * half, memory
     assert files[-1] <= files[0], files
 
 
-def wait(condition, seconds=20):
+def wait(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -147,7 +147,7 @@ def test_no_call_is_lost_while_the_workers_are_replaced(serve):
             thread.start()
         before = {child.pid for child in psutil.Process(server.process.pid).children()}
         server.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             now = {child.pid for child in psutil.Process(server.process.pid).children()}
             if len(now) == 2 and not now & before and counts["answered"] > 2000:

@@ -77,7 +77,7 @@ def test_a_service_without_what_it_is_asked_for_says_so_and_ends(forms, words, s
     done = subprocess.run(
         [sys.executable, "-m", "bentoml", "serve", ".", "--host=127.0.0.1", f"--port={free_port()}"],
         cwd=ROOT, env={**os.environ, "BENTOML_HOME": str(home), "EKIBEN_FORMS": forms}, capture_output=True, text=True,
-        timeout=60,
+        timeout=300,
     )  # fmt: skip
     assert done.returncode == 1
     assert words in done.stderr
@@ -100,10 +100,10 @@ def test_a_version_is_pinned_and_rolled_back(serve, store, tmp_path):
     shutil.copytree(ROOT / "artifacts" / "iris", artifacts / "iris")
     command([sys.executable, "-m", "train", "iris", "--seed", "1", "--out", str(artifacts)], home)
     command([sys.executable, "-m", "convert", "iris", "--artifacts", str(artifacts)], home)
-    with serve(home=home) as server:
+    with serve(home=home, EKIBEN_FORMS="onnx") as server:
         second = httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["version"]
     assert second != first
-    with serve(home=home, EKIBEN_VERSIONS=f"iris={first}") as server:
+    with serve(home=home, EKIBEN_FORMS="onnx", EKIBEN_VERSIONS=f"iris={first}") as server:
         assert httpx.post(f"{server.url}/iris/classify", json=IRIS).json()["version"] == first
         assert httpx.get(f"{server.url}/v2/models/iris").json()["versions"] == [first]
 
@@ -145,9 +145,8 @@ def test_metrics_and_statistics_add_up_over_workers(two_workers):
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(ask, range(100))) == {"setosa"}
-    for _ in range(30):  # another worker's counts come within a second
-        if counted(server) == 100:
-            break
+    deadline = time.monotonic() + 120
+    while counted(server) < 100 and time.monotonic() < deadline:  # another worker counts once in a while
         time.sleep(0.2)
     assert counted(server) == 100
     stats = httpx.get(f"{server.url}/v2/models/iris/stats").json()["model_stats"][0]
@@ -168,8 +167,8 @@ def test_what_was_asked_is_counted_for_drift_over_all_workers(two_workers):
         assert "ekiben_workers 2.0" in http.get("/metrics").text
         for _ in range(20):
             httpx.post(f"{two_workers.url}/wine/classify", json=[WINE] * 5).raise_for_status()
-        deadline = time.monotonic() + 6
-        while set(observed(http).values()) != {100} and time.monotonic() < deadline:
+        deadline = time.monotonic() + 120
+        while min(observed(http).values()) < 100 and time.monotonic() < deadline:
             time.sleep(0.2)  # a worker counts once a second
         assert observed(http) == {"input:alcohol": 100, "prediction:class": 100, "prediction:confidence": 100}
         assert re.search(r'ekiben_worker_heartbeats_total{worker="2"} [1-9]', http.get("/metrics").text)

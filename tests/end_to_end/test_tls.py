@@ -16,7 +16,7 @@ import pytest
 import tritonclient.grpc as triton
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.conftest import ROOT, end, free_port, shared_home
+from tests.conftest import LATENCY_MS, ROOT, end, free_port, shared_home
 
 IRIS = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [5, 3, 1, 0.2]}]}
 
@@ -53,6 +53,7 @@ def serving(store, home, certificate, client, *options):
     free, grpc_port, (public, private) = free_port(), free_port(), certificate
     where = ["--host", "127.0.0.1", "--port", str(free), "--ssl-certfile", str(public), "--ssl-keyfile", str(private)]
     settings = {"EKIBEN_MODELS": "iris", "EKIBEN_FORMS": "onnx", "EKIBEN_GRPC_PORT": str(grpc_port)}
+    settings["EKIBEN_MAX_LATENCY_MS"] = LATENCY_MS
     process = subprocess.Popen(
         [sys.executable, "-m", "bentoml", "serve", ".", *where, "--ssl-ciphers", CIPHERS, *options],
         cwd=ROOT,
@@ -103,7 +104,7 @@ def agreed(port, certificate, ciphers):
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=120) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as secured,
     ):
         return secured.version(), secured.cipher()[0]
@@ -123,7 +124,7 @@ def test_no_other_cipher_is(port, certificate, cipher):
 def test_tls_1_3_is_spoken(port, certificate):
     context = ssl.create_default_context(cafile=str(certificate[0]))
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=120) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as secured,
     ):
         assert secured.version() == "TLSv1.3"
@@ -135,7 +136,7 @@ def health(port, credentials):
     open_channel = grpc.insecure_channel(address) if credentials is None else grpc.secure_channel(address, credentials)
     with open_channel as channel:
         try:
-            return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20).status
+            return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=120).status
         except grpc.RpcError as error:
             return error.code()
 
@@ -152,7 +153,7 @@ def label(port, certificate, client=(None, None)):
     tensor.set_data_from_numpy(np.array([[5, 3, 1, 0.2]], np.float32))
     files = {"root_certificates": str(certificate[0]), "private_key": key, "certificate_chain": chain}
     with triton.InferenceServerClient(f"localhost:{port}", ssl=True, **files) as connected:
-        return connected.infer("iris", [tensor], client_timeout=20).as_numpy("label").tolist()
+        return connected.infer("iris", [tensor], client_timeout=120).as_numpy("label").tolist()
 
 
 def test_grpc_has_the_same_certificate(service, certificate, known):
@@ -171,7 +172,7 @@ def test_grpcs_port_names_http_2_and_no_other_protocol(service, certificate):
     for offered, chosen in ((["http/1.1", "h2"], "h2"), (["http/1.1"], None)):
         context.set_alpn_protocols(offered)
         with (
-            socket.create_connection(("127.0.0.1", service[2]), timeout=10) as plain,
+            socket.create_connection(("127.0.0.1", service[2]), timeout=120) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as secured,
         ):
             assert secured.selected_alpn_protocol() == chosen
@@ -202,9 +203,9 @@ def test_handshakes_that_are_cut_anywhere_leave_nothing_behind(service, certific
     before = open_files(process)
     for cut in range(len(hello)):
         for garbled in (b"", bytes([hello[cut] ^ 0xFF])):
-            with socket.create_connection(("127.0.0.1", grpc_port), timeout=10) as client:
+            with socket.create_connection(("127.0.0.1", grpc_port), timeout=120) as client:
                 client.sendall(hello[:cut] + garbled)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while open_files(process) > before:
         assert time.monotonic() < until
         time.sleep(0.1)
@@ -237,7 +238,7 @@ def test_the_documented_command_is_the_tested_one():
     assert f"--ssl-ciphers '{CIPHERS}'" in (ROOT / "docs" / "security.md").read_text()
 
 
-def wait_for(client, seconds=60):
+def wait_for(client, seconds=300):
     until = time.monotonic() + seconds
     while True:
         try:

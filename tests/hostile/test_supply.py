@@ -143,11 +143,11 @@ def test_the_service_refuses_them_with_the_reason_and_goes_on_with_the_rest(stor
         found = {}
         for model in ("iris", "wine", "homes"):
             try:
-                with urllib.request.urlopen(f"{server.url}/{model}/random", timeout=10) as answer:  # noqa: S310
+                with urllib.request.urlopen(f"{server.url}/{model}/random", timeout=120) as answer:  # noqa: S310
                     found[model] = answer.status
             except urllib.error.HTTPError as error:
                 found[model] = error.code
-        with urllib.request.urlopen(f"{server.url}/health", timeout=10) as health:  # noqa: S310
+        with urllib.request.urlopen(f"{server.url}/health", timeout=120) as health:  # noqa: S310
             words = health.read().decode()
     assert found["homes"] == 200
     assert found["iris"] != 200 != found["wine"]

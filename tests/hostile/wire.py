@@ -79,7 +79,7 @@ class Reader:
 
 
 async def exchange(
-    port: int, pieces: Sequence[Piece], answers: int = 1, head: bool = False, seconds: float = 20.0, reader: Any = None
+    port: int, pieces: Sequence[Piece], answers: int = 1, head: bool = False, seconds: float = 120.0, reader: Any = None
 ) -> Exchange:
     """Send the pieces to 127.0.0.1 and read until so many answers are there or the server closes."""
     reader = reader or Reader(head)
@@ -124,7 +124,7 @@ async def _read(stream: asyncio.StreamReader, reader: Any, answers: int) -> str:
     return "answered"
 
 
-def ask(port: int, pieces: Sequence[Piece], answers: int = 1, head: bool = False, seconds: float = 20.0) -> Exchange:
+def ask(port: int, pieces: Sequence[Piece], answers: int = 1, head: bool = False, seconds: float = 120.0) -> Exchange:
     """The same, for who waits."""
     found: Exchange = asyncio.run(exchange(port, pieces, answers, head, seconds))
     return found

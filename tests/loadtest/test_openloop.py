@@ -26,15 +26,17 @@ def http(body: bytes, status: int = 200) -> bytes:
 
 @contextlib.asynccontextmanager
 async def serving(answer: Answer, stall: float = 0.0) -> AsyncIterator[int]:
-    """A server on a free port that answers the nth request of a connection, and stands still once, at first."""
+    """A server on a free port that answers the nth request of a connection, and stands still once: from the first."""
     still = asyncio.Event()
-    asyncio.get_running_loop().call_later(stall, still.set)
+    stalls: list[asyncio.TimerHandle] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = 0
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 place = (await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(1))[-1]
+                if not stalls:
+                    stalls.append(asyncio.get_running_loop().call_later(stall, still.set))
                 await still.wait()
                 text = answer(number if place == ord("n") else place)
                 number += 1
@@ -57,7 +59,7 @@ async def drive(plan: Load, request: bytes = REQUEST + b"n") -> tuple[LoadResult
 
 
 def load(port: int, **more: float) -> Load:
-    given = {"rate": 200.0, "connections": 8, "seconds": 0.5, "warmup": 0.1, "patience": 5.0, **more}
+    given = {"rate": 200.0, "connections": 8, "seconds": 0.5, "warmup": 0.1, "patience": 120.0, **more}
     return Load("127.0.0.1", port, **given)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,7 @@ from serving.http.messages import Response
 from serving.lifecycle import LATE_SECONDS, TICK_SECONDS, Lifecycle, LoopClock, seconds_since_data
 from tests.serving.http.uvicorn_server import gateway, post, read_responses, serving
 
-STALL_SECONDS = 0.2
+STALL_SECONDS = 0.4
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long ago bytes came")
 
 
@@ -65,7 +65,7 @@ async def stalled(ticking):
 @LINUX
 async def test_what_came_while_the_loop_stood_still_has_waited_since_then():
     waited, lags = await stalled(ticking=True)
-    assert waited > STALL_SECONDS - 0.02  # the kernel's clock has steps of 1 to 10 ms
+    assert waited > STALL_SECONDS / 2  # a busy kernel delivers later, and its clock has steps of 1 to 10 ms
     assert max(lags) > STALL_SECONDS - TICK_SECONDS - LATE_SECONDS
 
 
@@ -76,18 +76,27 @@ async def test_without_the_clock_it_would_seem_to_have_just_come():
 
 async def test_a_request_begins_with_its_first_byte_however_it_is_cut():
     app = front(handler := Stalling(), ticking=False)
-    async with serving(app) as port:
+    seen = []
+    app.watch = seen.append
+    async with serving(app) as port, asyncio.timeout(120):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         first, second = post(b"first"), post(b"second")
-        for piece in (first[:20], first[20:-2], first[-2:] + second[:30], second[30:]):
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0.05)
+        writer.write(first[:20])
+        while not (seen and any(each._parser.receiving for each in seen[0])):
+            await asyncio.sleep(0.001)
+        read_first = time.perf_counter()
+        writer.write(first[20:-2])
+        await asyncio.sleep(0.05)
+        sent_second = time.perf_counter()
+        writer.write(first[-2:] + second[:30])
+        while b"first" not in handler.handled:
+            await asyncio.sleep(0.001)
+        read_second = time.perf_counter()
+        writer.write(second[30:])
         await read_responses(reader, 2)
         writer.close()
-    took = {body: handler.handled[body] - handler.begun[body] for body in handler.begun}
-    assert took[b"first"] > 0.09  # two pauses
-    assert took[b"second"] > 0.04 and handler.begun[b"second"] > handler.begun[b"first"] + 0.09
+    assert handler.begun[b"first"] < read_first < sent_second < handler.handled[b"first"]
+    assert sent_second < handler.begun[b"second"] < read_second < handler.handled[b"second"]
 
 
 async def test_a_punctual_clock_asks_nobody_and_one_that_was_late_has_the_next_reads_asked_about():

@@ -72,6 +72,7 @@ class Load:
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
         self._counting = threading.Lock()
         self.seen: Counter[object] = Counter()
+        self.sent = 0  # requests that the kernel has taken
 
     def __enter__(self) -> "Load":
         for thread in self._threads:
@@ -88,13 +89,15 @@ class Load:
         return self.seen[200]
 
     def _ask(self) -> None:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=60)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=300)
         kept = 0
         while not self._stop.wait(self._pause):
             if connection.sock is None:
                 kept = 0
             try:
                 connection.request("POST", "/iris/classify", self._body, {"content-type": "application/json"})
+                with self._counting:
+                    self.sent += 1
                 answer = connection.getresponse()
                 text = answer.read()
                 told = answer.status if answer.status != 200 or b"setosa" in text else "wrong"

@@ -44,7 +44,7 @@ def test_metrics_are_elsewhere_where_the_disk_is_full(serve, store, small_disk):
     (small_disk / "models").symlink_to(store / "models")
     fill(small_disk)
     os.truncate(small_disk / "full", (small_disk / "full").stat().st_size - 2**18)  # room for its log
-    with serve(home=small_disk, EKIBEN_MODELS="iris") as server:
+    with serve(home=small_disk, EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx") as server:
         assert "metrics are kept in" in server.log
         assert httpx.post(f"{server.url}/iris/classify", json=IRIS).status_code == 200
         assert answered(server.url) == 1
@@ -52,7 +52,7 @@ def test_metrics_are_elsewhere_where_the_disk_is_full(serve, store, small_disk):
 
 def test_metrics_move_where_the_disk_is_full_later(serve, store, small_disk):
     (small_disk / "models").symlink_to(store / "models")
-    with serve(home=small_disk, EKIBEN_MODELS="iris") as server:
+    with serve(home=small_disk, EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx") as server:
         wait(lambda: "is up" in server.log, 120, "it is not up")
         for _ in range(5):
             assert httpx.post(f"{server.url}/iris/classify", json=IRIS).status_code == 200
@@ -60,7 +60,7 @@ def test_metrics_move_where_the_disk_is_full_later(serve, store, small_disk):
         fill(small_disk)
         (before,) = workers(server)
         before.kill()
-        assert httpx.post(f"{server.url}/iris/classify", json=IRIS, timeout=90).status_code == 200
+        assert httpx.post(f"{server.url}/iris/classify", json=IRIS, timeout=300).status_code == 200
         wait(lambda: answered(server.url) == 6, 120, "what the dead worker has counted is lost")
         assert f"the disk of {small_disk}" in server.log
         assert "metrics go to /dev/shm" in server.log

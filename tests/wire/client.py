@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Piece = bytes | float | Callable[[], None]  # what is sent, seconds of silence, or what is done in between
+
+@dataclass(frozen=True)
+class Received:
+    """As a piece: nothing is sent until so many messages have come, interim ones too."""
+
+    count: int
+
+
+# What is sent, seconds of silence, what is done in between, or what has to come before
+Piece = bytes | float | Callable[[], None] | Received
+HANG_SECONDS = 120.0  # of a conversation that does not end by itself; no test depends on how long one takes
 SHUT_WR = float("inf")  # as a piece: the client sends no more, and says so (FIN)
 MAX_LINE_BYTES = 64 * 1024
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
@@ -233,7 +243,7 @@ def converse(
     port: int,
     *pieces: Piece,
     answers: int | None = None,
-    seconds: float = 10.0,
+    seconds: float = HANG_SECONDS,
     methods: Sequence[str] = (),
     read_while_sending: bool = True,
     pace: float = 0.0,
@@ -255,7 +265,7 @@ class _Talk:
     """One connection's state: what is still to be sent, and until when it is silent."""
 
     def __init__(self, port: int, pieces: Iterable[Piece], pace: float, parser: ResponseParser) -> None:
-        self.connection = socket.create_connection(("127.0.0.1", port), 10)
+        self.connection = socket.create_connection(("127.0.0.1", port), HANG_SECONDS)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection.setblocking(False)
         self.result = Conversation(parser.messages)
@@ -263,6 +273,7 @@ class _Talk:
         self._data = memoryview(b"")
         self._sending = True
         self._quiet_until = 0.0
+        self._awaited = 0
 
     def run(self, answers: int | None, deadline: float, read_while_sending: bool) -> None:
         while not self.result.end:
@@ -278,7 +289,8 @@ class _Talk:
     def _turn(self, now: float, deadline: float, read_while_sending: bool) -> None:
         writes = [self.connection] if self._sending and len(self._data) else []
         reads = [self.connection] if read_while_sending or not self._sending else []
-        wait = min(deadline, self._quiet_until if self._sending and not writes else deadline) - now
+        quiet = self._sending and not writes and self._has_awaited
+        wait = min(deadline, self._quiet_until if quiet else deadline) - now
         readable, writable, _ = select.select(reads, writes, [], max(0.0, wait))
         if readable:
             self._receive()
@@ -286,7 +298,7 @@ class _Talk:
             self._send()
 
     def _next_piece(self, now: float) -> None:
-        while self._sending and not len(self._data) and now >= self._quiet_until:
+        while self._sending and not len(self._data) and now >= self._quiet_until and self._has_awaited:
             piece = next(self._pieces, None)
             if piece is None:
                 self._sending = False
@@ -295,10 +307,16 @@ class _Talk:
                 self.connection.shutdown(socket.SHUT_WR)
             elif isinstance(piece, bytes):
                 self._data = memoryview(piece)
+            elif isinstance(piece, Received):
+                self._awaited = piece.count
             elif callable(piece):
                 piece()
             else:
                 self._quiet_until = now + piece
+
+    @property
+    def _has_awaited(self) -> bool:
+        return len(self.result.messages) >= self._awaited
 
     def _send(self) -> None:
         try:

@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from tests.conftest import Serve, Server
-from tests.wire.client import converse
+from tests.wire.client import HANG_SECONDS, converse
 from tests.wire.messages import infer, is_answer
 
 MODELS = {"EKIBEN_MODELS": "iris,digits", "EKIBEN_FORMS": "onnx"}
 MAX_BODY_BYTES = 2**20
-BODY_TIMEOUT_S = 2.0
+BODY_TIMEOUT_S = 4.0
 KEEP_ALIVE_S = 1.0
 MAX_CONNECTIONS = 12
 
@@ -71,7 +71,7 @@ def plain(serve: Serve) -> Iterator[Server]:
 
 @pytest.fixture(scope="package")
 def guarded(serve: Serve, keys: KeysFile) -> Iterator[Server]:
-    """With keys, bodies of at most 1 MiB, and 2 s for a request to arrive."""
+    """With keys, bodies of at most 1 MiB, and 4 s for a request to arrive."""
     limits = {"EKIBEN_MAX_BODY_BYTES": str(MAX_BODY_BYTES), "EKIBEN_BODY_TIMEOUT_S": str(BODY_TIMEOUT_S)}
     with serve(EKIBEN_API_KEYS_FILE=str(keys.path), **limits, **MODELS) as server:
         yield server
@@ -84,7 +84,7 @@ def strict(serve: Serve) -> Iterator[Server]:
         "EKIBEN_ALLOWED_HOSTS": "example.com,localhost,127.0.0.1",
         "EKIBEN_KEEP_ALIVE_S": str(KEEP_ALIVE_S),
         "EKIBEN_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
-        "EKIBEN_BODY_TIMEOUT_S": str(2 * BODY_TIMEOUT_S),  # a full service stays so for a while
+        "EKIBEN_BODY_TIMEOUT_S": "600",  # a service that is full stays so
         "EKIBEN_FAULTS": "1",
     }
     with serve(**settings, **MODELS) as server:
@@ -93,10 +93,10 @@ def strict(serve: Serve) -> Iterator[Server]:
 
 @pytest.fixture(scope="package")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> KeysFile:
-    """`good` opens all, as often as it likes; `slow` may ask once a second."""
+    """`good` opens all, as often as it likes; `slow` may ask once in a hundred seconds."""
     file = KeysFile(tmp_path_factory.mktemp("keys") / "keys.txt")
     file.put("good", "predict,metrics,faults")
-    file.put("slow", per_second=1)
+    file.put("slow", per_second=0.01)
     return file
 
 
@@ -115,10 +115,16 @@ def guarded_port(guarded: Server) -> int:
 @pytest.fixture
 def strict_port(strict: Server) -> int:
     """Of the strict service, once the connections of the test before are gone."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and _connections(strict):
-        time.sleep(0.02)
+    wait_for_connections(strict, 0)
     return port_of(strict)
+
+
+def wait_for_connections(server: Server, count: int) -> None:
+    """Until it holds so many."""
+    deadline = time.monotonic() + HANG_SECONDS
+    while (held := _connections(server)) != count:
+        assert time.monotonic() < deadline, f"{held} connections, not {count}"
+        time.sleep(0.02)
 
 
 def _connections(server: Server) -> int:

@@ -136,7 +136,7 @@ def cuts(data: bytes, seed: int, at_every: int = 0) -> Iterator[tuple[str, list[
 def send(port: int, one: Stream, pieces: list[Piece] | None = None) -> Conversation:
     """What comes of it; of one that closes until it has."""
     answers = None if one.closes else len(one.requests)
-    return converse(port, *(pieces or [one.data]), answers=answers, seconds=8, methods=one.methods)
+    return converse(port, *(pieces or [one.data]), answers=answers, methods=one.methods)
 
 
 def essence(conversation: Conversation) -> tuple[str, list[tuple[int, str, bytes]]]:

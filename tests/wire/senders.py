@@ -41,14 +41,14 @@ def by_requests(url: str, body: bytes, fields: Fields, times: int, method: str) 
     with requests.Session() as session:
 
         def send() -> tuple[int, bytes]:
-            response = session.request(method, url, data=body, headers=fields, timeout=20)
+            response = session.request(method, url, data=body, headers=fields, timeout=120)
             return response.status_code, response.content
 
         return _each(times, send, (requests.RequestException,))
 
 
 def by_httpx(url: str, body: bytes, fields: Fields, times: int, method: str) -> Answers:
-    with httpx.Client(timeout=20) as client:
+    with httpx.Client(timeout=120) as client:
 
         def send() -> tuple[int, bytes]:
             response = client.request(method, url, content=body, headers=fields)
@@ -61,7 +61,7 @@ def by_urllib(url: str, body: bytes, fields: Fields, times: int, method: str) ->
     def send() -> tuple[int, bytes]:
         request = urllib.request.Request(url, body, fields, method=method)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -71,7 +71,7 @@ def by_urllib(url: str, body: bytes, fields: Fields, times: int, method: str) ->
 
 def by_http_client(url: str, body: bytes, fields: Fields, times: int, method: str) -> Answers:
     address, _, path = url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(address, timeout=20)
+    connection = http.client.HTTPConnection(address, timeout=120)
 
     def send() -> tuple[int, bytes]:
         try:
@@ -91,7 +91,7 @@ def by_http_client(url: str, body: bytes, fields: Fields, times: int, method: st
 def by_aiohttp(url: str, body: bytes, fields: Fields, times: int, method: str) -> Answers:
     async def all_of_them() -> Answers:
         answers: Answers = []
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(120)) as session:
             for _ in range(times):
                 try:
                     async with session.request(method, url, data=body, headers=fields) as response:

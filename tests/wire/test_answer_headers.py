@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.wire.client import converse
-from tests.wire.conftest import BODY_TIMEOUT_S, MAX_BODY_BYTES, port_of
+from tests.wire.client import HANG_SECONDS, converse
+from tests.wire.conftest import MAX_BODY_BYTES, port_of
 from tests.wire.messages import INFER, document, get, infer, message, post
 
 PAGES = ["/", "/ui", "/ui/iris", "/ui/digits"]
@@ -67,7 +67,7 @@ def test_every_answer_has_a_trace(port, name):
     if b"{etag}" in request:
         etag = converse(port, get("/static_content/swagger-ui.css"), answers=1).last.headers["etag"]
         request = request.replace(b"{etag}", etag.encode())
-    response = converse(port, request, answers=1, methods=[method], seconds=5).last
+    response = converse(port, request, answers=1, methods=[method]).last
     assert name[:3] not in ("304", "206") or str(response.status) == name[:3]
     traces = [value for field, value in response.fields if field == "x-trace-id"]
     assert len(traces) == 1 and TRACE.fullmatch(traces[0]), (response.status, response.fields)
@@ -83,7 +83,7 @@ def test_a_trace_is_the_clients(port, path):
 
 
 def test_traces_of_timeouts_and_keys(guarded_port, keys):
-    stalled = converse(guarded_port, infer("r0", keys.bearer())[:-5], answers=1, seconds=BODY_TIMEOUT_S + 5)
+    stalled = converse(guarded_port, infer("r0", keys.bearer())[:-5], answers=1)
     for conversation, status in (
         (stalled, 408),
         (converse(guarded_port, infer("r0"), answers=1), 401),
@@ -146,7 +146,7 @@ def assert_not_forged(server, request) -> None:
     """Of what came with the request nothing begins a line, stands outside quotes or controls a terminal."""
     before = len(server.log_file.read_bytes())
     traceparent = f"traceparent: 00-{time.time_ns():032x}-b7ad6b7169203331-01"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + HANG_SECONDS
     text = trace = ""
     while not (trace and trace in text and "the-next-line" in text) and time.monotonic() < deadline:
         conversation = converse(port_of(server), request(traceparent), answers=1)

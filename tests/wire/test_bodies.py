@@ -28,7 +28,7 @@ def is_a_seven(port, body: bytes, boundary: str = "cut") -> None:
     whole = post(CLASSIFY, body, kind=kind)
     parts = message(f"POST {CLASSIFY} HTTP/1.1", kind, "Transfer-Encoding: chunked", body=chunked(cut(body, 100)))
     for pieces in ([whole], cut(whole, 211), [parts]):
-        conversation = converse(port, *pieces, answers=1, seconds=5)
+        conversation = converse(port, *pieces, answers=1)
         assert conversation.statuses == [200], (str(conversation), conversation.responses and conversation.last.body)
         assert conversation.last.json["label"] == "7"
 
@@ -99,7 +99,7 @@ WRONG_FORMS = {
 @pytest.mark.parametrize("name", WRONG_FORMS)
 def test_a_wrong_form_is_refused(port, name):
     request = post(CLASSIFY, WRONG_FORMS[name], kind="Content-Type: multipart/form-data; boundary=cut")
-    conversation = converse(port, request, answers=1, seconds=5)
+    conversation = converse(port, request, answers=1)
     assert conversation.statuses == [400] and conversation.last.json["error"], conversation.responses
 
 

@@ -85,9 +85,7 @@ def test_who_asks_too_often_reads_it(address, keys, sender):
     fields = fields_with(keys, "slow", KIND)
     send(sender, address, INFER, document("x"), fields, 1)
     answers = send(sender, address, INFER, LARGE, fields, TIMES)
-    statuses = [answer[0] for answer in answers]
-    assert len(statuses) == TIMES and set(statuses) <= {429, 400}, answers  # one a second may pass: no JSON
-    assert statuses.count(429) >= TIMES // 2
+    assert [answer[0] for answer in answers] == [429] * TIMES, answers
 
 
 # By hand, to the byte
@@ -98,14 +96,14 @@ def test_a_length_over_the_limit_is_refused_without_a_100(guarded_port, keys):
         request = message(
             f"POST {INFER} HTTP/1.1", JSON, keys.bearer(), f"Content-Length: {size}", "Expect: 100-continue"
         )
-        conversation = converse(guarded_port, request, answers=1, seconds=3)
+        conversation = converse(guarded_port, request, answers=1)
         assert [m.status for m in conversation.messages] == [413], str(conversation)
 
 
 @pytest.mark.parametrize("fields", [("Authorization: Bearer wrong",), ()])
 def test_who_may_not_enter_is_told_so_without_a_100(guarded_port, fields):
     request = message(f"POST {INFER} HTTP/1.1", JSON, "Content-Length: 100", "Expect: 100-continue", *fields)
-    conversation = converse(guarded_port, request, answers=1, seconds=3)
+    conversation = converse(guarded_port, request, answers=1)
     assert [m.status for m in conversation.messages] == [401], str(conversation)
 
 
@@ -113,18 +111,18 @@ def test_a_chunked_body_over_the_limit(guarded_port, keys):
     head = message(f"POST {INFER} HTTP/1.1", JSON, keys.bearer(), "Transfer-Encoding: chunked")
     chunk = b"%x\r\n%b\r\n" % (65536, b" " * 65536)
     for read in (True, False):
-        conversation = converse(guarded_port, head, *[chunk] * 32, b"0\r\n\r\n", seconds=5, read_while_sending=read)
+        conversation = converse(guarded_port, head, *[chunk] * 32, b"0\r\n\r\n", read_while_sending=read)
         assert conversation.statuses == [413] and conversation.end in ("closed", "reset"), str(conversation)
     enough = [chunk] * (MAX_BODY_BYTES // 65536)
-    assert converse(guarded_port, head, *enough, b"0\r\n\r\n", answers=1, seconds=5).statuses == [400]  # blanks only
-    assert converse(guarded_port, head, *enough, b"1\r\n \r\n0\r\n\r\n", answers=1, seconds=5).statuses == [413]
+    assert converse(guarded_port, head, *enough, b"0\r\n\r\n", answers=1).statuses == [400]  # blanks only
+    assert converse(guarded_port, head, *enough, b"1\r\n \r\n0\r\n\r\n", answers=1).statuses == [413]
 
 
 def test_the_limit_is_to_the_byte(guarded_port, keys):
     for size, status in ((MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413)):
         body = document("r0")
         request = post(INFER, body + b" " * (size - len(body)), keys.bearer())
-        assert converse(guarded_port, request, answers=1, seconds=5).statuses == [status]
+        assert converse(guarded_port, request, answers=1).statuses == [status]
 
 
 REFUSED = {
@@ -143,9 +141,7 @@ def test_an_endless_body_ends_after_its_refusal(guarded_port, keys, name, coding
     fields = [keys.bearer(each) for each in key]
     length = f"Content-Length: {2**40}" if coding == "length" else "Transfer-Encoding: chunked"
     piece = b"%x\r\n%b\r\n" % (MIB, b" " * MIB) if coding == "chunked" else b" " * MIB
-    conversation = converse(
-        guarded_port, message(f"POST {path} HTTP/1.1", kind, length, *fields), *[piece] * 2000, seconds=20
-    )
+    conversation = converse(guarded_port, message(f"POST {path} HTTP/1.1", kind, length, *fields), *[piece] * 2000)
     assert len(conversation.statuses) == 1 and conversation.statuses[0] in (
         status if isinstance(status, tuple) else (status,)
     )
@@ -158,7 +154,7 @@ def test_a_slow_body_ends_after_its_refusal(guarded_port, keys, name):
     path, kind, key, status = REFUSED[name]
     fields = [keys.bearer(each) for each in key]
     head = message(f"POST {path} HTTP/1.1", kind, f"Content-Length: {2**40}", *fields)
-    conversation = converse(guarded_port, head, *[b" "] * 1000, seconds=12, pace=0.1)
+    conversation = converse(guarded_port, head, *[b" "] * 1000, pace=0.1)
     assert conversation.statuses and conversation.statuses[0] in (status if isinstance(status, tuple) else (status,))
     assert conversation.end in ("closed", "reset"), str(conversation)
 
@@ -169,7 +165,7 @@ def test_after_a_refused_body_that_is_whole_the_connection_is_of_use_or_says_clo
     body = infer("smuggled", keys.bearer()) * 100
     for fields in ((), (keys.bearer(),)):
         request = post(path, body, *fields, kind="Content-Type: text/html")
-        conversation = converse(guarded_port, request + infer("next", keys.bearer()), answers=2, seconds=3)
+        conversation = converse(guarded_port, request + infer("next", keys.bearer()), answers=2)
         assert "smuggled" not in conversation.ids
         if len(conversation.statuses) == 1:
             assert conversation.last.closes and conversation.end in ("closed", "reset"), str(conversation)

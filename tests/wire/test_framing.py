@@ -22,7 +22,7 @@ LINE = f"POST {INFER} HTTP/1.1"
 
 def ask(port, data: bytes, *pieces: float | bytes) -> Conversation:
     """What comes of the doubtful request and the next one, in one packet."""
-    return converse(port, data + NEXT, *pieces, answers=2, seconds=3)
+    return converse(port, data + NEXT, *pieces, answers=2)
 
 
 def assert_refused(conversation: Conversation, *statuses: int) -> None:
@@ -58,10 +58,10 @@ def test_an_upgrade_is_not_taken_and_the_body_is_the_requests(port, protocol, co
     fields = (f"Connection: {connection}", f"Upgrade: {protocol}", SETTINGS)
     for request in (infer("doubtful", *fields), infer_chunked("doubtful", *fields)):
         assert_read(ask(port, request))
-        assert_read(converse(port, *cut(request, 50), NEXT, answers=2, seconds=3, pace=0.001))
+        assert_read(converse(port, *cut(request, 50), NEXT, answers=2, pace=0.001))
         head, _, body = request.partition(b"\r\n\r\n")
-        assert_read(converse(port, head + b"\r\n\r\n", 0.01, body + NEXT, answers=2, seconds=3))
-        first = converse(port, infer("first") + request + NEXT, answers=3, seconds=3)
+        assert_read(converse(port, head + b"\r\n\r\n", 0.01, body + NEXT, answers=2))
+        first = converse(port, infer("first") + request + NEXT, answers=3)
         assert first.ids == ["first", "doubtful", "next"], str(first)
 
 
@@ -93,7 +93,7 @@ def test_curl_asking_for_http_2_is_answered_by_http_1(port):
 
 
 def test_the_preface_of_http_2_is_refused(port):
-    conversation = converse(port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0", SMUGGLED, seconds=3)
+    conversation = converse(port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0", SMUGGLED)
     assert_refused(conversation, 400, 505)
 
 
@@ -106,8 +106,8 @@ def test_connect_is_refused_and_nothing_after_it_is_a_request(port, target, body
     fields, data = {"none": ((), b""), "length": ((LENGTH,), BODY), "chunked": ((CHUNKED,), chunked([BODY]))}[body]
     request = message(f"CONNECT {target} HTTP/1.1", *fields, body=data, host=target)
     for pieces in ((request + SMUGGLED,), (request, 0.1, SMUGGLED)):
-        assert_refused(converse(port, *pieces, seconds=3), 400, 403, 404, 405, 501)
-    conversation = converse(port, infer("first") + request + SMUGGLED, seconds=3)
+        assert_refused(converse(port, *pieces), 400, 403, 404, 405, 501)
+    conversation = converse(port, infer("first") + request + SMUGGLED)
     assert conversation.ids[0] == "first" and len(conversation.statuses) == 2, str(conversation)
     assert conversation.statuses[1] in (400, 403, 404, 405, 501) and conversation.end in ("closed", "reset")
 
@@ -179,7 +179,7 @@ def test_a_body_of_any_method_is_no_request(port, method, coding):
     )
     request = message(f"{method} /livez HTTP/1.1", *fields, body=body)
     for pieces in ((request + NEXT,), (request, 0.02, NEXT)):
-        conversation = converse(port, *pieces, answers=2, seconds=3, methods=[method])
+        conversation = converse(port, *pieces, answers=2, methods=[method])
         assert len(conversation.statuses) == 2 and is_answer(conversation.last, "next"), str(conversation)
 
 
@@ -319,7 +319,7 @@ RIGHT_CHUNKS = {
 @pytest.mark.parametrize("name", RIGHT_CHUNKS)
 def test_a_right_chunk_is_read(port, name):
     assert_read(ask(port, RIGHT_CHUNKS[name]))
-    assert_read(converse(port, *cut(RIGHT_CHUNKS[name] + NEXT, 1), answers=2, seconds=5))
+    assert_read(converse(port, *cut(RIGHT_CHUNKS[name] + NEXT, 1), answers=2))
 
 
 @pytest.mark.parametrize("size", [sized(H + b" \r\n"), sized(H + b" ;tea\r\n"), sized(H + b'; a = "b"\r\n')])
@@ -331,7 +331,7 @@ def test_endless_extensions_end(port):
     """RFC 9112, 7.1.1: a server ought to limit them."""
     for piece in (b";" + b"x" * 2**16, b";a=b" * 2**14):
         head = message(LINE, JSON, CHUNKED, body=b"5")
-        conversation = converse(port, head, *[piece] * 500, seconds=5)
+        conversation = converse(port, head, *[piece] * 500)
         assert conversation.statuses and conversation.last.status in (400, 413, 431), str(conversation)
         assert conversation.sent < 2**24 and conversation.end in ("closed", "reset"), str(conversation)
 
@@ -339,7 +339,7 @@ def test_endless_extensions_end(port):
 def test_many_chunks_of_one_byte_with_extensions_end(port):
     """A megabyte of extensions for a few bytes of data is nobody's request."""
     body = b"".join(b"1;" + b"x" * 1000 + b"\r\n \r\n" for _ in range(3000))
-    conversation = converse(port, message(LINE, JSON, CHUNKED, body=body), seconds=5)
+    conversation = converse(port, message(LINE, JSON, CHUNKED, body=body))
     assert conversation.statuses and conversation.last.status in (400, 413, 431), str(conversation)
     assert conversation.end in ("closed", "reset"), str(conversation)
 
@@ -378,7 +378,7 @@ WRONG_LINES = {
 @pytest.mark.parametrize("name", WRONG_LINES)
 def test_a_wrong_line_is_refused(port, name):
     assert_refused(ask(port, WRONG_LINES[name]), 400, 501, 505)
-    assert_refused(converse(port, *cut(WRONG_LINES[name], 1), NEXT, seconds=3), 400, 501, 505)
+    assert_refused(converse(port, *cut(WRONG_LINES[name], 1), NEXT), 400, 501, 505)
 
 
 DOUBTFUL_LINES = {
@@ -408,7 +408,7 @@ DOUBTFUL_LINES = {
 def test_a_doubtful_line_is_refused_or_read_in_one_way(port, name):
     whole = ask(port, DOUBTFUL_LINES[name])
     assert_refused_or_read(whole, 400, 501)
-    pieces = converse(port, *cut(DOUBTFUL_LINES[name], 1), NEXT, answers=2, seconds=3)
+    pieces = converse(port, *cut(DOUBTFUL_LINES[name], 1), NEXT, answers=2)
     assert pieces.statuses == whole.statuses, f"{pieces} in pieces, {whole} in one"
 
 
@@ -424,7 +424,7 @@ def test_a_body_may_end_in_silence(port):
     """What is short of its length is not answered as if it were whole."""
     short = message(LINE, JSON, f"Content-Length: {N + 1}", body=BODY)
     assert converse(port, short, answers=1, seconds=0.5).end == "timeout"
-    conversation = converse(port, short, SHUT_WR, seconds=3)
+    conversation = converse(port, short, SHUT_WR)
     assert conversation.statuses in ([], [400]), str(conversation)
     assert conversation.end in ("closed", "reset")
 

@@ -57,7 +57,7 @@ def test_a_malformed_host_is_refused(port, kind, host):
 
 def assert_400(port, request):
     for pieces in ([request], [request[:-3], 0.005, request[-3:]]):
-        conversation = converse(port, *pieces, answers=1, seconds=3)
+        conversation = converse(port, *pieces, answers=1)
         assert conversation.statuses == [400], str(conversation)
         assert "x-trace-id" in conversation.last.headers
 
@@ -137,9 +137,7 @@ def test_the_host_of_an_absolute_target_counts(strict_port):
 
 def test_a_misdirected_request_is_one_request(strict_port):
     """The good ones around it are answered, or the connection ends with it."""
-    conversation = converse(
-        strict_port, infer("a") + asking("POST", "elsewhere.com") + infer("b"), answers=3, seconds=3
-    )
+    conversation = converse(strict_port, infer("a") + asking("POST", "elsewhere.com") + infer("b"), answers=3)
     assert conversation.ids[0] == "a" and conversation.statuses[1] in MISDIRECTED, str(conversation)
     assert conversation.ids[2:] == ["b"] or conversation.responses[1].closes
 

@@ -21,7 +21,7 @@ def head_of(size: int, *fields: str, body: bytes = b"") -> bytes:
 
 
 def verdict(port: int, *pieces: bytes, pace: float = 0.0) -> int:
-    conversation = converse(port, *pieces, answers=1, seconds=5, pace=pace)
+    conversation = converse(port, *pieces, answers=1, pace=pace)
     assert conversation.end in ("answered", "closed", "reset") and conversation.responses, str(conversation)
     return conversation.last.status
 
@@ -68,7 +68,7 @@ def test_the_same_verdict_however_a_head_is_cut(port, how, beside):
 @pytest.mark.parametrize("beside", [-1, 0, 1])
 def test_the_same_verdict_for_a_second_request_and_one_with_a_body(port, beside):
     request = head_of(boundary(port) + beside)
-    conversation = converse(port, infer("r0") + request, answers=2, seconds=5)
+    conversation = converse(port, infer("r0") + request, answers=2)
     assert conversation.statuses == [200, 431 if beside > 0 else 200], str(conversation)
     with_body = head_of(boundary(port) + beside, "Content-Length: 5", body=b"hello")
     assert verdict(port, with_body) == (431 if beside > 0 else 200)
@@ -94,14 +94,14 @@ def test_the_number_of_fields_is_bounded(port, fields, status, size):
 
 def test_a_head_without_end_ends(port):
     for line in (b"X: " + b"y" * MIB, b"X: y\r\n" * 2**15, b"y" * MIB, b"X: y\r\n y" * 2**15):
-        conversation = converse(port, b"GET /livez HTTP/1.1\r\n", *[line] * 100, seconds=5)
+        conversation = converse(port, b"GET /livez HTTP/1.1\r\n", *[line] * 100)
         assert conversation.statuses in ([431], [400]), str(conversation)
         assert conversation.end in ("closed", "reset") and conversation.sent < 32 * MIB, str(conversation)
 
 
 def test_a_request_line_without_end_ends(port):
     for line in (b"GET /" + b"x" * MIB, b"x" * MIB):
-        conversation = converse(port, *[line] * 100, seconds=5)
+        conversation = converse(port, *[line] * 100)
         assert conversation.statuses in ([431], [400], [414]), str(conversation)
         assert conversation.end in ("closed", "reset") and conversation.sent < 32 * MIB, str(conversation)
 
@@ -128,7 +128,7 @@ def test_a_small_trailer_is_dropped(port):
     ids=["a long value", "many fields", "a long name", "three of 40,000"],
 )
 def test_a_trailer_over_64_kib_is_refused(port, trailer, size):
-    conversation = converse(port, *cut(infer_chunked("r0", trailer=trailer) + NEXT, size), seconds=5)
+    conversation = converse(port, *cut(infer_chunked("r0", trailer=trailer) + NEXT, size))
     assert conversation.statuses == [431], str(conversation)
     assert conversation.end in ("closed", "reset") and conversation.last.closes
 
@@ -136,10 +136,10 @@ def test_a_trailer_over_64_kib_is_refused(port, trailer, size):
 @pytest.mark.parametrize("piece", [b"X: y\r\n" * 10_000, b"y" * 60_000, b"X: " + b"y" * 60_000 + b"\r\n"])
 def test_an_endless_trailer_ends_and_takes_no_memory(plain, port, piece):
     head = message(f"POST {INFER} HTTP/1.1", JSON, "Transfer-Encoding: chunked", body=b"2\r\n{}\r\n0\r\n")
-    converse(port, head, *[piece] * 20, seconds=5)
+    converse(port, head, *[piece] * 20)
     before = resident_bytes(plain)
     for _ in range(5):
-        conversation = converse(port, head, *[piece] * 1000, seconds=5)
+        conversation = converse(port, head, *[piece] * 1000)
         assert conversation.statuses == [431] or (conversation.statuses == [400] and piece[:1] == b"y"), str(
             conversation
         )
@@ -167,7 +167,7 @@ def test_a_trailer_has_no_effect(port, trailer):
     """6.5.1 of RFC 9110: fields of framing, routing, authentication and content are not taken from trailers."""
     request = infer_chunked("r0", trailer=trailer.encode() + b"\r\n")
     for pieces in ([request + NEXT], [*cut(request, 1), NEXT]):
-        conversation = converse(port, *pieces, answers=2, seconds=3)
+        conversation = converse(port, *pieces, answers=2)
         if conversation.statuses[0] == 400:
             assert conversation.end in ("closed", "reset") and len(conversation.statuses) == 1
         else:
@@ -184,5 +184,5 @@ def test_a_key_in_a_trailer_opens_nothing_and_closes_nothing(guarded, keys):
         ):
             data = chunked(body, trailer.encode() + b"\r\n")
             request = message(f"POST {INFER} HTTP/1.1", JSON, "Transfer-Encoding: chunked", *field, body=data)
-            assert converse(port, request, answers=1, seconds=3).statuses == [expected]
-            assert converse(port, *cut(request, 9), answers=1, seconds=5).statuses == [expected]
+            assert converse(port, request, answers=1).statuses == [expected]
+            assert converse(port, *cut(request, 9), answers=1).statuses == [expected]

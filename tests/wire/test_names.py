@@ -28,8 +28,8 @@ TYPES += ["application/json;charset=UTF-8", "application/json ;charset=utf-8", '
 ROUTES = {INFER: document("r0"), "/iris/classify": json.dumps(FLOWER).encode()}
 
 
-def status_of(port, request, seconds=5.0):
-    conversation = converse(port, request, answers=1, seconds=seconds)
+def status_of(port, request):
+    conversation = converse(port, request, answers=1)
     assert conversation.responses, str(conversation)
     return conversation.last.status
 

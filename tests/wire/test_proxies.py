@@ -56,7 +56,7 @@ class Client(threading.Thread):
             number = rng.randrange(10**6)
             wanted = [request_of(f"{self.client}-{start + i}", number + i, rng) for i in range(self.at_once)]
             data = b"".join(request for request, _, _ in wanted)
-            conversation = converse(self.port, *cut(data, SEGMENT), answers=self.at_once, seconds=30)
+            conversation = converse(self.port, *cut(data, SEGMENT), answers=self.at_once)
             if len(conversation.responses) != self.at_once:
                 self.wrong.append(str(conversation))
             for response, (_, status, text) in zip(conversation.responses, wanted, strict=False):

@@ -73,7 +73,7 @@ async def answer(handler: Any, body: bytes, coding: bytes | None) -> Response:
     request = Request(connection := Connection(), "POST", headers, 0.0)
     request.body = body
     handler.handle(request)
-    return await asyncio.wait_for(connection.response, 10)
+    return await asyncio.wait_for(connection.response, 120)
 
 
 def v2(served: LoadedForm, plane: DataPlane) -> Any:
@@ -124,7 +124,8 @@ async def test_payloads_that_differ_in_shape_are_rows_of_their_own_also_where_th
     payloads: Any = SimpleNamespace(
         read=lambda *_: ([b"\1\2", b"\1\2\3"], True), needs_thread=lambda *_: True, decoding_bytes=lambda _: 1000
     )
-    repository: Any = SimpleNamespace(settings=SETTINGS, get=lambda name: served)
+    patient = Settings(limits={"max_latency_ms": {"m": 600_000}})  # one waits until the other has been decoded
+    repository: Any = SimpleNamespace(settings=patient, get=lambda name: served)
     response = await answer(PredictHandler("m", payloads, repository, plane), b"", None)
     assert [row["sum"] for row in orjson.loads(response.body)] == [3, 6]
     assert served.runner.queued == [[(1, 2)], [(1, 3)]]  # type: ignore[attr-defined]

@@ -95,7 +95,7 @@ async def asking(box, keys=None):
     """A client of a service with the routes of a repository."""
     async with (
         serving(gateway(own_routes.routes(box, DataPlane()), keys=keys)) as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
     ):
         yield client
 

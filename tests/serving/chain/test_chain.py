@@ -90,12 +90,12 @@ class Chain:
         self._processes.append(process)
         return f"http://127.0.0.1:{port}"
 
-    def wait(self, seconds=90):
+    def wait(self, seconds=300):
         deadline = time.monotonic() + seconds
         urls = [*self.models, *self.preprocess.values(), *self.fronts.values()]
         while urls:
             with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{urls[0]}/health", timeout=5).json()["status"] == "ok":
+                if httpx.get(f"{urls[0]}/health", timeout=120).json()["status"] == "ok":
                     urls.pop(0)
                     continue
             assert time.monotonic() < deadline, self.log(urls[0])
@@ -104,7 +104,7 @@ class Chain:
     def log(self, url):
         return (self._folder / url.rpartition(":")[2] / "serve.log").read_text()
 
-    def lines(self, url, words, seconds=10):
+    def lines(self, url, words, seconds=120):
         """The log's lines with these words; a stage writes them after its answer."""
         deadline = time.monotonic() + seconds
         while not (found := [line for line in self.log(url).splitlines() if words in line]):
@@ -131,7 +131,7 @@ def chain(store, tmp_path_factory):
 
 @pytest.fixture(params=["http", "volume"])
 def front(request, chain):
-    with httpx.Client(base_url=chain.fronts[request.param], timeout=10) as http:
+    with httpx.Client(base_url=chain.fronts[request.param], timeout=120) as http:
         yield http
     assert list(chain.volume.iterdir()) == []
 
@@ -279,7 +279,7 @@ async def stages(*answers, transport=None):
             await runner.cleanup()
 
 
-def call(seconds=5.0):
+def call(seconds=60.0):
     return Call({}, TRACE, "01", time.perf_counter() + seconds)
 
 
@@ -300,7 +300,7 @@ async def breaks_off_late(request):
 
 
 async def hangs(request):
-    await asyncio.sleep(30)
+    await asyncio.sleep(300)
 
 
 @pytest.mark.parametrize("failing", [breaks_off, breaks_off_late, 503, 429])
@@ -321,7 +321,7 @@ async def test_a_replica_that_failed_is_asked_last_for_a_while():
 async def test_one_that_hangs_leaves_time_for_another():
     async with stages(hangs, 200) as (asking, _):
         for _ in range(2):
-            assert (await asking.ask("/ask", ASKED, call(1.0))).status == 200
+            assert (await asking.ask("/ask", ASKED, call(5.0))).status == 200
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 500])
@@ -355,7 +355,7 @@ async def test_a_name_that_the_dns_does_not_know_is_named():
 
 async def test_one_that_only_hangs_is_told_before_the_time_is_up():
     async with stages(hangs) as (asking, _):
-        waiting = call(0.5)
+        waiting = call(3.0)
         with pytest.raises(DeadlineExceeded, match="the model stage did not answer in time"):
             await asking.ask("/ask", ASKED, waiting)
         assert waiting.seconds_left() > 0
@@ -363,9 +363,9 @@ async def test_one_that_only_hangs_is_told_before_the_time_is_up():
 
 async def test_trace_and_time_left_are_passed_on():
     async with stages(200) as (asking, (stage,)):
-        await asking.ask("/ask", ASKED, call(2.0))
+        await asking.ask("/ask", ASKED, call(60.0))
         assert stage.headers["traceparent"].startswith(f"00-{TRACE}-")
-        assert 0 < int(stage.headers["ekiben-time-left-ms"]) < 2000
+        assert 0 < int(stage.headers["ekiben-time-left-ms"]) < 60_000
 
 
 async def test_every_address_of_a_name_is_asked_and_a_new_one_is_noticed(monkeypatch):

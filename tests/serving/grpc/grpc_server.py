@@ -73,8 +73,8 @@ def grpc_server(limits=None, keys=None, allowed_hosts=(), **settings):
     thread = threading.Thread(target=lambda: uvloop.run(run()), daemon=True)
     thread.start()
     try:
-        assert started.wait(60)
+        assert started.wait(300)
         yield made[0]
     finally:
         end.set()
-        thread.join(10)
+        thread.join(120)

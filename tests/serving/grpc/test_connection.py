@@ -1,5 +1,6 @@
 """What a connection puts up with: clients that do not read, send nothing, send too much, or come in numbers."""
 
+import gc
 import socket
 import time
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving.grpc import call as calls
+from serving.grpc.connection import GrpcConnection
 from serving.grpc.service import GrpcService
 from serving.http import keys
 from serving.http.gateway import Gateway, Limits
@@ -45,7 +47,7 @@ class Client:
     """A client on a plain socket, which keeps to no rules."""
 
     def __init__(self, server, hello=HELLO):
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=120)
         self.socket.sendall(hello)
 
     def send(self, *pieces):
@@ -213,7 +215,7 @@ def test_an_http_connection_that_is_answered_for_the_last_time_is_none_of_them(s
         server.call(server.service.connections.difference_update, lingering)
 
 
-def wait(true, seconds=10):
+def wait(true, seconds=120):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -244,7 +246,30 @@ def test_memory_stays_where_it_is_under_floods(server):
     for _ in range(15):
         flood()
     assert answers(server)
-    assert process.memory_info().rss - before < 20 * 2**20
+    # Of 60,000 calls, and of 150,000 further frames: one object that is kept of each call would be more than that.
+    assert process.memory_info().rss - before < 32 * 2**20
+
+
+def living():
+    """How many calls and connections are held by anything."""
+    gc.collect()
+    return sum(type(each) in (calls.Call, GrpcConnection) for each in gc.get_objects())
+
+
+def test_nothing_holds_a_call_or_a_connection_that_has_ended(server):
+    wait(lambda: not server.service.connections)
+    before, most = living(), 0
+    with triton.InferenceServerClient(server.address) as client:
+        tensor = triton.InferInput("features", [1, 4], "FP32")
+        tensor.set_data_from_numpy(np.ones((1, 4), np.float32))
+        for _ in range(20):
+            client.infer("iris", [tensor])
+            client.async_infer("iris", [tensor], lambda result, error: None).cancel()
+            with pytest.raises(triton.InferenceServerException, match="no model"):
+                client.infer("nope", [tensor])
+            most = max(most, living())
+    assert most > before  # the connection was one of them
+    wait(lambda: living() <= before)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +288,7 @@ def test_a_call_says_that_it_is_a_load_tests_where_it_may(tmp_path, everybody, o
 def test_keys_and_hosts_are_those_of_http(stored_here, tmp_path):
     said = []
     keys.main(["reader", "--opens", "metrics"], said.append)
-    keys.main(["caller", "--per-second", "2"], said.append)
+    keys.main(["caller", "--per-second", "0.01"], said.append)
     (file := tmp_path / "keys").write_text("".join(words.splitlines()[1][6:] + "\n" for words in said))
     reader, caller = (words.splitlines()[0].split()[1] for words in said)
     tensor = triton.InferInput("features", [1, 4], "FP32")
@@ -283,7 +308,7 @@ def test_keys_and_hosts_are_those_of_http(stored_here, tmp_path):
                 "UNAUTHENTICATED",
                 "PERMISSION_DENIED",
             ]
-            assert [status(caller) for _ in range(3)] == ["OK", "OK", "RESOURCE_EXHAUSTED"]
+            assert [status(caller) for _ in range(2)] == ["OK", "RESOURCE_EXHAUSTED"]
             assert client.is_server_ready()
         with grpc.insecure_channel(server.address, [("grpc.default_authority", "evil.test")]) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)

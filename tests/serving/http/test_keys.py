@@ -121,7 +121,7 @@ def test_a_key_is_made_with_its_line(tmp_path):
 
 
 def test_a_real_service_lets_in_who_has_a_key(serve, file):
-    file.write_text(file.read_text() + line("slow", "s-key", rate=3))
+    file.write_text(file.read_text() + line("slow", "s-key", rate=0.01))
     with (
         serve(EKIBEN_MODELS="iris", EKIBEN_FORMS="onnx", EKIBEN_API_KEYS_FILE=str(file)) as server,
         httpx.Client(base_url=server.url) as client,
@@ -143,17 +143,15 @@ def test_a_real_service_lets_in_who_has_a_key(serve, file):
         assert client.get("/readyz").status_code == client.get("/v2/health/ready").status_code == 200
         assert client.get("/ui", auth=("any", "a-key")).status_code == 200
         spent = [infer("s-key") for _ in range(12)]
-        assert [r.status_code for r in spent[:3]] == [200] * 3
-        limited = [r for r in spent if r.status_code == 429]
-        assert limited
-        assert limited[0].headers["retry-after"] == "1"
+        assert [r.status_code for r in spent] == [200] + [429] * 11
+        assert spent[1].headers["retry-after"] == "1"
         file.write_text(line("prom", "m-key", "metrics"))  # ann's head is known by now, and her key is gone
         wait_until(lambda: infer("a-key").status_code == 401)
     assert "a-key" not in server.log
     assert "m-key" not in server.log
 
 
-def wait_until(true, seconds=10.0):
+def wait_until(true, seconds=120.0):
     import time
 
     until = time.monotonic() + seconds

@@ -47,9 +47,9 @@ async def read_responses(reader, count=1):
     for _ in range(count):
         head = b"http/1.1 100"
         while head.startswith(b"http/1.1 100"):
-            head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).lower()
+            head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 120)).lower()
         length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
-        responses.append((head, await asyncio.wait_for(reader.readexactly(length), 10)))
+        responses.append((head, await asyncio.wait_for(reader.readexactly(length), 120)))
     return responses
 
 

@@ -54,7 +54,7 @@ class Step:
 
 
 def runner(engine: Any, signature: Signature, **options: Any) -> BatchingRunner:
-    limits = {"max_batch_size": 32, "max_latency": 5.0, "max_queue_rows": 1000} | options
+    limits = {"max_batch_size": 32, "max_latency": 600.0, "max_queue_rows": 1000} | options
     return BatchingRunner(engine, signature, Recorder(Metrics(), ("m", "onnx", "v")), **limits)
 
 
@@ -247,7 +247,7 @@ class Kept:
 async def test_rows_of_one_request_may_differ_in_shape(bad: bool) -> None:
     recorder = Recorder(Metrics(), ("m", "onnx", "v"))
     served = BatchingRunner(
-        Sums(), SENTENCES, recorder, max_batch_size=8, max_latency=5.0, max_queue_rows=100, answered=sentence(2)
+        Sums(), SENTENCES, recorder, max_batch_size=8, max_latency=600.0, max_queue_rows=100, answered=sentence(2)
     )
     kept = Kept()
     form: Any = SimpleNamespace(runner=served, recorder=recorder, signature=SENTENCES)
@@ -266,7 +266,7 @@ async def test_a_fault_meets_a_request_once_however_many_rows_it_has(
 ) -> None:
     recorder, kept = Recorder(Metrics(), ("m", "onnx", "v")), Kept()
     slept: list[float] = []
-    served = BatchingRunner(Sums(), SENTENCES, recorder, max_batch_size=8, max_latency=5.0, max_queue_rows=100)
+    served = BatchingRunner(Sums(), SENTENCES, recorder, max_batch_size=8, max_latency=600.0, max_queue_rows=100)
     form: Any = SimpleNamespace(runner=served, recorder=recorder, signature=SENTENCES)
     faults = Faults(tmp_path / "faults.json")
     faults.add(Fault("latency", 0.001, "/m", time.time() + 60))

@@ -127,10 +127,10 @@ async def test_a_message_that_finds_no_room_is_refused_as_a_limit_and_counted(
         memory: MemoryBudget = getattr(server, budget)
         assert memory.take(memory.limit)
         with pytest.raises(InferenceServerException, match=words):
-            await asyncio.wait_for(client.infer("m", inputs(length, values), **options), 20)
+            await asyncio.wait_for(client.infer("m", inputs(length, values), **options), 120)
         assert failures(server) == {reason: 1}
         with pytest.raises(InferenceServerException, match=words):
-            await asyncio.wait_for(client.infer("unknown", inputs(length, values), **options), 20)
+            await asyncio.wait_for(client.infer("unknown", inputs(length, values), **options), 120)
         assert failures(server) == {reason: 1}
         memory.give_back(memory.limit)
         answer = await client.infer("m", inputs(length, values), **options)
@@ -141,7 +141,7 @@ async def test_a_message_that_finds_no_room_is_refused_as_a_limit_and_counted(
 async def test_a_deadline_ends_the_wait_for_memory_and_nothing_is_read_then(monkeypatch: pytest.MonkeyPatch) -> None:
     server, parsed = Server(), []
     monkeypatch.setattr(Inference, "parse", lambda self, message: parsed.append(message))
-    async with asyncio.timeout(20), server.client() as client:
+    async with asyncio.timeout(120), server.client() as client:
         assert server.work.take(server.work.limit)
         with pytest.raises(InferenceServerException, match=r"DEADLINE_EXCEEDED|Deadline Exceeded"):
             await client.infer("m", inputs(100_000), client_timeout=0.2)

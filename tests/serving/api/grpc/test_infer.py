@@ -228,7 +228,7 @@ def test_a_stream_is_answered_in_order_with_errors_in_its_messages(client, serve
     for n, name in enumerate(names):
         rows = np.resize(ROWS, (100 if n == 0 else 2, 4))
         client.async_stream_infer(name, [features(rows)], request_id=str(n), enable_empty_final_response=n == 4)
-    answers = [results.get(timeout=10) for _ in names]
+    answers = [results.get(timeout=120) for _ in names]
     client.stop_stream()
     assert [result and result.get_response().id for result, _ in answers] == ["0", None, "2", "3", "4"]
     assert "no model 'nope'" in str(answers[1][1])
@@ -244,12 +244,20 @@ def test_a_stream_of_compressed_messages_ends_well(channel):
     assert answers.code() == grpc.StatusCode.OK
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def slow(stored_here):
-    """A server whose answers take a second."""
-    with grpc_server(faults=1, max_latency_ms=60_000) as server:
-        server.repository.faults.add(Fault("latency", 1.0, "/v2/models/iris/infer", time.time() + 3600))
-        yield server
+    """A server whose requests wait for an hour, and the list of those that do."""
+    with grpc_server(faults=1, max_latency_ms=7_200_000) as server:
+        faults, waiting = server.repository.faults, []
+        inject = faults.inject
+
+        def told(path, inputs):
+            waiting.append(path)
+            return inject(path, inputs)
+
+        faults.inject = told
+        faults.add(Fault("latency", 3600.0, "/v2/models/iris/infer", time.time() + 3600))
+        yield server, waiting
 
 
 def failures(server, reason):
@@ -259,7 +267,7 @@ def failures(server, reason):
     )
 
 
-def wait(condition, seconds=10):
+def wait(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -271,50 +279,53 @@ def batches(server):
 
 
 def test_what_is_cancelled_or_late_is_not_computed(slow):
-    with grpc.insecure_channel(slow.address) as channel:
-        computed = batches(slow)
-        error = refusal(lambda: stub(channel).ModelInfer(request(), timeout=0.2))
+    server, waiting = slow
+    with grpc.insecure_channel(server.address) as channel:
+        assert stub(channel).ServerLive(service_pb2.ServerLiveRequest()).live
+        computed = batches(server)
+        error = refusal(lambda: stub(channel).ModelInfer(request(), timeout=1.0))
         assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         call = stub(channel).ModelInfer.future(request())
-        time.sleep(0.2)
+        wait(lambda: len(waiting) == 2)
         call.cancel()
         stream = stub(channel).ModelStreamInfer(iter([request(), request()]))
-        time.sleep(0.2)
+        wait(lambda: len(waiting) == 4)
         stream.cancel()
-        assert stub(channel).ModelInfer(request(), timeout=30).model_name == "iris"  # faults hold for gRPC
-        assert batches(slow) == computed + 1
-
-        assert failures(slow, "timeout") + failures(slow, "cancelled") == 4  # a client that gives up resets as well
+        # A client that gives up resets as well, and may be the first to.
+        wait(lambda: failures(server, "timeout") + failures(server, "cancelled") == 4)
+        server.repository.faults.clear()
+        assert stub(channel).ModelInfer(request(), timeout=120).model_name == "iris"
+        assert len(waiting) == 4 and batches(server) == computed + 1
 
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_deadline_that_cannot_be_met_is_shed_and_not_computed(stored_here, streams):
-    with grpc_server(max_latency_ms=60_000) as server, grpc.insecure_channel(server.address) as channel:
+    with grpc_server(max_latency_ms=600_000) as server, grpc.insecure_channel(server.address) as channel:
         runner, began, go_on = server.repository.served["iris"].runner, threading.Event(), threading.Event()
         run = runner._session.run
 
         def held(batch):
             began.set()
-            assert go_on.wait(30)
+            assert go_on.wait(120)
             return run(batch)
 
         runner._session, runner._engine_time = SimpleNamespace(run=held), EngineTime()
-        runner._engine_time.learn(2, 10.0)  # seconds, as far as the runner knows
+        runner._engine_time.learn(2, 100.0)  # seconds, as far as the runner knows
         first = stub(channel).ModelInfer.future(request())
-        assert began.wait(30)
+        assert began.wait(120)
         if streams:
-            (answer,) = stub(channel).ModelStreamInfer(iter([request()]), timeout=5)
+            (answer,) = stub(channel).ModelStreamInfer(iter([request()]), timeout=50)
             words = answer.error_message
         else:
-            error = refusal(lambda: stub(channel).ModelInfer(request(), timeout=5))
+            error = refusal(lambda: stub(channel).ModelInfer(request(), timeout=50))
             assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
             words = error.details()
         assert re.fullmatch(r"what waits is \d+ ms of work; the deadline is in \d+ ms", words)
-        later = stub(channel).ModelInfer.future(request(), timeout=50)
+        later = stub(channel).ModelInfer.future(request(), timeout=500)
         wait(lambda: runner.pending == len(ROWS))
         go_on.set()
-        assert first.result(30).model_name == later.result(30).model_name == "iris"
+        assert first.result(120).model_name == later.result(120).model_name == "iris"
         assert batches(server) == 2 and failures(server, "shed") == 1
 
 
