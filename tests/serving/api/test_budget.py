@@ -118,7 +118,7 @@ async def test_payloads_that_differ_in_shape_are_rows_of_their_own_also_where_th
         name="m",
         signature=SIGNATURE,
         rows=lambda payload: [preprocess(payload)["x"]],
-        answers=lambda outputs: [{"sum": float(value)} for value in outputs["y"]],
+        answers=lambda outputs, _: [{"sum": float(value)} for value in outputs["y"]],
     )
     served, plane = form(model), DataPlane(memory=MemoryBudget(1000))
     payloads: Any = SimpleNamespace(
