@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,10 +65,14 @@ def record(model: str) -> dict:
     return json.loads((ROOT / "artifacts" / model / "training.json").read_text())
 
 
-def counted(reference: dict, values: np.ndarray) -> list[int]:
-    """How many values fall into each bin, the last for those that are missing."""
+def counted(reference: dict, values: np.ndarray, field: Any = None) -> list[int]:
+    """How many values fall into each bin, the last for those that are missing; of the codes of a field, if there is."""
     present = values[~np.isnan(values)]
-    bins = np.searchsorted(reference["edges"], present, side="left")
+    if reference["classes"]:
+        places = {field.codes[word]: place for place, word in enumerate(reference["classes"])}
+        bins = np.array([places.get(code, len(places)) for code in present.tolist()], np.intp)
+    else:
+        bins = np.searchsorted(reference["edges"], present, side="left")
     counts = np.bincount(bins, minlength=len(reference["shares"])).tolist()
     return [*counts, len(values) - len(present)]
 
@@ -131,12 +136,14 @@ def test_the_counters_of_all_workers_add_up_to_what_was_sent(streams: Streams, s
     together = observed([str(file) for file in files])
     for model, sent in streams.sent.items():
         rows = np.concatenate(sent)
-        names = [f.name for f in contract.model(model).payload.fields]  # type: ignore[union-attr]
+        fields = contract.model(model).payload.fields  # type: ignore[union-attr]
+        names = [f.name for f in fields]
         for quantity, reference in record(model)["reference"].items():
             counts = together[model, quantity]
             assert sum(counts) == len(rows)
             if quantity.startswith("input:"):
-                assert counts == counted(reference, rows[:, names.index(quantity.removeprefix("input:"))])
+                column = names.index(quantity.removeprefix("input:"))
+                assert counts == counted(reference, rows[:, column], fields[column])
         parts = [sum(worker[model, "input:" + names[0]]) for worker in workers]
         assert sum(parts) == len(rows)
 
