@@ -100,7 +100,7 @@ test-long: .venv/testing ## tests that wait for minutes: alerts end to end, dead
 lint: .venv/testing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers $(TEST_JOBS)
 
 format: .venv/testing ## format and sort imports
 	$(BIN)/ruff check --fix .
