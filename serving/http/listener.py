@@ -133,13 +133,10 @@ class Listener:
     def _accept(self) -> bool:
         """Take who waits first, if there is anybody, and a handshake may begin."""
         connecting, now = self._connecting, self._loop.time()
-        if len(connecting) >= MAX_HANDSHAKES:
-            first, began = next(iter(connecting.items()))
-            if now - began < LEAST_HANDSHAKE_SECONDS:
-                self._pause(HANDSHAKES_LOOK_SECONDS)
-                return False
-            del connecting[first]
-            first.cancel()
+        first = next(iter(connecting)) if len(connecting) >= MAX_HANDSHAKES else None
+        if first is not None and now - connecting[first] < LEAST_HANDSHAKE_SECONDS:
+            self._pause(HANDSHAKES_LOOK_SECONDS)
+            return False
         try:
             client, _ = self._sock.accept()
         except OSError as error:
@@ -147,6 +144,9 @@ class Listener:
                 log.error("no connection can be taken: %s", error)
                 self._pause(OUT_OF_FILES_SECONDS)
             return False
+        if first is not None:
+            del connecting[first]
+            first.cancel()
         if self._balance is not None:
             client = Counted(client, self._balance)
         task = self._loop.create_task(self._connected(client))

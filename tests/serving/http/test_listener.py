@@ -205,6 +205,7 @@ def test_of_too_many_handshakes_the_one_that_began_first_is_cut_off(monkeypatch)
                 silent.append(held.enter_context(socket.create_connection(address)))
                 await until(lambda: worker.balance._taken[1] == n + 1)  # noqa: B023
             await until(lambda: counted(worker) == 8)
+            assert len(worker.listener._connecting) == 8  # one for each that came, and none for nobody
             for client in silent:
                 client.setblocking(False)
             for client in silent[:12]:
