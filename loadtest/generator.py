@@ -23,6 +23,7 @@ import uvloop
 
 from loadtest import v2
 from loadtest.openloop import BROKEN, UNANSWERED, Load, LoadResult
+from loadtest.service import HOST
 
 END, LENGTH = b"\r\n\r\n", b"content-length:"
 SPIN_SECONDS = 2e-3  # libuv's timers tick in milliseconds: nearer than this the loop is turned instead, on a core
@@ -100,8 +101,8 @@ class Generator:
     In an open loop a request that finds every connection busy waits here, and that counts in its latency.
     """
 
-    def __init__(self, load: Load, requests: list[bytes]) -> None:
-        self.load, self._requests = load, requests
+    def __init__(self, port: int, load: Load, requests: list[bytes]) -> None:
+        self._port, self.load, self._requests = port, load, requests
         self.samples: list[tuple[int, bytes]] = []
         self._first_failure = ""
         due = load.arrivals().tolist() if load.rate else []
@@ -137,8 +138,7 @@ class Generator:
         return perf_counter() - self._started
 
     async def _connect(self) -> Connection:
-        address = self.load.host, self.load.port
-        return (await self._loop.create_connection(lambda: Connection(self._answered), *address))[1]
+        return (await self._loop.create_connection(lambda: Connection(self._answered), HOST, self._port))[1]
 
     def _pump(self) -> None:
         if self._ended.done():
@@ -255,9 +255,9 @@ def _tensors(answer: bytes) -> v2.Tensors:
     return v2.decode(body, {name: value.strip() for name, _, value in lines})[1]
 
 
-async def drive(load: Load, requests: list[bytes], expected: list[bytes]) -> LoadResult:
+async def drive(port: int, load: Load, requests: list[bytes], expected: list[bytes]) -> LoadResult:
     """The result of a load, with the sampled answers held against the expected ones, where there are any."""
-    generator = Generator(load, requests)
+    generator = Generator(port, load, requests)
     result = await generator.run()
     if expected:
         faults = [fault(answer, expected[number % len(expected)]) for number, answer in generator.samples]
@@ -269,11 +269,11 @@ async def drive(load: Load, requests: list[bytes], expected: list[bytes]) -> Loa
 
 def main() -> None:
     """Reads a load from standard input and writes its result to standard output, both pickled."""
-    load, requests, expected, cores = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by run_load
+    port, load, requests, expected, cores = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by run_load
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     gc.disable()  # a collection in the middle would be late by milliseconds, and a load is short
-    result = uvloop.run(drive(load, requests, expected))
+    result = uvloop.run(drive(port, load, requests, expected))
     # Not sys.stdout.buffer: with PYTHONUNBUFFERED that is the bare descriptor, whose write may stop halfway.
     with open(sys.stdout.fileno(), "wb", closefd=False) as out:
         pickle.dump(result, out)

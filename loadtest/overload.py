@@ -27,7 +27,7 @@ from loadtest import figures, machine
 from loadtest.documents import Progress, Promise, Section, command_line, conclude
 from loadtest.measurement import ServicePool, Target
 from loadtest.openloop import Burst, Load, LoadResult, quantile
-from loadtest.service import HOST, run_command
+from loadtest.service import run_command
 from loadtest.workload import Workload
 
 FOLDER = Path("build/overload")
@@ -56,10 +56,10 @@ class Overload:
         """Between calms of CALM_SECONDS."""
         return cls(capacity, CALM_SECONDS, CALM_SECONDS + seconds, 2 * CALM_SECONDS + seconds)
 
-    def load(self, port: int, connections: int) -> Load:
+    def load(self, connections: int) -> Load:
         """Calm, burst, calm."""
         bursts = (Burst(TIMES * self.capacity, self.ends - self.begins), Burst(CALM * self.capacity, CALM_SECONDS))
-        return Load(HOST, port, CALM * self.capacity, connections, CALM_SECONDS, 0.0, PATIENCE, bursts=bursts)
+        return Load(CALM * self.capacity, connections, CALM_SECONDS, 0.0, PATIENCE, bursts=bursts)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -85,7 +85,7 @@ def main(words: Sequence[str] | None = None) -> int:
     with ServicePool(Workload(options.model, True, options.rows), cores, FOLDER / "serve.log") as pool:
         target = pool.target(settings, options.form)
         overload = Overload.of(target.capacity(), options.seconds)
-        result, memory = endure(target, overload.load(target.service.port, 0 if options.anew else CONNECTIONS))
+        result, memory = endure(target, overload.load(0 if options.anew else CONNECTIONS))
     how = f"{options.rows} rows a request{', each over a new connection' * options.anew}"
     caption = f"{options.model}-{options.form}, {how}, one worker; {cores}; {machine.describe()}"
     draw(result, overload, memory, caption, picture)

@@ -28,7 +28,7 @@ from loadtest import figures, machine
 from loadtest.documents import Progress, Promise, Section, command_line, conclude
 from loadtest.measurement import ServicePool, Target
 from loadtest.openloop import Load, LoadResult
-from loadtest.service import HOST, ServiceProcess, run_command
+from loadtest.service import ServiceProcess, run_command
 from loadtest.workload import Workload
 
 CONNECTIONS = 32
@@ -92,7 +92,7 @@ def soak(target: Target, rate: float, seconds: float) -> list[Sample]:
     started, samples = time.monotonic(), list[Sample]()
     with Progress(seconds) as progress:
         while time.monotonic() - started < seconds:
-            load = Load(HOST, target.service.port, rate, CONNECTIONS, each, warmup=0.2, seed=len(samples))
+            load = Load(rate, CONNECTIONS, each, warmup=0.2, seed=len(samples))
             result = target.send(load)
             time.sleep(0.1)  # the service notices that its clients have left
             samples.append(now := sample(time.monotonic() - started, target.service, result))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import mimetypes
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -49,38 +50,30 @@ class Workload:
         """
         sizes = [self.rows * abs(math.prod(tensor["shape"][1:])) for tensor in inputs]
         count = max(4, min(COUNT, MOST_VALUES // sum(sizes)))
-        typical = TypicalRows(service, self.model, inputs)
-        batches = [[typical.draw() for _ in range(self.rows)] for _ in range(count)]
+        typical = typical_rows(service, self.model, inputs)
+        batches = [list(islice(typical, self.rows)) for _ in range(count)]
         return [{t["name"]: np.stack([row[t["name"]] for row in rows]) for t in inputs} for rows in batches]
 
 
-class TypicalRows:
-    """Rows of one model, each with all its inputs by name, without a batch."""
+def typical_rows(service: ServiceProcess, model: str, inputs: Sequence[Mapping[str, Any]]) -> Iterator[v2.Tensors]:
+    """Rows of one model without end, each with all its inputs by name, without a batch. ServiceError
 
-    def __init__(self, service: ServiceProcess, model: str, inputs: Sequence[Mapping[str, Any]]) -> None:
-        self._service, self._model, self._inputs = service, model, inputs
-        self._random = np.random.default_rng(0)
-        paths = service.json("/docs.json")["paths"]
-        examples = paths["/v2/models/{model}/infer"]["post"]["requestBody"]["content"]["application/json"]["examples"]
-        self._example: dict[str, Any] | None = examples.get(model)
-        self._says = _says(paths, model)
-
-    def draw(self) -> v2.Tensors:
-        """A row of its own, but for models of which the service knows one alone."""
-        payload = self._service.json(f"/{self._model}/random")["payload"]
-        ranks = {tensor["name"]: len(tensor["shape"]) - 1 for tensor in self._inputs}
+    Each is one of its own, but for models of which the service knows one alone.
+    """
+    paths, random = service.json("/docs.json")["paths"], np.random.default_rng(0)
+    examples = paths["/v2/models/{model}/infer"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    ranks = {tensor["name"]: len(tensor["shape"]) - 1 for tensor in inputs}
+    while True:
+        payload = service.json(f"/{model}/random")["payload"]
         if {name: np.ndim(value) for name, value in payload.items()} == ranks:  # it is of tensors
-            return {t["name"]: np.array(payload[t["name"]], v2.DTYPES[t["datatype"]]) for t in self._inputs}
-        if found := columns(self._inputs, tuple(payload), self._says):
-            return fields_row(payload, self._inputs, found, {})
-        if self._example is not None:
-            shown = {tensor["name"]: tensor for tensor in self._example["value"]["inputs"]}
-            return {t["name"]: _array(shown[t["name"]])[0] for t in self._inputs}
-        return {t["name"]: self._random.random(t["shape"][1:]).astype(v2.DTYPES[t["datatype"]]) for t in self._inputs}
-
-
-def _array(tensor: Mapping[str, Any]) -> np.ndarray:
-    return np.array(tensor["data"], v2.DTYPES[tensor["datatype"]]).reshape(tensor["shape"])
+            yield {t["name"]: np.array(payload[t["name"]], v2.DTYPES[t["datatype"]]) for t in inputs}
+        elif found := columns(inputs, tuple(payload), _says(paths, model)):
+            yield fields_row(payload, inputs, found, {})
+        elif model in examples:
+            shown = examples[model]["value"]["inputs"]
+            yield {t["name"]: np.array(t["data"], v2.DTYPES[t["datatype"]]).reshape(t["shape"])[0] for t in shown}
+        else:
+            yield {t["name"]: random.random(t["shape"][1:]).astype(v2.DTYPES[t["datatype"]]) for t in inputs}
 
 
 def _says(paths: Mapping[str, Any], model: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from loadtest.documents import Progress, add_section, command_line
 from loadtest.machine import Cores, describe
 from loadtest.measurement import Limit, Run, ServicePool, Target
 from loadtest.openloop import Load
-from loadtest.service import HOST, ServiceError, ServiceProcess, run_command
+from loadtest.service import ServiceError, ServiceProcess, run_command
 from loadtest.workload import Workload
 
 FITTED = (0.1, 0.2, 0.35, 0.5, 0.65, 0.75)  # of saturation, as it is measured first
@@ -61,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def measure(target: Target, seconds: float) -> Measured:
     """Every rate in every round, and the medians over the rounds. ServiceError if too few runs count"""
     idle = _idle(target.service)
-    offered = OVERLOAD * target.run(Load(HOST, target.service.port, 0.0, 32, 2.0), PUNCTUAL).achieved
+    offered = OVERLOAD * target.run(Load(0.0, 32, 2.0), PUNCTUAL).achieved
     saturations = _saturations(target, offered, seconds, 3)
     top = median(saturations)
     runs: dict[float, list[Run]] = {}
@@ -95,7 +95,7 @@ def _idle(service: ServiceProcess) -> float:
 def _saturations(target: Target, offered: float, seconds: float, count: int) -> list[float]:
     """What is answered of more than can be. A closed loop gets what it gets by how many connections ask."""
     # Without a warm-up, whose requests would be answered within the time that is measured.
-    load = Load(HOST, target.service.port, offered, CONNECTIONS, seconds, 0.0, patience=seconds)
+    load = Load(offered, CONNECTIONS, seconds, 0.0, patience=seconds)
     return [target.run(load, PUNCTUAL).achieved for _ in range(count)]
 
 
@@ -103,7 +103,7 @@ def _round(target: Target, top: float, seconds: float, number: int, progress: Pr
     """The runs of every share of the saturation, of those that count."""
     shares = sorted(FITTED + HELD_OUT)
     for place, share in enumerate(shares):
-        load = Load(HOST, target.service.port, share * top, CONNECTIONS, seconds, WARMUP, seed=number)
+        load = Load(share * top, CONNECTIONS, seconds, WARMUP, seed=number)
         run = target.run(load, PUNCTUAL)
         counts = not run.rejected and isfinite(run.p50)
         words = f"{run.cpu_cores:.2f} cores, {run.p50:.2f} ms" if counts else run.rejected or "half was not answered"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from loadtest.documents import Progress
 from loadtest.measurement import Limit, Run, ServicePool
 from loadtest.openloop import Load
-from loadtest.service import HOST, ServiceError
+from loadtest.service import ServiceError
 from loadtest.tune.rounds import Bracket, OutOfBudget, highest, rounded
 from loadtest.tune.space import Setting
 from loadtest.tune.verdict import Verdict, least, of_runs
@@ -145,7 +145,7 @@ class Trials:
 
     def _probe(self, setting: Setting, number: int) -> float:
         """What a closed loop gets, as a place to begin."""
-        load = Load(HOST, 0, 0.0, PROBE_CONNECTIONS, PROBE_SECONDS)
+        load = Load(0.0, PROBE_CONNECTIONS, PROBE_SECONDS)
         return rounded(max(1.0, self._run(setting, number, load, 0).achieved))
 
     def _trial(self, setting: Setting, number: int, rate: float) -> Verdict:
@@ -155,7 +155,7 @@ class Trials:
         trial = Trial(setting, number, rate, [], Verdict.UNDECIDED)
         for attempt in range(ATTEMPTS):
             patience = max(1.0, 0.5 + self.limit.seconds)  # what comes later is slow whenever it comes
-            load = Load(HOST, 0, rate, connections, seconds, patience=patience, seed=100 * number + attempt)
+            load = Load(rate, connections, seconds, patience=patience, seed=100 * number + attempt)
             trial.runs.append(self._run(setting, number, load, attempt))
             trial.verdict = of_runs(trial.runs, self.limit)
             if trial.verdict in (Verdict.PASS, Verdict.FAIL) or sum(not run.rejected for run in trial.runs) == LOOKS:
@@ -183,4 +183,4 @@ class Trials:
         if start:
             self._slowest_start = max(self._slowest_start, time.monotonic() - began)
         self._served = setting
-        return target.run(replace(load, port=target.service.port), self.limit)
+        return target.run(load, self.limit)

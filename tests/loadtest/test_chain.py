@@ -48,8 +48,8 @@ def test_an_upload_is_a_whole_request_of_one_file():
 def test_the_median_round_counts_for_each_cell():
     given = [record("chain, HTTP", 1, 8, rate, number) for number, rate in enumerate((900, 5000, 1000))]
     found = chain.summarize([*given, record("chain, HTTP", 2, 8, 7)])
-    assert found["chain, HTTP", 1, 8].rate == 1000 and found["chain, HTTP", 1, 8].cpu_us == 900
-    assert found["chain, HTTP", 2, 8].rate == 7
+    assert found["chain, HTTP", 1, 8]["rate"] == 1000 and found["chain, HTTP", 1, 8]["cpu_us"] == 900
+    assert found["chain, HTTP", 2, 8]["rate"] == 7
 
 
 def test_the_conclusion_follows_the_figures():

@@ -218,7 +218,7 @@ class Pool:
         self.answers, self.loads = answers, list[Load]()
 
     def target(self, settings: dict[str, str], form: str) -> Any:
-        return SimpleNamespace(service=SimpleNamespace(port=1), run=self.run)
+        return SimpleNamespace(run=self.run)
 
     def run(self, load: Load, limit: Limit) -> Run:
         self.loads.append(load)

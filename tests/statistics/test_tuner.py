@@ -22,7 +22,7 @@ SHORT, WHOLE = 2.0, LIMITS * LIMIT.seconds  # seconds of a load: as they once we
 
 
 def load(rate: float, seconds: float, seed: int = 0) -> Load:
-    return Load("", 0, rate, 1, seconds, seed=seed)
+    return Load(rate, 1, seconds, seed=seed)
 
 
 def independent(run: Run, limit: Limit) -> bool:
