@@ -94,17 +94,14 @@ def run(options: argparse.Namespace, volume: Path) -> Record:
 
 def write(folder: Path, results: Record) -> None:
     """chain.png, and the figures into chain.md, between its marks if it has any."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = markdown(results)
-    print(text)
-    document = folder / "chain.md"
+    document, picture, raw = folder / "chain.md", folder / "chain.png", CHECKOUT / "build" / "chain.json"
+    for each in (folder, raw.parent):
+        each.mkdir(parents=True, exist_ok=True)
     if not document.is_file():
         document.write_text("<!-- chain-bench -->\n<!-- /chain-bench -->\n")
-    Section(document, "chain-bench").replace(text)
-    draw(results, folder / "chain.png")
-    (CHECKOUT / "build").mkdir(exist_ok=True)
-    (CHECKOUT / "build" / "chain.json").write_text(json.dumps(results, indent=1) + "\n")
-    print(f"written: {document}, {folder / 'chain.png'}, build/chain.json", file=sys.stderr)
+    draw(results, picture)
+    raw.write_text(json.dumps(results, indent=1) + "\n")
+    Section(document, "chain-bench").publish(markdown(results), picture, raw)
 
 
 @dataclass(frozen=True)

@@ -237,11 +237,14 @@ class Target:
 
 
 class ServicePool(ExitStack):
-    """The one service that runs at a time: `target` gives a form under these settings, and another setting ends it."""
+    """The one service that runs at a time: `target` gives a form under these settings, and another setting ends it.
 
-    def __init__(self, workload: Workload, cores: Cores, log: Path) -> None:
+    rows, binary: of the V2 requests that a target is asked.
+    """
+
+    def __init__(self, model: str, log: Path, rows: int = 1, binary: bool = False, cores: Cores | None = None) -> None:
         super().__init__()
-        self.workload, self.cores = workload, cores
+        self.workload, self.cores = Workload(model, binary, rows), cores or Cores.split()
         self._log = log
         self._settings: Mapping[str, str] | None = None
         self._targets: dict[str, Target] = {}

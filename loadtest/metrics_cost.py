@@ -127,18 +127,17 @@ def append_seconds(times: int = 200_000) -> float:
 def report(model: str, costs: list[Cost]) -> str:
     """Markdown: the table, medians and ranges, and the verdict."""
 
-    def row(title: str, name: str, shape: str) -> list[str]:
+    rows = []
+    for title, name, shape in (
+        ("requests a second", "rate", ",.0f"),
+        ("processor time of a request, µs", "cpu", ".1f"),
+        ("of it binning, µs", "binning", ".2f"),
+        ("of it clock and appends, µs", "appending", ".2f"),
+        (f"of it a scrape every {SCRAPE_SECONDS} s, µs", "scraping", ".2f"),
+        ("**share of all**", "share", ".1%"),
+    ):
         values = [getattr(cost, name) for cost in costs]
-        return [title, f"{median(values):{shape}} ({min(values):{shape}}–{max(values):{shape}})"]
-
-    rows = [
-        row("requests a second", "rate", ",.0f"),
-        row("processor time of a request, µs", "cpu", ".1f"),
-        row("of it binning, µs", "binning", ".2f"),
-        row("of it clock and appends, µs", "appending", ".2f"),
-        row(f"of it a scrape every {SCRAPE_SECONDS} s, µs", "scraping", ".2f"),
-        row("**share of all**", "share", ".1%"),
-    ]
+        rows.append([title, f"{median(values):{shape}} ({min(values):{shape}}–{max(values):{shape}})"])
     share = median(cost.share for cost in costs)
     return (
         f"{model} over V2, one row a request, {CONNECTIONS} connections, one worker; median of {len(costs)} rounds, "

@@ -13,9 +13,8 @@ from loadtest import figures as plots
 from loadtest.documents import render, table
 from loadtest.machine import busy_warning
 from loadtest.measurement import Run
-from loadtest.tune.rounds import Results
+from loadtest.tune.search import LIMITS, Results, Trial, Trials
 from loadtest.tune.space import Setting, slo_text
-from loadtest.tune.trials import LIMITS, Trial, Trials
 from loadtest.tune.verdict import GROWING, Estimate, Verdict, unseen
 
 MOST_FRONT = 10
@@ -32,7 +31,6 @@ class Findings:
     results: Results
     machine: str
     pinned: str
-    versions: dict[str, str]
 
     @property
     def winner(self) -> Setting:

@@ -28,9 +28,8 @@ from loadtest.documents import Progress, add_section, command_line, table
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.measurement import Run, ServicePool
 from loadtest.service import run_command
+from loadtest.tune.search import Journal
 from loadtest.tune.space import variables
-from loadtest.tune.trials import Journal
-from loadtest.workload import Workload
 
 GRID = Path(__file__).parent / "grids" / "iris.yaml"
 KEYS = {"model", "form", "concurrency", "fixed", "rows", "columns"}
@@ -142,7 +141,7 @@ def main(words: Sequence[str] | None = None) -> None:
     head = {"grid": vars(grid), "seconds": options.seconds, "cores": str(cores), "machine": describe()}
     journal = Journal(options.out / f"{options.grid.stem}.jsonl", head, options.fresh)
     try:
-        with ServicePool(Workload(grid.model, binary=False), cores, options.out / "service.log") as pool:
+        with ServicePool(grid.model, options.out / "service.log") as pool:
             swept = sweep(grid, pool, journal, options.seconds)
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted: the same command goes on from {journal.path}")
@@ -222,8 +221,9 @@ def _panel(axes: plots.Axes, swept: Swept, name: str, title: str, colours: str, 
     row, column = swept.place_of_winner
     axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, fill=False, edgecolor=plots.RED, linewidth=2.2))
     axes.set(xlabel=grid.column, ylabel=grid.row, title=title)
-    axes.set_xticks(range(len(grid.columns)), grid.columns)
-    axes.set_yticks(range(len(grid.rows)), grid.rows)
+    axes.set(
+        xticks=range(len(grid.columns)), xticklabels=grid.columns, yticks=range(len(grid.rows)), yticklabels=grid.rows
+    )
     axes.grid(False)
 
 

@@ -31,7 +31,7 @@ CORES = Cores.split()
 def pool(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServicePool]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("BENTOML_HOME", str(store))
-        with ServicePool(Workload("iris", binary=False), CORES, tmp_path_factory.mktemp("tune") / "log") as open_pool:
+        with ServicePool("iris", tmp_path_factory.mktemp("tune") / "log") as open_pool:
             yield open_pool
 
 

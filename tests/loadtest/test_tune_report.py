@@ -15,15 +15,14 @@ from loadtest.measurement import Limit
 from loadtest.tune import __main__ as cli
 from loadtest.tune import report, space, sweep
 from loadtest.tune.report import Findings, bound_by, front
-from loadtest.tune.rounds import Bracket, Results
+from loadtest.tune.search import Bracket, Journal, Results, Trial, Trials
 from loadtest.tune.space import candidates
 from loadtest.tune.sweep import Swept, summary
-from loadtest.tune.trials import Journal, Trial, Trials
 from loadtest.tune.verdict import Verdict
 from serving.settings import Settings
 from tests.conftest import ROOT
 from tests.loadtest.runs import run
-from tests.loadtest.test_tune_rounds import Pool
+from tests.loadtest.test_tune_search import Pool
 
 PNG = b"\x89PNG"
 DEFAULT, TWO = candidates(["onnx"], {"workers": [1, 2], "max_batch_size": [64]})
@@ -43,7 +42,7 @@ def found(tmp_path: Path, gains: dict[int, float]) -> Findings:
             )
             trials.all.append(Trial(setting, number, rate, [good], Verdict.PASS))
             trials.all.append(Trial(setting, number, 1.05 * rate, [bad], Verdict.FAIL))
-    return Findings("iris", trials, results, "a machine", str(Cores((0,), (1,))), {"onnx": "1"})
+    return Findings("iris", trials, results, "a machine", str(Cores((0,), (1,))))
 
 
 ROUNDS = {1: 1.5, 2: 1.30, 3: 1.31, 4: 1.32}
