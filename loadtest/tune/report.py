@@ -82,28 +82,6 @@ class Findings:
         return setting.difference(self.results.default)
 
 
-def headline(findings: Findings) -> str:
-    """The rate that may be claimed, what comes above it and why, and the gain."""
-    winner, limit, rate = findings.winner, slo_text(findings.trials.limit), findings.estimate
-    if findings.rate:
-        claim = (
-            f"**{findings.rate:,.0f} requests/s** of {findings.model}-{winner.form} meet {limit} with 95 % confidence "
-            f"(prediction bound of {rate.rounds} rounds, whose mean is {rate.mean:,.0f})"
-        )
-    elif best := rate.mean or findings.results.last(winner).passed:
-        claim = f"**No rate can be claimed**: too few rounds; {best:,.0f} requests/s met {limit} in those there were"
-    else:
-        claim = f"**No rate met {limit}**"
-    sentences = [f"{claim}, with {findings.named(winner)}."]
-    if trial := findings.first_failing(winner):
-        cores, workers = findings.trials.pool.cores.count, int(dict(winner.values).get("workers", 1))
-        sentences += [
-            f"First rate that did not pass: {trial.rate:,.0f}/s ({trial.verdict}: {_why(trial.run)}).",
-            f"Bound by {bound_by(trial.run, cores, workers)}.",
-        ]
-    return " ".join([*sentences, gain(findings)])
-
-
 def bound_by(run: Run, cores: int, workers: int) -> str:
     """CPU, engine, queue, generator, or none of them; with the figures that say so."""
     cpu, engine = run.cpu_cores / cores, run.engine_cores / workers
@@ -120,27 +98,6 @@ def bound_by(run: Run, cores: int, workers: int) -> str:
     if run.queue >= HALF * run.mean:
         return f"queue: {run.queue:.1f} of {run.mean:.1f} ms a request, with {used}"
     return f"none of CPU, engine and queue was full ({used}, {busy}): requests waited outside the service's own clock"
-
-
-def gain(findings: Findings) -> str:
-    """What may be said of the winner beside the defaults."""
-    results = findings.results
-    if findings.winner != results.default:
-        times = results.gain(findings.winner)
-        return (
-            f"Gain over the defaults: × {times.mean:.2f} ({times.low:.2f}–{times.high:.2f}), measured side by side in "
-            f"{times.rounds} rounds after the one that selected it."
-        )
-    best = results.finalist
-    if best is None:
-        return "Nothing but the defaults was measured: the budget was too short for more."
-    times = results.gain(best)
-    if not times.known:
-        return f"No gain over the defaults can be claimed: the budget was too short to repeat {findings.named(best)}."
-    return (
-        f"No setting beats the defaults beyond doubt; the best other of the first round, {findings.named(best)}, "
-        f"had × {times.mean:.2f} ({times.low:.2f}–{times.high:.2f}) of their rate in {times.rounds} later rounds."
-    )
 
 
 def settings_table(findings: Findings) -> str:
@@ -198,20 +155,21 @@ def front(points: Sequence[tuple[float, ...]]) -> list[int]:
 
 def markdown(findings: Findings, plot: str) -> str:
     """The whole report; of a search that is not usable, why, and nothing else."""
-    trials = findings.trials
-    return render(
-        Path(__file__).with_name("report.md"),
-        findings=findings,
-        trials=trials,
-        headline="" if findings.unusable else headline(findings),
-        settings="" if findings.unusable else settings_table(findings),
-        pareto="" if findings.unusable else pareto_table(findings),
-        plot=plot,
-        shortest=max(trials.seconds, LIMITS * trials.limit.seconds),
-        rejected=[run for run in trials.runs if run.rejected],
-        busy=busy_warning(max((run.background_cores for run in trials.runs), default=0.0)),
-        apart=unseen(findings.watched),
-    )
+    trials, results, winner = findings.trials, findings.results, findings.winner
+    failing, best = findings.first_failing(winner), results.finalist
+    of_search = {
+        "findings": findings, "trials": trials, "results": results, "winner": winner, "failing": failing, "best": best,
+        "estimate": findings.estimate, "gain": results.gain(best) if best else None, "slo": slo_text(trials.limit),
+        "rejected": [run for run in trials.runs if run.rejected], "apart": unseen(findings.watched), "plot": plot,
+        "shortest": max(trials.seconds, LIMITS * trials.limit.seconds),
+        "busy": busy_warning(max((run.background_cores for run in trials.runs), default=0.0)),
+    }  # fmt: skip
+    if not findings.unusable:
+        of_search |= {"settings": settings_table(findings), "pareto": pareto_table(findings)}
+    if failing:
+        cores, workers = trials.pool.cores.count, int(dict(winner.values).get("workers", 1))
+        of_search |= {"why": _why(failing.run), "bound_by": bound_by(failing.run, cores, workers)}
+    return render(Path(__file__).with_name("report.md"), **of_search)
 
 
 def comment(findings: Findings) -> Sequence[str]:
