@@ -221,24 +221,17 @@ def markdown(models: Sequence[Measured], quantities: Sequence[Measured], count: 
         of_quantities.append([m.model, m.references[0].quantity, *figures, *(share(m.power[s]) for s in SHIFTS)])
     windows, sigmas = [f"{rows:,}" for rows in ROWS], [f"{shift:g} σ" for shift in SHIFTS]
     blind = min(quantities, key=lambda quantity: quantity.power[SHIFTS[-1]])
-    return render(
-        Path(__file__).with_suffix(".md"),
-        of_models=table(["", "quantities", "rows of training", *windows, f"months of {MONTH} × {FEWEST}"], of_models),
-        of_sides=table(["", "rows of training", "limit", *sigmas], of_sides),
-        of_quantities=table(["", "", "bins", "rows", "limit", "false alarms", *sigmas], of_quantities),
-        quantities=quantities,
-        worst=max(models, key=lambda model: model.alone(0)),
-        still=max(models, key=lambda model: model.limited(0)),
-        single=max(model.limited(FEWEST) for model in models),
-        blind=blind,
-        limit=limit_of(blind),
-        share=share,
-        count=count,
-        picture=picture,
-        psi=PSI,
-        fewest=FEWEST,
-        shift=SHIFTS[-1],
-    )
+    tables = {
+        "of_models": table(
+            ["", "quantities", "rows of training", *windows, f"months of {MONTH} × {FEWEST}"], of_models
+        ),
+        "of_sides": table(["", "rows of training", "limit", *sigmas], of_sides),
+        "of_quantities": table(["", "", "bins", "rows", "limit", "false alarms", *sigmas], of_quantities),
+    }
+    told = {"quantities": quantities, "worst": max(models, key=lambda model: model.alone(0)), "blind": blind,
+            "still": max(models, key=lambda model: model.limited(0)), "limit": limit_of(blind), "share": share,
+            "single": max(model.limited(FEWEST) for model in models), "count": count, "picture": picture}  # fmt: skip
+    return render(Path(__file__).with_suffix(".md"), **tables, **told, psi=PSI, fewest=FEWEST, shift=SHIFTS[-1])
 
 
 def share(value: float) -> str:

@@ -212,23 +212,11 @@ def _round(target: Target, top: float, seconds: float, number: int, progress: Pr
 def markdown(study: Study, target: float, price: float, picture: str) -> str:
     """The whole section: replicas and their price, the fit and its errors, and what other loads would take."""
     measured, top = study.measured, CHOSEN * study.cost.queue.saturation
-    return render(
-        Path(__file__).with_name("report.md"),
-        study=study,
-        measured=measured,
-        cost=study.cost,
-        queue=study.cost.queue,
-        answer=Answer.of(study, CHOSEN, target),
-        answers=[Answer.of(study, load, target) for load in LOADS],
-        below_chosen=[point for point in measured.points if point.rate <= top],
-        fitted_rates=[point.rate for point in measured.fitted],
-        busy=busy_warning(measured.background_cores),
-        target=target,
-        price=price,
-        chosen=CHOSEN,
-        hours=HOURS,
-        picture=picture,
-    )
+    values = {"target": target, "price": price, "chosen": CHOSEN, "hours": HOURS, "picture": picture}
+    values |= {"busy": busy_warning(measured.background_cores), "answer": Answer.of(study, CHOSEN, target)}
+    answers = [Answer.of(study, load, target) for load in LOADS]
+    below = [point for point in measured.points if point.rate <= top]
+    return render(Path(__file__).with_name("report.md"), study=study, answers=answers, below_chosen=below, **values)
 
 
 def draw(study: Study, path: Path) -> None:

@@ -17,7 +17,7 @@ from loadtest.tune import report, space, sweep
 from loadtest.tune.report import Findings, bound_by, front
 from loadtest.tune.search import Bracket, Journal, Results, Trial, Trials
 from loadtest.tune.space import candidates
-from loadtest.tune.sweep import Swept, summary
+from loadtest.tune.sweep import Swept, markdown
 from loadtest.tune.verdict import Verdict
 from serving.settings import Settings
 from tests.conftest import ROOT
@@ -213,10 +213,14 @@ def test_the_simplest_of_what_noise_does_not_tell_apart_wins() -> None:
     assert swept({**FLAT, (4, 0): 1200.0}).winner == (4, 0)
 
 
+def summary(of: Swept) -> str:
+    return markdown(of, "a machine", "h.png")
+
+
 def test_the_summary_follows_the_figures() -> None:
     assert summary(swept(FLAT, p50=2.5)).startswith(
-        "**Winner: workers=1 queue_delay_us=0**, 1,000 requests/s, p50 2.50 ms. The first cell, measured 3 times, "
-        "differed by 0 % from itself."
+        "a machine. **Winner: workers=1 queue_delay_us=0**, 1,000 requests/s, p50 2.50 ms. The first cell, measured 3 "
+        "times, differed by 0 % from itself.\n\n|"
     )
     assert "**Winner: workers=4 queue_delay_us=0**, 1,900" in summary(swept({**FLAT, (4, 0): 1900.0}))
     noisy = swept({**FLAT, (4, 0): 1040.0})
@@ -228,7 +232,7 @@ def test_the_summary_follows_the_figures() -> None:
 def test_the_heat_map_and_the_tables_show_every_cell(tmp_path: Path) -> None:
     sweep.draw(swept(FLAT), tmp_path / "h.png", "a machine")
     assert (tmp_path / "h.png").read_bytes().startswith(PNG)
-    text = sweep.rows(swept(FLAT))
+    text = summary(swept(FLAT))
     assert "| 1 | **1,000** | 500 |" in text and "| 4 | 990 | 480 |" in text
 
 
