@@ -21,7 +21,7 @@ import yaml
 from matplotlib.ticker import NullLocator
 
 from loadtest import figures as plots
-from loadtest.documents import CHECKOUT, Progress, Section, command_line, table
+from loadtest.documents import CHECKOUT, Progress, Section, command_line, render, table
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.measurement import Run, ServicePool, Target
 from loadtest.service import HOW_TO_HAVE_MODELS, ServiceError, ServiceProcess, models, run_command, serve
@@ -177,13 +177,14 @@ def markdown(model: str, forms: Sequence[Form], where: str, picture: str) -> str
         ]
         for form in forms
     ]
-    how = (
-        f"One worker, one engine thread; rows as V2 binary tensors, one engine call a request. Rows/s with "
-        f"{BUSY_CONNECTIONS} connections that are never idle, median of {ROUNDS} interleaved rounds of {SECONDS:g} s; "
-        f"ms are p50 / p99 of one request at a time. Memory is of the whole service with this form alone. {where}. "
-        f"{busy_warning(max(form.background_cores for form in forms))}"
-    ).rstrip()
-    return f"{table([*head, 'memory, MB', 'file, KiB'], rows)}\n\n{how}\n\n![The same as lines]({picture})"
+    return document(forms, where, table([*head, "memory, MB", "file, KiB"], rows), picture)
+
+
+def document(forms: Sequence[Form], where: str, table: str, picture: str = "") -> str:
+    """A table and how it was measured: with a picture that of one model's forms, without that of all."""
+    busy = busy_warning(max(form.background_cores for form in forms))
+    values = {"connections": BUSY_CONNECTIONS, "rounds": ROUNDS, "seconds": SECONDS, "where": where, "busy": busy}
+    return render(Path(__file__).with_suffix(".md"), table=table, picture=picture, **values)
 
 
 def draw(model: str, forms: Sequence[Form], path: Path, caption: str) -> None:
@@ -216,14 +217,7 @@ def catalogue(forms: Sequence[Form], where: str) -> str:
         ]
         for form in forms
     ]
-    how = (
-        f"ms are p50 / p99 of one request at a time, V2 binary, median of {ROUNDS} interleaved rounds of {SECONDS:g} "
-        f"s; one worker, one engine thread. Quality and what conversion changed are the certificate's, on n held-out "
-        f"rows: after quality Clopper and Pearson's 95 % interval where it is a share of rows, after the rows that "
-        f"changed the bound, one-sided, of those that may. {where}. "
-        f"{busy_warning(max(form.background_cores for form in forms))}"
-    ).rstrip()
-    return f"{table([*heads, 'changed by conversion'], rows)}\n\n{how}"
+    return document(forms, where, table([*heads, "changed by conversion"], rows))
 
 
 def scored(of: Mapping[str, Any]) -> str:

@@ -17,6 +17,9 @@ from loadtest.service import HOST, ServiceProcess
 COUNT = 64  # different requests; fewer where they are large
 MOST_VALUES = 2**20
 END = b"\r\n\r\n"  # of a head
+Inputs = Sequence[Mapping[str, Any]]  # as a model's metadata has them: name, datatype, shape
+Columns = Mapping[str, Sequence[str]]  # of each input, by its name: fields
+Codes = Mapping[str, Mapping[str, float]]  # of fields with choices: word → code
 
 
 @dataclass
@@ -44,7 +47,7 @@ class Workload:
         expected = [_answer(service, path, headers, body) for headers, body in bodies]
         return RequestSet([http_request(service.port, path, *each) for each in bodies], expected)
 
-    def _draw(self, service: ServiceProcess, inputs: list[dict[str, Any]]) -> list[v2.Tensors]:
+    def _draw(self, service: ServiceProcess, inputs: Inputs) -> list[v2.Tensors]:
         """Rows of payloads that the service itself finds typical, where they say what is in each input; else one that
         its OpenAPI shows, or values in [0, 1).
         """
@@ -55,7 +58,7 @@ class Workload:
         return [{t["name"]: np.stack([row[t["name"]] for row in rows]) for t in inputs} for rows in batches]
 
 
-def typical_rows(service: ServiceProcess, model: str, inputs: Sequence[Mapping[str, Any]]) -> Iterator[v2.Tensors]:
+def typical_rows(service: ServiceProcess, model: str, inputs: Inputs) -> Iterator[v2.Tensors]:
     """Rows of one model without end, each with all its inputs by name, without a batch. ServiceError
 
     Each is one of its own, but for models of which the service knows one alone.
@@ -86,9 +89,7 @@ def _says(paths: Mapping[str, Any], model: str) -> dict[str, str]:
     return {}
 
 
-def columns(
-    inputs: Sequence[Mapping[str, Any]], fields: Sequence[str], says: Mapping[str, str]
-) -> dict[str, list[str]]:
+def columns(inputs: Inputs, fields: Sequence[str], says: Mapping[str, str]) -> dict[str, list[str]]:
     """Which fields are the columns of each input, the first one where nothing is said; empty where they do not fit."""
     first = inputs[0]["name"] if inputs else ""
     found = {t["name"]: [name for name in fields if says.get(name, first) == t["name"]] for t in inputs}
@@ -96,12 +97,7 @@ def columns(
     return found if fits else {}
 
 
-def fields_row(
-    payload: Mapping[str, Any],
-    inputs: Sequence[Mapping[str, Any]],
-    names: Mapping[str, Sequence[str]],
-    codes: Mapping[str, Mapping[str, float]],
-) -> v2.Tensors:
+def fields_row(payload: Mapping[str, Any], inputs: Inputs, names: Columns, codes: Codes) -> v2.Tensors:
     """A payload of fields as a row of each input: NaN for null, of a word its code, texts as they are."""
     row = {}
     for tensor in inputs:

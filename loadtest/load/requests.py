@@ -19,7 +19,7 @@ from PIL import Image
 from loadtest import v2
 from loadtest.documents import CHECKOUT
 from loadtest.service import ServiceError, request
-from loadtest.workload import columns, fields_row, multipart
+from loadtest.workload import Codes, columns, fields_row, multipart
 
 BENTOS = CHECKOUT / "bentos"
 # The same request gets the same answer, whoever shares its batch, up to the order in which floats are summed.
@@ -41,7 +41,7 @@ class Native:
     answer: dict[str, Any]  # JSON schema of one answer
     fields: tuple[str, ...]  # of a JSON payload, in the order of the schema; empty for a file
     file_field: str  # of a multipart body; empty for JSON
-    codes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # of fields with choices: word → code
+    codes: Codes = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)  # of fields that say so: the input that they are columns of
 
 
