@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from loadtest import figures as plots
-from loadtest.documents import render, table
+from loadtest.documents import render
 from loadtest.machine import busy_warning
 from loadtest.measurement import Run
 from loadtest.tune.search import LIMITS, Results, Trial, Trials
@@ -100,25 +100,18 @@ def bound_by(run: Run, cores: int, workers: int) -> str:
     return f"none of CPU, engine and queue was full ({used}, {busy}): requests waited outside the service's own clock"
 
 
-def settings_table(findings: Findings) -> str:
-    """A row per setting at the highest rate that passed in its last round, and the winner's first that did not."""
-    head = ["setting", "requests/s, highest", "offered", "achieved", "p50", "p95", "p99 ms", "batch rows"]
-    head += ["queue ms", "engine ms", "CPU cores", "MB", "verdict"]
-    rows, results = [], findings.results
+def settings_rows(findings: Findings) -> list[tuple[str, Estimate | None, Trial]]:
+    """A setting at the highest rate that passed in its last round, of each, and the winner's first that did not."""
+    rows: list[tuple[str, Estimate | None, Trial]] = []
+    results = findings.results
     for setting in [*results.ranked(), *(s for s in results.brackets if not results.rates(s))]:
         won, failing = setting == findings.winner, findings.first_failing(setting)
         name = f"**{findings.named(setting)}**" if won else findings.named(setting)
         if trial := findings.highest(setting) or failing:
-            rows.append([name, str(results.rate(setting)), *_figures(trial.run), trial.verdict])
+            rows.append((name, results.rate(setting), trial))
         if won and failing:
-            rows.append(["… first not to pass", "", *_figures(failing.run), failing.verdict])
-    return table(head, rows)
-
-
-def _figures(run: Run) -> list[str]:
-    times = [_ms(value) for value in (run.p50, run.p95, run.p99)]
-    inner = [f"{run.batch_rows:.1f}", _ms(run.queue), _ms(run.infer), f"{run.cpu_cores:.2f}", f"{run.memory_mb:.0f}"]
-    return [f"{run.rate:,.0f}", f"{run.achieved:,.0f}", *times, *inner]
+            rows.append(("… first not to pass", None, failing))
+    return rows
 
 
 def _ms(value: float) -> str:
@@ -131,17 +124,12 @@ def _why(run: Run) -> str:
     return f"{behind}{run.slow:,} of {run.count:,} requests slow or not answered{grown}"
 
 
-def pareto_table(findings: Findings) -> str:
-    """The runs of which no other is faster, sooner and cheaper at once."""
+def pareto(findings: Findings) -> list[Trial]:
+    """At most MOST_FRONT of the trials that passed of which no other is faster, sooner and cheaper at once."""
     passed = [trial for trial in findings.trials.all if trial.verdict is Verdict.PASS and not trial.run.rejected]
     points = [(-trial.run.achieved, trial.run.at_percentile, trial.run.cpu_us) for trial in passed]
     best = sorted((passed[place] for place in front(points)), key=lambda trial: -trial.run.achieved)
-    percentile = f"p{100 * findings.trials.limit.percentile:g} ms"
-    rows = [
-        [findings.named(t.setting), f"{t.run.achieved:,.0f}", _ms(t.run.at_percentile), f"{t.run.cpu_us:.0f}"]
-        for t in best[:: max(1, math.ceil(len(best) / MOST_FRONT))]
-    ]
-    return table(["setting", "requests/s", percentile, "CPU µs a request"], rows)
+    return best[:: max(1, math.ceil(len(best) / MOST_FRONT))]
 
 
 def front(points: Sequence[tuple[float, ...]]) -> list[int]:
@@ -165,7 +153,7 @@ def markdown(findings: Findings, plot: str) -> str:
         "busy": busy_warning(max((run.background_cores for run in trials.runs), default=0.0)),
     }  # fmt: skip
     if not findings.unusable:
-        of_search |= {"settings": settings_table(findings), "pareto": pareto_table(findings)}
+        of_search |= {"settings": settings_rows(findings), "pareto": pareto(findings), "ms": _ms}
     if failing:
         cores, workers = trials.pool.cores.count, int(dict(winner.values).get("workers", 1))
         of_search |= {"why": _why(failing.run), "bound_by": bound_by(failing.run, cores, workers)}
