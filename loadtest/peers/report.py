@@ -148,13 +148,6 @@ class Tables:
                 rows.append([f"{workers}{self.title(base)}, {HEADS[heads].lower()}", *texts])
         return table(["Ekiben, V2, times", *(_name((*cell, "")) for cell in cells)], rows) if rows else ""
 
-    def conditions(self) -> str:
-        """What has to be known to believe the figures."""
-        asked = {record["payload"] for record in self.records}
-        return render(
-            Path(__file__).with_name("conditions.md"), **self.results, processes=self.processes(), asked=asked
-        )
-
     def processes(self) -> str:
         """How many every peer had."""
         count = self.results["settings"].get("workers", 1)
@@ -181,34 +174,17 @@ def _spread(times: Sequence[float]) -> str:
     return f"{middle} ({low}–{high})"
 
 
-def markdown(results: Record) -> str:
-    """bench.md: throughput and cost, ratios, latency, and what has to be known to believe them."""
-    tables = Tables(results)
-    parts = [tables.conditions()]
-    for heads in tables.kinds:
-        parts += [f"## {HEADS[heads]}: requests a second, CPU of the server", tables.rates(heads)]
-        for base in (base for base in BASES if base in tables.figures):
-            parts += [f"### Times {tables.title(base)}, of the same round", tables.times(heads, base)]
-        parts += ["### Latency: p50 / p99, ms", tables.latencies(heads)]
-    if notes := tables.notes():
-        parts += ["## Notes", "\n".join(notes)]
-    return "\n\n".join(parts) + "\n"
+def markdown(results: Record, template: str = "report.md") -> str:
+    """bench.md: throughput and cost, ratios, latency, and what has to be known to believe them; or another template."""
+    tables, asked = Tables(results), {record["payload"] for record in results["records"]}
+    values = {"heads": HEADS, "bases": BASES, "notes": "\n".join(tables.notes())}
+    return render(Path(__file__).with_name(template), tables=tables, asked=asked, **values, **results)
 
 
 def write_documents(results: Record, folder: Path) -> None:
     """The bench sections of README.md and docs/performance.md, and docs/bench.png."""
-    tables = Tables(results)
-    readme, performance = [tables.conditions()], []
-    for heads in tables.kinds:
-        readme += [f"**{HEADS[heads]}:**", tables.rates(heads)]
-        performance += [f"{HEADS[heads]}, p50 / p99, ms:", tables.latencies(heads)]
-    if ratio_table := tables.beside():
-        readme += ["Against the same round, median and range:", ratio_table]
-    if notes := tables.notes():
-        readme.append("\n".join(notes))
-    readme.append("![The same as bars](docs/bench.png)")
-    for document, parts in zip(DOCUMENTS, (readme, performance), strict=True):
-        Section(folder / document, "bench").replace("\n\n".join(parts))
+    for document in DOCUMENTS:
+        Section(folder / document, "bench").replace(markdown(results, document.name.lower()))
     draw(results, folder / "docs" / "bench.png")
 
 
