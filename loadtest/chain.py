@@ -24,6 +24,8 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from loadtest import clients
 from loadtest import figures as plots
 from loadtest.documents import CHECKOUT, Progress, Section, command_line, render
@@ -238,22 +240,20 @@ def draw(results: Record, path: Path) -> None:
     title, grid = "One pipeline in one process, or as three services", {"ncols": 3, "sharey": True}
     with plots.figure(path, title, caption, (13, 3.9), **grid) as (rate, latency, cpu):
         rate.set_yticks(range(len(rows)), [f"{way}, {replicas}" for way, replicas, _ in rows])
-        for place, cell in enumerate(rows):
-            colour = COLOURS["service" if cell[0] == "in process" else "model"]
-            rate.barh(place, cells[cell]["rate"], color=colour, height=0.66)
-            plots.value_at(rate, cells[cell]["rate"], place)
-            plots.value_at(cpu, cells[cell]["cpu_us"], place)
+        colours = [COLOURS["service" if way == "in process" else "model"] for way, *_ in rows]
+        rates = rate.barh(range(len(rows)), [cells[cell]["rate"] for cell in rows], color=colours, height=0.66)
         for name, mark in (("p50", "o"), ("p95", "D"), ("p99", "s")):
             values = [cells[way, replicas, quiet][f"{name}_ms"] for way, replicas, _ in rows]
             latency.plot(values, range(len(rows)), mark, color=plots.INK, ms=5, fillstyle="none", label=name)
-        starts = [0.0] * len(rows)
+        ends = np.zeros(len(rows))
         for stage in STAGES:
             widths = [cells[cell]["cpu"].get(stage, 0.0) for cell in rows]
             label = "the one service" if stage == "service" else stage
-            cpu.barh(range(len(rows)), widths, left=starts, color=COLOURS[stage], height=0.66, label=label)
-            starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        rate.set_xlim(0, 1.2 * max(cells[cell]["rate"] for cell in rows))
-        cpu.set_xlim(0, 1.2 * max(cells[cell]["cpu_us"] for cell in rows))
+            stages = cpu.barh(range(len(rows)), widths, left=ends, color=COLOURS[stage], height=0.66, label=label)
+            ends = ends + widths
+        for axis, bars, most in ((rate, rates, max(rates.datavalues)), (cpu, stages, max(ends))):
+            axis.bar_label(bars, fmt="{:,.0f}", padding=4, weight="bold")
+            axis.set_xlim(0, 1.2 * most)
         latency.set_xlim(left=0)
         latency.legend(ncols=3, **plots.BELOW)
         cpu.legend(ncols=len(STAGES), columnspacing=1, handlelength=1.2, **plots.BELOW)

@@ -190,11 +190,12 @@ def document(forms: Sequence[Form], where: str, table: str, picture: str = "") -
 def draw(model: str, forms: Sequence[Form], path: Path, caption: str) -> None:
     """Rate and latency against the batch, a line per form."""
     with plots.figure(path, f"{model}: the forms under load", caption, (10.4, 4.2), ncols=2) as axes:
-        for form, colour in zip(forms, plots.SERIES, strict=False):
-            axes[0].plot(BATCHES, [form.rows_per_second(b) for b in BATCHES], "o-", color=colour, label=form.name)
-            axes[1].plot(BATCHES, [form.latency(b) for b in BATCHES], "o-", color=colour, label=form.name)
-        titles = (("rows a second, busy engine", "{x:,.0f}"), ("median latency of one request, ms", "{x:g}"))
-        for axis, (title, shape) in zip(axes, titles, strict=True):
+        for axis, figure, title, shape in (
+            (axes[0], Form.rows_per_second, "rows a second, busy engine", "{x:,.0f}"),
+            (axes[1], Form.latency, "median latency of one request, ms", "{x:g}"),
+        ):
+            for form, colour in zip(forms, plots.SERIES, strict=False):
+                axis.plot(BATCHES, [figure(form, b) for b in BATCHES], "o-", color=colour, label=form.name)
             axis.set_xscale("log", base=2)
             axis.set(yscale="log", title=title, xlabel="rows of a request, and of an engine call")
             axis.set_xticks(BATCHES, [str(batch) for batch in BATCHES])

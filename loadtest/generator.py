@@ -50,31 +50,14 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, on_answer: Callable[[Connection, int, bytes], None]) -> None:
         self._on_answer = on_answer
-        self._transport: asyncio.Transport | None = None
         self._partial = b""
+        self.transport: asyncio.Transport  # from when it is made
         self.exchange: Exchange | None = None  # that is under way
 
-    @property
-    def open(self) -> bool:
-        """Whether a request can be sent on it."""
-        return self._transport is not None
-
-    def ask(self, exchange: Exchange, request: bytes) -> None:
-        """Sends a request on an open connection."""
-        assert self._transport is not None
-        self.exchange = exchange
-        self._transport.write(request)
-
-    def close(self) -> None:
-        """At once, whatever is under way."""
-        if self._transport is not None:
-            self._transport.abort()
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
         self._on_answer(self, BROKEN, str(error or "the service closed the connection").encode())
 
     def data_received(self, data: bytes) -> None:
@@ -131,7 +114,7 @@ class Generator:
         finally:
             self._ended.cancel()
             for connection in connections:
-                connection.close()
+                connection.transport.abort()
         return self._result()
 
     def _now(self) -> float:
@@ -173,15 +156,16 @@ class Generator:
 
     def _ask(self, connection: Connection, exchange: Exchange) -> None:
         exchange.sent = min(exchange.sent, self._now())
-        connection.ask(exchange, self._requests[exchange.number % len(self._requests)])
+        connection.exchange = exchange
+        connection.transport.write(self._requests[exchange.number % len(self._requests)])
 
     def _answered(self, connection: Connection, status: int, answer: bytes) -> None:
         exchange, connection.exchange = connection.exchange, None
         if exchange:  # else it broke while it was idle: nobody's request is lost
             self._note(exchange, status, answer)
         if not self.load.connections:
-            connection.close()
-        elif connection.open:
+            connection.transport.abort()
+        elif status != BROKEN:
             self._release(connection)
         else:
             if connection in self._free:

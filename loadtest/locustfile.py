@@ -188,7 +188,7 @@ class Shape(LoadTestShape):
         """Users, users started a second and their class, now; None ends the test."""
         assert self.runner
         try:
-            self.run = run = self.run or self._begin(self.runner.environment)
+            run = self.run = self.run or self._begin(self.runner.environment)
         except (PlanError, ServiceError) as error:
             print(error, file=sys.stderr)
             return None

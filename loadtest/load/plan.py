@@ -18,7 +18,6 @@ DEFAULTS: dict[str, Any] = {
     "rows": 1, "seed": 0, "tells": "",
 }  # fmt: skip
 NUMBERS: dict[str, type] = {"rate": float, "seconds": float, "clients": int, "rows": int, "seed": int}
-ARRIVALS = ("poisson", "constant")
 GRID = 0.01  # seconds between the points at which the rate is summed
 
 
@@ -34,7 +33,7 @@ def add_options(parser: ArgumentParser) -> None:
     add("--shape", choices=["", *NAMED["shapes"]], help=f"how the load goes up and down: {shapes} (steady)")
     add("--rate", help="open loop: requests/s at the shape's level 1, answered or not (50)")
     add("--clients", help="closed loop instead: so many, each of whom waits for an answer before asking again")
-    add("--arrival", choices=["", *ARRIVALS], help="open loop: at random, or evenly spaced (poisson)")
+    add("--arrival", choices=["", "poisson", "constant"], help="open loop: at random, or evenly spaced (poisson)")
     add("--mix", choices=["", *NAMED["mixes"]], help="who is asked how: a mix of plans.yaml (even)")
     add("--models", help="only these, comma-separated (all that are served and have a folder)")
     add("--rows", help="rows in each request (1)")

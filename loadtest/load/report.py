@@ -36,7 +36,7 @@ class Records:
     lag in it (s), its kind (model, interface), and whether it failed; 27 bytes a request."""
 
     def __init__(self) -> None:
-        self.kinds: list[tuple[str, str]] = []
+        self.kinds: dict[tuple[str, str], int] = {}  # and the number of each in its column
         self.reasons: Counter[str] = Counter()  # of failures
         self.merged = 0  # messages of other processes
         self._packed = bytearray()
@@ -46,14 +46,9 @@ class Records:
 
     def add(self, kind: tuple[str, str], due: float, latency: float, lag: float, reason: str = "") -> None:
         """One request; a reason says why it failed."""
-        self._packed += RECORD.pack(due, latency, lag, self._place(kind), bool(reason))
+        self._packed += RECORD.pack(due, latency, lag, self.kinds.setdefault(kind, len(self.kinds)), bool(reason))
         if reason and (reason in self.reasons or len(self.reasons) < REASONS):
             self.reasons[reason] += 1
-
-    def _place(self, kind: tuple[str, str]) -> int:
-        if kind not in self.kinds:
-            self.kinds.append(kind)
-        return self.kinds.index(kind)
 
     @property
     def seconds(self) -> float:
@@ -66,11 +61,11 @@ class Records:
 
     def message(self) -> dict[str, Any]:
         """What another process sends here."""
-        return {"kinds": self.kinds, "reasons": dict(self.reasons), "records": bytes(self._packed)}
+        return {"kinds": list(self.kinds), "reasons": dict(self.reasons), "records": bytes(self._packed)}
 
     def merge(self, message: dict[str, Any]) -> None:
         """Add what another process recorded."""
-        places = np.array([self._place((model, interface)) for model, interface in message["kinds"]], "u2")
+        places = np.array([self.kinds.setdefault(tuple(kind), len(self.kinds)) for kind in message["kinds"]], "u2")
         records = np.frombuffer(message["records"], RECORDS).copy()
         records["kind"] = places[records["kind"]]
         self._packed += records.tobytes()
@@ -109,7 +104,7 @@ def verdicts(thresholds: dict[str, Any], records: Records) -> list[Verdict]:
     latency, failed, kind = (records.column(name) for name in ("latency", "failed", "kind"))
     result = list(_verdicts("service", thresholds["service"], latency, failed))
     for model, promised in thresholds["models"].items():
-        if places := [place for place, (asked, _) in enumerate(records.kinds) if asked == model]:
+        if places := [place for (asked, _), place in records.kinds.items() if asked == model]:
             its = np.isin(kind, places)
             result += _verdicts(model, promised, latency[its], failed[its])
     return result
@@ -153,7 +148,7 @@ HEAD = f"{'ms from the intended time':<24}{'requests':>9}{'failed':>8}{'answ./s'
 def rows(records: Records) -> list[Row]:
     """One row per model and interface, in alphabetical order, and one of all."""
     latency, failed, kind = (records.column(name) for name in ("latency", "failed", "kind"))
-    masks = {" ".join(name): kind == place for place, name in enumerate(records.kinds)}
+    masks = {" ".join(name): kind == place for name, place in records.kinds.items()}
     result = []
     for name, mask in [*sorted(masks.items()), ("all", np.ones(len(records), bool))]:
         answered = latency[mask & ~failed]

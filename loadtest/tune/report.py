@@ -197,22 +197,18 @@ def draw(findings: Findings, path: Path) -> None:
 
 def _line(axes: plots.Axes, findings: Findings, setting: Setting, colour: str) -> None:
     """The median of the loads at each rate."""
+    trials = [trial for trial in findings.trials.all if trial.setting == setting and not trial.run.rejected]
     at: dict[float, list[float]] = {}
-    passed: dict[float, bool] = {}
-    for trial in findings.trials.all:
-        if trial.setting == setting and not trial.run.rejected:
-            at.setdefault(trial.rate, []).append(trial.run.at_percentile)
-            passed[trial.rate] = trial.verdict is Verdict.PASS
-    rates = sorted(at)
-    if not rates:
-        return
+    for trial in trials:
+        at.setdefault(trial.rate, []).append(trial.run.at_percentile)
+    passed = {trial.rate: trial.verdict is Verdict.PASS for trial in trials}
     top = 20e3 * findings.trials.limit.seconds
-    values = [min(top, median(at[rate])) for rate in rates]
+    values = {rate: min(top, median(at[rate])) for rate in sorted(at)}
     mine = setting in (findings.winner, findings.results.default)
     label = findings.named(setting) + (" (winner)" if setting == findings.winner else "")
     order, width = (3, 1.8) if mine else (2, 1.0)
-    axes.plot(rates, values, color=colour, linewidth=width, zorder=order, label=None if colour == UNNAMED else label)
+    named = None if colour == UNNAMED or not trials else label
+    axes.plot(list(values), list(values.values()), color=colour, linewidth=width, zorder=order, label=named)
     for good, marker in ((True, "o"), (False, "x")):
-        places = [place for place, rate in enumerate(rates) if passed[rate] is good]
-        across, up = [rates[place] for place in places], [values[place] for place in places]
-        axes.scatter(across, up, s=22, color=colour, marker=marker, zorder=order)
+        marked = {rate: value for rate, value in values.items() if passed[rate] is good}
+        axes.scatter(list(marked), list(marked.values()), s=22, color=colour, marker=marker, zorder=order)
