@@ -204,9 +204,11 @@ def free_ports(count: int) -> list[int]:
 def run_command(main: Callable[[], int | None]) -> NoReturn:
     """Exits with what a command returns, or with 2 and the message where a service cannot be measured.
 
-    A terminated command unwinds like an interrupted one, and so ends the services that it has started.
+    A terminated command unwinds like an interrupted one, and so ends the services that it has started. One that a shell
+    has started in the background, where it has SIGINT ignored, can be interrupted too.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(main())
     except ServiceError as error:

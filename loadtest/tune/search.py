@@ -164,8 +164,6 @@ def play_rounds(
 
 # What is measured
 
-Key = tuple[str, ...]
-
 
 class Journal:
     """A JSONL file: a head that says what is measured, a line per run, and an end.
@@ -176,7 +174,7 @@ class Journal:
 
     def __init__(self, path: Path, head: Mapping[str, Any], fresh: bool = False, began: float | None = None) -> None:
         self.path = path
-        self._runs: dict[Key, Run] = {}
+        self._runs: dict[tuple[str, ...], Run] = {}
         self._before = 0.0
         self.ended = ""
         lines = [] if fresh else _lines(path)
@@ -202,7 +200,7 @@ class Journal:
         """Runs that were found."""
         return len(self._runs)
 
-    def run(self, key: Key, measure: Callable[[], Run]) -> Run:
+    def run(self, key: tuple[str, ...], measure: Callable[[], Run]) -> Run:
         """The run of before under this key, or else one that is measured and kept."""
         run = self._runs.get(key)
         if run is None:

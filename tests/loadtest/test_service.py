@@ -1,12 +1,16 @@
 """Services as processes: what becomes of one that nobody gets, and what is asked of one."""
 
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from loadtest.service import ServiceError, request, start
+from tests.conftest import ROOT
 from tests.deploy.stand_ins import serving
 
 
@@ -33,3 +37,11 @@ def test_a_service_that_is_waited_for_in_vain_is_ended(
 def test_a_query_is_sent_along() -> None:
     with serving(lambda path, body: (200, "text/plain", path.encode())) as port:
         assert request(f"http://127.0.0.1:{port}/digits/classify?form=onnx")[1] == b"/digits/classify?form=onnx"
+
+
+@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN])
+def test_a_command_can_be_interrupted_also_where_a_shell_has_started_it_in_the_background(inherited: int) -> None:
+    lines = ("import signal", "from loadtest.service import run_command", "run_command(lambda: signal.raise_signal(2))")
+    ignoring = partial(signal.signal, signal.SIGINT, inherited)
+    process = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, preexec_fn=ignoring, stderr=-3)
+    assert process.returncode == -signal.SIGINT
