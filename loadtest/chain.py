@@ -251,9 +251,9 @@ def draw(results: Record, path: Path) -> None:
             label = "the one service" if stage == "service" else stage
             stages = cpu.barh(range(len(rows)), widths, left=ends, color=COLOURS[stage], height=0.66, label=label)
             ends = ends + widths
-        for axis, bars, most in ((rate, rates, max(rates.datavalues)), (cpu, stages, max(ends))):
-            axis.bar_label(bars, fmt="{:,.0f}", padding=4, weight="bold")
-            axis.set_xlim(0, 1.2 * most)
+        for axis, bars, sums in ((rate, rates, rates.datavalues), (cpu, stages, ends)):
+            axis.bar_label(bars, [f"{value:,.0f}" for value in sums], padding=4, weight="bold")
+            axis.set_xlim(0, 1.2 * max(sums))
         latency.set_xlim(left=0)
         latency.legend(ncols=3, **plots.BELOW)
         cpu.legend(ncols=len(STAGES), columnspacing=1, handlelength=1.2, **plots.BELOW)

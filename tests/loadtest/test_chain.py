@@ -78,6 +78,15 @@ def test_the_plot_is_drawn(tmp_path):
     assert (tmp_path / "chain.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_bars_of_stages_are_labelled_with_their_sum(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(chain.plots.plt, "close", lambda _: None)
+        chain.draw(results(), tmp_path / "chain.png")
+    _, _, cpu = chain.plots.plt.gcf().axes
+    chain.plots.plt.close()
+    assert [text.get_text() for text in cpu.texts] == ["900"] * 4 + ["300"] * 2
+
+
 class Told(Arrangement):
     """One that gives this answer to everything."""
 
