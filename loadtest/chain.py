@@ -24,6 +24,8 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from loadtest import clients
 from loadtest import figures as plots
 from loadtest.documents import CHECKOUT, Progress, Section, command_line, render
@@ -94,17 +96,14 @@ def run(options: argparse.Namespace, volume: Path) -> Record:
 
 def write(folder: Path, results: Record) -> None:
     """chain.png, and the figures into chain.md, between its marks if it has any."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = markdown(results)
-    print(text)
-    document = folder / "chain.md"
+    document, picture, raw = folder / "chain.md", folder / "chain.png", CHECKOUT / "build" / "chain.json"
+    for each in (folder, raw.parent):
+        each.mkdir(parents=True, exist_ok=True)
     if not document.is_file():
         document.write_text("<!-- chain-bench -->\n<!-- /chain-bench -->\n")
-    Section(document, "chain-bench").replace(text)
-    draw(results, folder / "chain.png")
-    (CHECKOUT / "build").mkdir(exist_ok=True)
-    (CHECKOUT / "build" / "chain.json").write_text(json.dumps(results, indent=1) + "\n")
-    print(f"written: {document}, {folder / 'chain.png'}, build/chain.json", file=sys.stderr)
+    draw(results, picture)
+    raw.write_text(json.dumps(results, indent=1) + "\n")
+    Section(document, "chain-bench").publish(markdown(results), picture, raw)
 
 
 @dataclass(frozen=True)
@@ -207,33 +206,19 @@ def run_load(each: Arrangement, files: Sequence[bytes], connections: int, second
     return {**cell, **asdict(result), "cpu_us": cpu, "background_cores": background.cores(sum(spent.values()))}
 
 
-@dataclass(frozen=True)
-class Figure:
-    """The median round of one cell; CPU in µs a request, by stage."""
-
-    rate: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    cpu: dict[str, float]
-
-    @property
-    def cpu_us(self) -> float:
-        """µs a request, of all stages."""
-        return sum(self.cpu.values())
-
-
-def summarize(records: Sequence[Record]) -> dict[Cell, Figure]:
-    """By cell, in the order of the records."""
+def summarize(records: Sequence[Record]) -> dict[Cell, Record]:
+    """The medians over the rounds by cell, in the order of the records; cpu_us is that of all stages in `cpu`."""
     cells: dict[Cell, list[Record]] = {}
     for record in records:
         cells.setdefault((record["way"], record["replicas"], record["connections"]), []).append(record)
-    return {cell: _figure(rounds) for cell, rounds in cells.items()}
-
-
-def _figure(rounds: list[Record]) -> Figure:
-    rate, p50, p95, p99 = (median(r[name] for r in rounds) for name in ("rate", "p50_ms", "p95_ms", "p99_ms"))
-    return Figure(rate, p50, p95, p99, {s: median(r["cpu_us"][s] for r in rounds) for s in rounds[0]["cpu_us"]})
+    medians = {}
+    for cell, rounds in cells.items():
+        cpu = {stage: median(record["cpu_us"][stage] for record in rounds) for stage in rounds[0]["cpu_us"]}
+        medians[cell] = {
+            name: median(record[name] for record in rounds) for name in ("rate", "p50_ms", "p95_ms", "p99_ms")
+        }
+        medians[cell] |= {"cpu": cpu, "cpu_us": sum(cpu.values())}
+    return medians
 
 
 def markdown(results: Record) -> str:
@@ -255,22 +240,20 @@ def draw(results: Record, path: Path) -> None:
     title, grid = "One pipeline in one process, or as three services", {"ncols": 3, "sharey": True}
     with plots.figure(path, title, caption, (13, 3.9), **grid) as (rate, latency, cpu):
         rate.set_yticks(range(len(rows)), [f"{way}, {replicas}" for way, replicas, _ in rows])
-        for place, cell in enumerate(rows):
-            colour = COLOURS["service" if cell[0] == "in process" else "model"]
-            rate.barh(place, cells[cell].rate, color=colour, height=0.66)
-            plots.value_at(rate, cells[cell].rate, place)
-            plots.value_at(cpu, cells[cell].cpu_us, place)
+        colours = [COLOURS["service" if way == "in process" else "model"] for way, *_ in rows]
+        rates = rate.barh(range(len(rows)), [cells[cell]["rate"] for cell in rows], color=colours, height=0.66)
         for name, mark in (("p50", "o"), ("p95", "D"), ("p99", "s")):
-            values = [getattr(cells[way, replicas, quiet], f"{name}_ms") for way, replicas, _ in rows]
+            values = [cells[way, replicas, quiet][f"{name}_ms"] for way, replicas, _ in rows]
             latency.plot(values, range(len(rows)), mark, color=plots.INK, ms=5, fillstyle="none", label=name)
-        starts = [0.0] * len(rows)
+        ends = np.zeros(len(rows))
         for stage in STAGES:
-            widths = [cells[cell].cpu.get(stage, 0.0) for cell in rows]
+            widths = [cells[cell]["cpu"].get(stage, 0.0) for cell in rows]
             label = "the one service" if stage == "service" else stage
-            cpu.barh(range(len(rows)), widths, left=starts, color=COLOURS[stage], height=0.66, label=label)
-            starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        rate.set_xlim(0, 1.2 * max(cells[cell].rate for cell in rows))
-        cpu.set_xlim(0, 1.2 * max(cells[cell].cpu_us for cell in rows))
+            stages = cpu.barh(range(len(rows)), widths, left=ends, color=COLOURS[stage], height=0.66, label=label)
+            ends = ends + widths
+        for axis, bars, sums in ((rate, rates, rates.datavalues), (cpu, stages, ends)):
+            axis.bar_label(bars, [f"{value:,.0f}" for value in sums], padding=4, weight="bold")
+            axis.set_xlim(0, 1.2 * max(sums))
         latency.set_xlim(left=0)
         latency.legend(ncols=3, **plots.BELOW)
         cpu.legend(ncols=len(STAGES), columnspacing=1, handlelength=1.2, **plots.BELOW)

@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> None:
         python("tests.browser.screenshots", service.url, "docs")
         if options.mnist:
             python("loadtest.mnist", options.mnist, "--url", service.url)
-    python("loadtest.catalogue")
+    python("loadtest.forms")
 
 
 def python(*words: str) -> None:

@@ -91,21 +91,19 @@ def read_references(url: str) -> list[Reference]:
 
 def parse(text: str) -> list[Reference]:
     """The references in a scrape, by model and quantity."""
-    shares: dict[tuple[str, str, str], dict[str, float]] = {}
-    rows: dict[tuple[str, str, str], float] = {}
+    shares: dict[tuple[str, ...], dict[str, float]] = {}
+    rows: dict[tuple[str, ...], int] = {}
     for sample in samples(text):
-        if sample.name in (SHARES, ROWS_NAME):
-            key = (sample.labels["model"], sample.labels["version"], sample.labels["quantity"])
-            if sample.name == ROWS_NAME:
-                rows[key] = sample.value
-            else:
-                shares.setdefault(key, {})[sample.labels["bin"]] = sample.value
+        key = tuple(sample.labels.get(name, "") for name in ("model", "version", "quantity"))
+        if sample.name == ROWS_NAME:
+            rows[key] = int(sample.value)
+        elif sample.name == SHARES:
+            shares.setdefault(key, {})[sample.labels["bin"]] = sample.value
     references = []
-    for model, version, quantity in sorted(shares.keys() & rows.keys()):
-        of_bins = shares[model, version, quantity]
-        values = np.array([of_bins[name] for name in sorted(of_bins, key=lambda name: (name == "missing", name))])
-        total = int(rows[model, version, quantity])
-        references.append(Reference(model, quantity, values / values.sum(), total))
+    for key in sorted(shares.keys() & rows.keys()):
+        names = sorted(shares[key], key=lambda name: (name == "missing", name))
+        values = np.array([shares[key][name] for name in names])
+        references.append(Reference(key[0], key[2], values / values.sum(), rows[key]))
     return references
 
 
@@ -213,9 +211,8 @@ def markdown(models: Sequence[Measured], quantities: Sequence[Measured], count: 
     sides: dict[str, list[Measured]] = {}
     for each in quantities:
         sides.setdefault(f"{each.model}, {each.references[0].quantity.split(':')[0]}", []).append(each)
-    of_models, of_sides, of_quantities = [], [], []
-    for m in models:
-        of_models.append([m.model, f"{len(m.references)}", trained(m), *(m.both(rows) for rows in (*ROWS, 0))])
+    of_models = [[m.model, f"{len(m.references)}", trained(m), *(m.both(n) for n in (*ROWS, 0))] for m in models]
+    of_sides, of_quantities = [], []
     for side, own in sides.items():
         powers = [share(min(m.power[shift] for m in own)) for shift in SHIFTS]
         of_sides.append([side, trained(own[0]), f"{max(limit_of(m) for m in own):.2f}", *powers])
@@ -224,24 +221,17 @@ def markdown(models: Sequence[Measured], quantities: Sequence[Measured], count: 
         of_quantities.append([m.model, m.references[0].quantity, *figures, *(share(m.power[s]) for s in SHIFTS)])
     windows, sigmas = [f"{rows:,}" for rows in ROWS], [f"{shift:g} σ" for shift in SHIFTS]
     blind = min(quantities, key=lambda quantity: quantity.power[SHIFTS[-1]])
-    return render(
-        Path(__file__).with_suffix(".md"),
-        of_models=table(["", "quantities", "rows of training", *windows, f"months of {MONTH} × {FEWEST}"], of_models),
-        of_sides=table(["", "rows of training", "limit", *sigmas], of_sides),
-        of_quantities=table(["", "", "bins", "rows", "limit", "false alarms", *sigmas], of_quantities),
-        quantities=quantities,
-        worst=max(models, key=lambda model: model.alone(0)),
-        still=max(models, key=lambda model: model.limited(0)),
-        single=max(model.limited(FEWEST) for model in models),
-        blind=blind,
-        limit=limit_of(blind),
-        share=share,
-        count=count,
-        picture=picture,
-        psi=PSI,
-        fewest=FEWEST,
-        shift=SHIFTS[-1],
-    )
+    tables = {
+        "of_models": table(
+            ["", "quantities", "rows of training", *windows, f"months of {MONTH} × {FEWEST}"], of_models
+        ),
+        "of_sides": table(["", "rows of training", "limit", *sigmas], of_sides),
+        "of_quantities": table(["", "", "bins", "rows", "limit", "false alarms", *sigmas], of_quantities),
+    }
+    told = {"quantities": quantities, "worst": max(models, key=lambda model: model.alone(0)), "blind": blind,
+            "still": max(models, key=lambda model: model.limited(0)), "limit": limit_of(blind), "share": share,
+            "single": max(model.limited(FEWEST) for model in models), "count": count, "picture": picture}  # fmt: skip
+    return render(Path(__file__).with_suffix(".md"), **tables, **told, psi=PSI, fewest=FEWEST, shift=SHIFTS[-1])
 
 
 def share(value: float) -> str:

@@ -53,8 +53,3 @@ def bars_only(axis: Axes) -> None:
     axis.grid(False, axis="y")
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
-
-
-def value_at(axis: Axes, value: float, place: int) -> None:
-    """The value in bold beside the end of a horizontal bar."""
-    axis.annotate(f"{value:,.0f}", (value, place), (4, 0), textcoords="offset points", va="center", weight="bold")

@@ -23,6 +23,7 @@ import uvloop
 
 from loadtest import v2
 from loadtest.openloop import BROKEN, UNANSWERED, Load, LoadResult
+from loadtest.service import HOST
 
 END, LENGTH = b"\r\n\r\n", b"content-length:"
 SPIN_SECONDS = 2e-3  # libuv's timers tick in milliseconds: nearer than this the loop is turned instead, on a core
@@ -49,31 +50,14 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, on_answer: Callable[[Connection, int, bytes], None]) -> None:
         self._on_answer = on_answer
-        self._transport: asyncio.Transport | None = None
         self._partial = b""
+        self.transport: asyncio.Transport  # from when it is made
         self.exchange: Exchange | None = None  # that is under way
 
-    @property
-    def open(self) -> bool:
-        """Whether a request can be sent on it."""
-        return self._transport is not None
-
-    def ask(self, exchange: Exchange, request: bytes) -> None:
-        """Sends a request on an open connection."""
-        assert self._transport is not None
-        self.exchange = exchange
-        self._transport.write(request)
-
-    def close(self) -> None:
-        """At once, whatever is under way."""
-        if self._transport is not None:
-            self._transport.abort()
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
         self._on_answer(self, BROKEN, str(error or "the service closed the connection").encode())
 
     def data_received(self, data: bytes) -> None:
@@ -100,8 +84,8 @@ class Generator:
     In an open loop a request that finds every connection busy waits here, and that counts in its latency.
     """
 
-    def __init__(self, load: Load, requests: list[bytes]) -> None:
-        self.load, self._requests = load, requests
+    def __init__(self, port: int, load: Load, requests: list[bytes]) -> None:
+        self._port, self.load, self._requests = port, load, requests
         self.samples: list[tuple[int, bytes]] = []
         self._first_failure = ""
         due = load.arrivals().tolist() if load.rate else []
@@ -130,15 +114,14 @@ class Generator:
         finally:
             self._ended.cancel()
             for connection in connections:
-                connection.close()
+                connection.transport.abort()
         return self._result()
 
     def _now(self) -> float:
         return perf_counter() - self._started
 
     async def _connect(self) -> Connection:
-        address = self.load.host, self.load.port
-        return (await self._loop.create_connection(lambda: Connection(self._answered), *address))[1]
+        return (await self._loop.create_connection(lambda: Connection(self._answered), HOST, self._port))[1]
 
     def _pump(self) -> None:
         if self._ended.done():
@@ -173,15 +156,16 @@ class Generator:
 
     def _ask(self, connection: Connection, exchange: Exchange) -> None:
         exchange.sent = min(exchange.sent, self._now())
-        connection.ask(exchange, self._requests[exchange.number % len(self._requests)])
+        connection.exchange = exchange
+        connection.transport.write(self._requests[exchange.number % len(self._requests)])
 
     def _answered(self, connection: Connection, status: int, answer: bytes) -> None:
         exchange, connection.exchange = connection.exchange, None
         if exchange:  # else it broke while it was idle: nobody's request is lost
             self._note(exchange, status, answer)
         if not self.load.connections:
-            connection.close()
-        elif connection.open:
+            connection.transport.abort()
+        elif status != BROKEN:
             self._release(connection)
         else:
             if connection in self._free:
@@ -255,9 +239,9 @@ def _tensors(answer: bytes) -> v2.Tensors:
     return v2.decode(body, {name: value.strip() for name, _, value in lines})[1]
 
 
-async def drive(load: Load, requests: list[bytes], expected: list[bytes]) -> LoadResult:
+async def drive(port: int, load: Load, requests: list[bytes], expected: list[bytes]) -> LoadResult:
     """The result of a load, with the sampled answers held against the expected ones, where there are any."""
-    generator = Generator(load, requests)
+    generator = Generator(port, load, requests)
     result = await generator.run()
     if expected:
         faults = [fault(answer, expected[number % len(expected)]) for number, answer in generator.samples]
@@ -269,11 +253,11 @@ async def drive(load: Load, requests: list[bytes], expected: list[bytes]) -> Loa
 
 def main() -> None:
     """Reads a load from standard input and writes its result to standard output, both pickled."""
-    load, requests, expected, cores = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by run_load
+    port, load, requests, expected, cores = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by run_load
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     gc.disable()  # a collection in the middle would be late by milliseconds, and a load is short
-    result = uvloop.run(drive(load, requests, expected))
+    result = uvloop.run(drive(port, load, requests, expected))
     # Not sys.stdout.buffer: with PYTHONUNBUFFERED that is the bare descriptor, whose write may stop halfway.
     with open(sys.stdout.fileno(), "wb", closefd=False) as out:
         pickle.dump(result, out)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import defaultdict
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
@@ -44,8 +45,7 @@ class LoadRun:
 
     def __init__(self, plan: Plan, host: str, generator: int = 0, generators: int = 1) -> None:
         self.plan, self.generator, self.generators = plan, generator, generators
-        self.records = Records()
-        self._count = 0
+        self.records, self._numbers = Records(), count(1)
         self._random = random.Random(f"{plan.seed} {generator}")  # noqa: S311
         self._requests = _by_kind(plan, host)
         self._kinds = list(self._requests)
@@ -61,8 +61,7 @@ class LoadRun:
     def draw(self) -> tuple[Request, int]:
         """The next request of the mix, and its number."""
         (kind,) = self._random.choices(self._kinds, self._shares)
-        self._count += 1
-        return self._random.choice(self._requests[kind]), self._count
+        return self._random.choice(self._requests[kind]), next(self._numbers)
 
 
 def _by_kind(plan: Plan, host: str) -> dict[tuple[str, str], list[Request]]:
@@ -189,7 +188,7 @@ class Shape(LoadTestShape):
         """Users, users started a second and their class, now; None ends the test."""
         assert self.runner
         try:
-            self.run = run = self.run or self._begin(self.runner.environment)
+            run = self.run = self.run or self._begin(self.runner.environment)
         except (PlanError, ServiceError) as error:
             print(error, file=sys.stderr)
             return None

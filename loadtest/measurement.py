@@ -16,7 +16,7 @@ from scipy.stats import kendalltau
 
 from loadtest.machine import BackgroundLoad, Cores
 from loadtest.openloop import Load, LoadResult, quantile, run_load
-from loadtest.service import HOST, ServiceError, ServiceProcess, serve
+from loadtest.service import ServiceError, ServiceProcess, serve
 from loadtest.workload import RequestSet, Workload
 
 BLOCKS = 20  # of consecutive time: requests in one queue are not independent, blocks longer than a queue nearly are
@@ -210,11 +210,12 @@ class Target:
 
     def send(self, load: Load, check: bool = True) -> LoadResult:
         """What came of a load, its answers held against the expected ones. ServiceError"""
-        return run_load(load, self.workload.requests, self.workload.expected if check else [], self.cores.generator)
+        expected = self.workload.expected if check else []
+        return run_load(self.service.port, load, self.workload.requests, expected, self.cores.generator)
 
     def capacity(self, loads: int = 3) -> float:
         """Requests a second that 32 connections get which ask once they are answered; the median. ServiceError"""
-        closed = [Load(HOST, self.service.port, 0, 32, seconds=3, seed=seed) for seed in range(loads)]
+        closed = [Load(0, 32, seconds=3, seed=seed) for seed in range(loads)]
         return sorted(self.send(load).achieved for load in closed)[loads // 2]
 
     def run(self, load: Load, limit: Limit = ANY) -> Run:
@@ -229,20 +230,23 @@ class Target:
 
     def run_closed(self, connections: int, seconds: float, warmup: float = 0.5) -> Run:
         """One closed loop. ServiceError also if it counts for nothing"""
-        run = self.run(Load(HOST, self.service.port, 0.0, connections, seconds, warmup))
+        run = self.run(Load(0.0, connections, seconds, warmup))
         if run.rejected:
             raise ServiceError(f"{self.model}-{self.form}: {run.rejected}")
         return run
 
 
-class ServicePool:
-    """The one service that runs at a time: `target` gives a form under these settings, and another setting ends it."""
+class ServicePool(ExitStack):
+    """The one service that runs at a time: `target` gives a form under these settings, and another setting ends it.
 
-    def __init__(self, workload: Workload, cores: Cores, log: Path) -> None:
-        self.workload, self.cores = workload, cores
+    rows, binary: of the V2 requests that a target is asked.
+    """
+
+    def __init__(self, model: str, log: Path, rows: int = 1, binary: bool = False, cores: Cores | None = None) -> None:
+        super().__init__()
+        self.workload, self.cores = Workload(model, binary, rows), cores or Cores.split()
         self._log = log
         self._settings: Mapping[str, str] | None = None
-        self._running = ExitStack()
         self._targets: dict[str, Target] = {}
 
     def service(self, settings: Mapping[str, str]) -> ServiceProcess:
@@ -250,8 +254,7 @@ class ServicePool:
         if self._settings != settings:
             self.close()
             variables = {"EKIBEN_MODELS": self.workload.model, **settings}
-            self._service = self._running.enter_context(serve(".", variables, self._log, self.cores.pin))
-            self._service.wait_ready()
+            self._service = self.enter_context(serve(".", variables, self._log, self.cores.pin).wait_ready())
             self._settings = dict(settings)
         return self._service
 
@@ -267,10 +270,4 @@ class ServicePool:
     def close(self) -> None:
         """Ends the service that runs."""
         self._settings, self._targets = None, {}
-        self._running.close()
-
-    def __enter__(self) -> ServicePool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close()

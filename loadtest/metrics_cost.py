@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from loadtest import clients
-from loadtest.documents import CHECKOUT, Progress, Section, command_line, table
+from loadtest.documents import CHECKOUT, Progress, Section, command_line, render
 from loadtest.machine import Cores, describe
 from loadtest.measurement import Totals, sum_samples
 from loadtest.service import ServiceError, ServiceProcess, run_command, serve
@@ -126,26 +126,9 @@ def append_seconds(times: int = 200_000) -> float:
 
 def report(model: str, costs: list[Cost]) -> str:
     """Markdown: the table, medians and ranges, and the verdict."""
-
-    def row(title: str, name: str, shape: str) -> list[str]:
-        values = [getattr(cost, name) for cost in costs]
-        return [title, f"{median(values):{shape}} ({min(values):{shape}}–{max(values):{shape}})"]
-
-    rows = [
-        row("requests a second", "rate", ",.0f"),
-        row("processor time of a request, µs", "cpu", ".1f"),
-        row("of it binning, µs", "binning", ".2f"),
-        row("of it clock and appends, µs", "appending", ".2f"),
-        row(f"of it a scrape every {SCRAPE_SECONDS} s, µs", "scraping", ".2f"),
-        row("**share of all**", "share", ".1%"),
-    ]
-    share = median(cost.share for cost in costs)
-    return (
-        f"{model} over V2, one row a request, {CONNECTIONS} connections, one worker; median of {len(costs)} rounds, "
-        f"and the range. {describe()}.\n\n{table(['', 'measured'], rows)}\n\n"
-        f"Counting takes {share:.1%} of the worker's time, {'within' if share <= AT_MOST else 'above'} the "
-        f"{AT_MOST:.0%} that it may take."
-    )
+    values = {"model": model, "costs": costs, "median": median, "share": median(cost.share for cost in costs)}
+    values |= {"connections": CONNECTIONS, "scrape_seconds": SCRAPE_SECONDS, "at_most": AT_MOST}
+    return render(Path(__file__).with_suffix(".md"), machine=describe(), **values)
 
 
 if __name__ == "__main__":

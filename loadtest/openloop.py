@@ -32,15 +32,13 @@ class Burst:
 
 @dataclass(frozen=True)
 class Load:
-    """One load on one address.
+    """One load on a service.
 
     rate: Poisson arrivals a second; 0 is a closed loop. connections: 0 opens one for each request. warmup, seconds:
     what is not measured, and what is. patience: seconds after the last request to wait for answers. bursts: what
     follows after `seconds`, at rates of their own.
     """
 
-    host: str
-    port: int
     rate: float
     connections: int
     seconds: float
@@ -120,14 +118,18 @@ def quantile(values: np.ndarray, share: float, of_none: float = 0.0) -> float:
     return float(np.quantile(values, share, method="inverted_cdf")) if len(values) else of_none
 
 
-def run_load(load: Load, requests: list[bytes], expected: list[bytes], cores: Iterable[int] = ()) -> LoadResult:
-    """Sends whole HTTP requests, in turn, on these cores; `expected` are the answers, head and body, or nothing.
+def run_load(
+    port: int, load: Load, requests: list[bytes], expected: list[bytes], cores: Iterable[int] = ()
+) -> LoadResult:
+    """Sends whole HTTP requests to a port of 127.0.0.1, in turn, by a generator on these cores.
+
+    `expected` are the answers, head and body, or nothing.
 
     ServiceError with the generator's last words if it ended without a result.
     """
     generator = subprocess.run(
         [sys.executable, "-m", "loadtest.generator"],
-        input=pickle.dumps((load, requests, expected, sorted(cores))),
+        input=pickle.dumps((port, load, requests, expected, sorted(cores))),
         capture_output=True,
         cwd=CHECKOUT,
         timeout=load.warmup + load.measured_seconds + load.patience + 60,

@@ -23,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-from loadtest import figures, machine
+from loadtest import figures
 from loadtest.documents import Progress, Promise, Section, command_line, conclude
+from loadtest.machine import describe
 from loadtest.measurement import ServicePool, Target
 from loadtest.openloop import Burst, Load, LoadResult, quantile
-from loadtest.service import HOST, run_command
-from loadtest.workload import Workload
+from loadtest.service import run_command
 
 FOLDER = Path("build/overload")
 TIMES, CALM, CALM_SECONDS, PATIENCE = 3.0, 0.5, 6.0, 5.0
@@ -56,10 +56,10 @@ class Overload:
         """Between calms of CALM_SECONDS."""
         return cls(capacity, CALM_SECONDS, CALM_SECONDS + seconds, 2 * CALM_SECONDS + seconds)
 
-    def load(self, port: int, connections: int) -> Load:
+    def load(self, connections: int) -> Load:
         """Calm, burst, calm."""
         bursts = (Burst(TIMES * self.capacity, self.ends - self.begins), Burst(CALM * self.capacity, CALM_SECONDS))
-        return Load(HOST, port, CALM * self.capacity, connections, CALM_SECONDS, 0.0, PATIENCE, bursts=bursts)
+        return Load(CALM * self.capacity, connections, CALM_SECONDS, 0.0, PATIENCE, bursts=bursts)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -80,14 +80,13 @@ def main(words: Sequence[str] | None = None) -> int:
     section = Section(options.doc, name).check() if options.write else None
     picture = (options.doc.parent if section else FOLDER) / f"{name}.png"
     allow_connections()
-    cores = machine.Cores.split()
     settings = {"EKIBEN_MAX_LATENCY_MS": f"{1e3 * DEADLINE_SECONDS:g}"}
-    with ServicePool(Workload(options.model, True, options.rows), cores, FOLDER / "serve.log") as pool:
+    with ServicePool(options.model, FOLDER / "serve.log", options.rows, binary=True) as pool:
         target = pool.target(settings, options.form)
         overload = Overload.of(target.capacity(), options.seconds)
-        result, memory = endure(target, overload.load(target.service.port, 0 if options.anew else CONNECTIONS))
+        result, memory = endure(target, overload.load(0 if options.anew else CONNECTIONS))
     how = f"{options.rows} rows a request{', each over a new connection' * options.anew}"
-    caption = f"{options.model}-{options.form}, {how}, one worker; {cores}; {machine.describe()}"
+    caption = f"{options.model}-{options.form}, {how}, one worker; {pool.cores}; {describe()}"
     draw(result, overload, memory, caption, picture)
     load = f"At {TIMES:g} times its capacity of {overload.capacity:,.0f} requests/s"
     return conclude(judge(result, overload, memory), load, caption, picture, section)
@@ -167,12 +166,13 @@ def memory_growth(memory: Memory, begins: float, ends: float) -> float:
 def draw(result: LoadResult, overload: Overload, memory: Memory, caption: str, path: Path) -> None:
     """What came and what became of it, how long it took, and memory, second by second."""
     grid = {"nrows": 3, "sharex": True, "height_ratios": [3, 3, 1.4]}
+    at, sizes = [at for at, _ in memory], [size / 2**20 for _, size in memory]
     with figures.figure(path, "Three times as much as it can take", caption, (8.5, 8.2), **grid) as axes:
         _rates(axes[0], result, overload.capacity)
         _latencies(axes[1], result)
-        axes[2].plot([at for at, _ in memory], [size / 2**20 for _, size in memory], color=figures.BLUE)
-        axes[2].set_ylim(0, 1.15 * max((size for _, size in memory), default=1) / 2**20)
-        axes[2].set(ylabel="memory, MiB", xlabel="seconds", xlim=(0, overload.total))
+        axes[2].plot(at, sizes, color=figures.BLUE)
+        axes[2].set(ylabel="memory, MiB", ylim=(0, 1.15 * max(sizes, default=1)))
+        axes[2].set(xlabel="seconds", xlim=(0, overload.total))
         for axis in axes:
             axis.axvspan(overload.begins, overload.ends, color="#f3ece6", zorder=0)
 
@@ -187,8 +187,7 @@ def _rates(axis: figures.Axes, result: LoadResult, capacity: float) -> None:
         counts = np.histogram(times, edges)[0] / PLOT_BIN
         axis.plot(edges[:-1] + PLOT_BIN / 2, counts, color=colour, linestyle=style, label=label)
     axis.axhline(capacity, color=figures.GREY, linewidth=1, linestyle="--", label=f"capacity, {capacity:,.0f}/s")
-    axis.set_ylabel("requests a second")
-    axis.set_ylim(bottom=0)
+    axis.set(ylabel="requests a second", ylim=(0, None))
     axis.legend(**figures.ABOVE)
 
 
@@ -197,12 +196,11 @@ def _latencies(axis: figures.Axes, result: LoadResult) -> None:
     edges = np.arange(0, result.due[-1] + PLOT_BIN, PLOT_BIN)
     for statuses, colour, label in (((200,), figures.BLUE, "answered"), (TURNED_AWAY, figures.RED, "turned away")):
         mask = np.isin(result.status, statuses)
-        place, seconds = np.digitize(result.due[mask], edges) - 1, result.response_seconds[mask]
-        bins = [(edge + PLOT_BIN / 2, seconds[place == i]) for i, edge in enumerate(edges)]
-        filled = [(at, values) for at, values in bins if len(values)]
+        bins = np.split(result.response_seconds[mask], np.searchsorted(result.due[mask], edges[1:]))
+        filled = {edge + PLOT_BIN / 2: values for edge, values in zip(edges, bins, strict=True) if len(values)}
         for share, style, name in ((0.5, "-", "median"), (0.99, ":", "p99")):
-            line = [quantile(values, share) * 1e3 for _, values in filled]
-            axis.plot([at for at, _ in filled], line, color=colour, linestyle=style, label=f"{label}, {name}")
+            line = [quantile(values, share) * 1e3 for values in filled.values()]
+            axis.plot(list(filled), line, color=colour, linestyle=style, label=f"{label}, {name}")
     axis.axhline(DEADLINE_SECONDS * 1e3, color=figures.GREY, linewidth=1, linestyle="--", label="deadline")
     axis.axhline(TURN_AWAY_SECONDS * 1e3, color=figures.RED, linewidth=1, linestyle="--", label="to turn away")
     axis.set(yscale="log", ylabel="ms from sending to the answer")

@@ -96,28 +96,23 @@ def requests(file: Path, golden: Path | None) -> list[Call]:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    calls = kept(golden) if golden else drawn(session)
     sequences = {port.name for port in session.get_inputs() if port.type.startswith("seq")}
-    answers = [
-        session.run(names, {name: [value] if name in sequences else value for name, value in inputs.items()})
-        for inputs in calls
-    ]
-    return [
-        (inputs, {n: columns(o) for n, o in zip(names, answer, strict=True)})
-        for inputs, answer in zip(calls, answers, strict=True)
-    ]
+    calls = []
+    for inputs in kept(golden) if golden else drawn(session):
+        fed = {name: [value] if name in sequences else value for name, value in inputs.items()}
+        answer = zip(names, session.run(names, fed), strict=True)
+        calls.append((inputs, {name: columns(output) for name, output in answer}))
+    return calls
 
 
 def kept(golden: Path) -> list[v2.Tensors]:
     """The inputs of an import's golden calls."""
     calls: dict[str, v2.Tensors] = {}
     with np.load(golden, allow_pickle=False) as arrays:
-        for key in arrays.files:
+        for key, array in arrays.items():
             side, _, tensor = key.partition(":")
             if side.startswith("input"):
-                calls.setdefault(side, {})[tensor] = (
-                    texts(arrays[key]) if arrays[key].dtype.kind == "S" else arrays[key]
-                )
+                calls.setdefault(side, {})[tensor] = texts(array) if array.dtype.kind == "S" else array
     return list(calls.values())
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
@@ -94,20 +94,23 @@ class ServiceProcess:
         return values
 
     def wait_until(self, probe: Callable[[], object], seconds: float = START_SECONDS) -> ServiceProcess:
-        """Itself, once the probe raises no ServiceError. ServiceError with the last words of its log"""
+        """Itself, once the probe raises no ServiceError; else it is ended. ServiceError with its log's last words"""
         deadline, last_error, up_since = time.monotonic() + seconds, "", 0.0
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                probe()
-                return self
-            except ServiceError as error:
-                last_error = str(error)
-                up_since = (up_since or time.monotonic()) if ": 503 " in last_error else 0.0
-                if up_since and time.monotonic() - up_since > REFUSING_SECONDS:
-                    break
-            time.sleep(0.05)
-        words = " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-3:])
-        raise ServiceError(f"the service did not become ready: {words if not up_since else last_error}; see {self.log}")
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.stop)  # also when it is interrupted: who never gets it cannot end it
+            while time.monotonic() < deadline and self.process.poll() is None:
+                try:
+                    probe()
+                    stack.pop_all()
+                    return self
+                except ServiceError as error:
+                    last_error = str(error)
+                    up_since = (up_since or time.monotonic()) if ": 503 " in last_error else 0.0
+                    if up_since and time.monotonic() - up_since > REFUSING_SECONDS:
+                        break
+                time.sleep(0.05)
+            words = " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-3:])
+            raise ServiceError(f"the service did not become ready: {last_error if up_since else words}; see {self.log}")
 
     def wait_ready(self) -> ServiceProcess:
         """Itself, once /readyz is 200. ServiceError"""
@@ -201,9 +204,11 @@ def free_ports(count: int) -> list[int]:
 def run_command(main: Callable[[], int | None]) -> NoReturn:
     """Exits with what a command returns, or with 2 and the message where a service cannot be measured.
 
-    A terminated command unwinds like an interrupted one, and so ends the services that it has started.
+    A terminated command unwinds like an interrupted one, and so ends the services that it has started. One that a shell
+    has started in the background, where it has SIGINT ignored, can be interrupted too.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(main())
     except ServiceError as error:
@@ -214,10 +219,11 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
 def request(url: str, body: bytes | None = None, headers: Headers | None = None) -> tuple[Headers, bytes]:
     """Headers, by lower-case name, and body of a 200 answer to a GET, or to a POST of a body. ServiceError"""
     where = urlsplit(url)
+    path = urlunsplit(where._replace(scheme="", netloc=""))
     connect = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
     connection = connect(where.netloc, timeout=30)
     try:
-        connection.request("GET" if body is None else "POST", where.path, body, dict(headers or {}))
+        connection.request("GET" if body is None else "POST", path, body, dict(headers or {}))
         response = connection.getresponse()
         text = response.read()
     except (OSError, http.client.HTTPException) as error:

@@ -24,12 +24,12 @@ import numpy as np
 import psutil
 from scipy.stats import theilslopes
 
-from loadtest import figures, machine
+from loadtest import figures
 from loadtest.documents import Progress, Promise, Section, command_line, conclude
+from loadtest.machine import describe
 from loadtest.measurement import ServicePool, Target
 from loadtest.openloop import Load, LoadResult
-from loadtest.service import HOST, ServiceProcess, run_command
-from loadtest.workload import Workload
+from loadtest.service import ServiceProcess, run_command
 
 CONNECTIONS = 32
 SLICES = 180  # at most; none is shorter than SHORTEST seconds
@@ -72,15 +72,14 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error(f"--minutes {options.minutes:g} must be at least 0.4: a line needs some samples")
     section = Section(options.doc, "soak").check() if options.write else None
     picture = (options.doc.parent if section else FOLDER) / "soak.png"
-    cores = machine.Cores.split()
-    workers = options.workers or cores.count
-    with ServicePool(Workload(options.model, binary=False), cores, FOLDER / "serve.log") as pool:
+    with ServicePool(options.model, FOLDER / "serve.log") as pool:
+        workers = options.workers or pool.cores.count
         target = pool.target({"EKIBEN_WORKERS": str(workers)}, options.form)
         capacity = target.capacity(loads=1)
         samples = soak(target, options.load * capacity, 60 * options.minutes)
     (FOLDER / "soak.json").write_text(json.dumps([asdict(each) for each in samples], indent=1))
     several = f"{workers} worker{'s' * (workers > 1)}"
-    caption = f"{options.model}-{options.form}, {several}; {cores}; {machine.describe()}"
+    caption = f"{options.model}-{options.form}, {several}; {pool.cores}; {describe()}"
     draw(samples, caption, picture)
     load = f"{options.minutes:g} minutes at {options.load:.0%} of a capacity of {capacity:,.0f} requests/s"
     return conclude(judge(samples), load, caption, picture, section)
@@ -92,7 +91,7 @@ def soak(target: Target, rate: float, seconds: float) -> list[Sample]:
     started, samples = time.monotonic(), list[Sample]()
     with Progress(seconds) as progress:
         while time.monotonic() - started < seconds:
-            load = Load(HOST, target.service.port, rate, CONNECTIONS, each, warmup=0.2, seed=len(samples))
+            load = Load(rate, CONNECTIONS, each, warmup=0.2, seed=len(samples))
             result = target.send(load)
             time.sleep(0.1)  # the service notices that its clients have left
             samples.append(now := sample(time.monotonic() - started, target.service, result))
@@ -162,12 +161,11 @@ def draw(samples: list[Sample], caption: str, path: Path) -> None:
             label = "line after the warm-up"
             axes[0].plot([each.at / 60 for each in warm], rising, color=figures.RED, linestyle="--", label=label)
         middle = float(np.mean([each.memory / 2**20 for each in warm or samples]))
-        axes[0].set_ylim(min(*memory, middle * 0.98) - 1, max(*memory, middle * 1.02) + 1)
         axes[0].axhspan(middle * 0.995, middle * 1.005, color="#e6eef4", zorder=0, label="1 %")
-        axes[0].set_ylabel("memory, MiB")
+        bounds = min(*memory, middle * 0.98) - 1, max(*memory, middle * 1.02) + 1
+        axes[0].set(ylabel="memory, MiB", ylim=bounds)
         axes[1].plot(at, [each.files for each in samples], color=figures.BLUE, drawstyle="steps-mid")
-        axes[1].set_ylim(bottom=0)
-        axes[1].set_ylabel("open files")
+        axes[1].set(ylabel="open files", ylim=(0, None))
         axes[2].plot(at, [each.p50 for each in samples], color=figures.BLUE, label="median")
         axes[2].plot(at, [each.p99 for each in samples], color=figures.RED, label="p99")
         axes[2].set(yscale="log", ylabel="latency, ms", xlabel="minutes")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import mimetypes
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from loadtest.service import HOST, ServiceProcess
 COUNT = 64  # different requests; fewer where they are large
 MOST_VALUES = 2**20
 END = b"\r\n\r\n"  # of a head
+Inputs = Sequence[Mapping[str, Any]]  # as a model's metadata has them: name, datatype, shape
+Columns = Mapping[str, Sequence[str]]  # of each input, by its name: fields
+Codes = Mapping[str, Mapping[str, float]]  # of fields with choices: word → code
 
 
 @dataclass
@@ -43,44 +47,36 @@ class Workload:
         expected = [_answer(service, path, headers, body) for headers, body in bodies]
         return RequestSet([http_request(service.port, path, *each) for each in bodies], expected)
 
-    def _draw(self, service: ServiceProcess, inputs: list[dict[str, Any]]) -> list[v2.Tensors]:
+    def _draw(self, service: ServiceProcess, inputs: Inputs) -> list[v2.Tensors]:
         """Rows of payloads that the service itself finds typical, where they say what is in each input; else one that
         its OpenAPI shows, or values in [0, 1).
         """
         sizes = [self.rows * abs(math.prod(tensor["shape"][1:])) for tensor in inputs]
         count = max(4, min(COUNT, MOST_VALUES // sum(sizes)))
-        typical = TypicalRows(service, self.model, inputs)
-        batches = [[typical.draw() for _ in range(self.rows)] for _ in range(count)]
+        typical = typical_rows(service, self.model, inputs)
+        batches = [list(islice(typical, self.rows)) for _ in range(count)]
         return [{t["name"]: np.stack([row[t["name"]] for row in rows]) for t in inputs} for rows in batches]
 
 
-class TypicalRows:
-    """Rows of one model, each with all its inputs by name, without a batch."""
+def typical_rows(service: ServiceProcess, model: str, inputs: Inputs) -> Iterator[v2.Tensors]:
+    """Rows of one model without end, each with all its inputs by name, without a batch. ServiceError
 
-    def __init__(self, service: ServiceProcess, model: str, inputs: Sequence[Mapping[str, Any]]) -> None:
-        self._service, self._model, self._inputs = service, model, inputs
-        self._random = np.random.default_rng(0)
-        paths = service.json("/docs.json")["paths"]
-        examples = paths["/v2/models/{model}/infer"]["post"]["requestBody"]["content"]["application/json"]["examples"]
-        self._example: dict[str, Any] | None = examples.get(model)
-        self._says = _says(paths, model)
-
-    def draw(self) -> v2.Tensors:
-        """A row of its own, but for models of which the service knows one alone."""
-        payload = self._service.json(f"/{self._model}/random")["payload"]
-        ranks = {tensor["name"]: len(tensor["shape"]) - 1 for tensor in self._inputs}
+    Each is one of its own, but for models of which the service knows one alone.
+    """
+    paths, random = service.json("/docs.json")["paths"], np.random.default_rng(0)
+    examples = paths["/v2/models/{model}/infer"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    ranks = {tensor["name"]: len(tensor["shape"]) - 1 for tensor in inputs}
+    while True:
+        payload = service.json(f"/{model}/random")["payload"]
         if {name: np.ndim(value) for name, value in payload.items()} == ranks:  # it is of tensors
-            return {t["name"]: np.array(payload[t["name"]], v2.DTYPES[t["datatype"]]) for t in self._inputs}
-        if found := columns(self._inputs, tuple(payload), self._says):
-            return fields_row(payload, self._inputs, found, {})
-        if self._example is not None:
-            shown = {tensor["name"]: tensor for tensor in self._example["value"]["inputs"]}
-            return {t["name"]: _array(shown[t["name"]])[0] for t in self._inputs}
-        return {t["name"]: self._random.random(t["shape"][1:]).astype(v2.DTYPES[t["datatype"]]) for t in self._inputs}
-
-
-def _array(tensor: Mapping[str, Any]) -> np.ndarray:
-    return np.array(tensor["data"], v2.DTYPES[tensor["datatype"]]).reshape(tensor["shape"])
+            yield {t["name"]: np.array(payload[t["name"]], v2.DTYPES[t["datatype"]]) for t in inputs}
+        elif found := columns(inputs, tuple(payload), _says(paths, model)):
+            yield fields_row(payload, inputs, found, {})
+        elif model in examples:
+            shown = examples[model]["value"]["inputs"]
+            yield {t["name"]: np.array(t["data"], v2.DTYPES[t["datatype"]]).reshape(t["shape"])[0] for t in shown}
+        else:
+            yield {t["name"]: random.random(t["shape"][1:]).astype(v2.DTYPES[t["datatype"]]) for t in inputs}
 
 
 def _says(paths: Mapping[str, Any], model: str) -> dict[str, str]:
@@ -93,9 +89,7 @@ def _says(paths: Mapping[str, Any], model: str) -> dict[str, str]:
     return {}
 
 
-def columns(
-    inputs: Sequence[Mapping[str, Any]], fields: Sequence[str], says: Mapping[str, str]
-) -> dict[str, list[str]]:
+def columns(inputs: Inputs, fields: Sequence[str], says: Mapping[str, str]) -> dict[str, list[str]]:
     """Which fields are the columns of each input, the first one where nothing is said; empty where they do not fit."""
     first = inputs[0]["name"] if inputs else ""
     found = {t["name"]: [name for name in fields if says.get(name, first) == t["name"]] for t in inputs}
@@ -103,12 +97,7 @@ def columns(
     return found if fits else {}
 
 
-def fields_row(
-    payload: Mapping[str, Any],
-    inputs: Sequence[Mapping[str, Any]],
-    names: Mapping[str, Sequence[str]],
-    codes: Mapping[str, Mapping[str, float]],
-) -> v2.Tensors:
+def fields_row(payload: Mapping[str, Any], inputs: Inputs, names: Columns, codes: Codes) -> v2.Tensors:
     """A payload of fields as a row of each input: NaN for null, of a word its code, texts as they are."""
     row = {}
     for tensor in inputs:

@@ -13,9 +13,11 @@ import numpy as np
 import yaml
 
 NAMED = yaml.safe_load((Path(__file__).parent / "plans.yaml").read_text())
-DEFAULTS = {"shape": "steady", "rate": 50.0, "clients": 0, "arrival": "poisson", "mix": "even", "rows": 1, "seed": 0}
+DEFAULTS: dict[str, Any] = {
+    "scenario": "", "shape": "steady", "rate": 50.0, "clients": 0, "arrival": "poisson", "mix": "even", "models": "",
+    "rows": 1, "seed": 0, "tells": "",
+}  # fmt: skip
 NUMBERS: dict[str, type] = {"rate": float, "seconds": float, "clients": int, "rows": int, "seed": int}
-ARRIVALS = ("poisson", "constant")
 GRID = 0.01  # seconds between the points at which the rate is summed
 
 
@@ -31,7 +33,7 @@ def add_options(parser: ArgumentParser) -> None:
     add("--shape", choices=["", *NAMED["shapes"]], help=f"how the load goes up and down: {shapes} (steady)")
     add("--rate", help="open loop: requests/s at the shape's level 1, answered or not (50)")
     add("--clients", help="closed loop instead: so many, each of whom waits for an answer before asking again")
-    add("--arrival", choices=["", *ARRIVALS], help="open loop: at random, or evenly spaced (poisson)")
+    add("--arrival", choices=["", "poisson", "constant"], help="open loop: at random, or evenly spaced (poisson)")
     add("--mix", choices=["", *NAMED["mixes"]], help="who is asked how: a mix of plans.yaml (even)")
     add("--models", help="only these, comma-separated (all that are served and have a folder)")
     add("--rows", help="rows in each request (1)")
@@ -60,32 +62,24 @@ class Plan:
     def of(cls, options: Mapping[str, Any]) -> Plan:
         """The plan of parsed options, of which those that are None or "" were not given. PlanError"""
         present = {key: _number(key, value) for key, value in options.items() if value not in (None, "")}
-        values = {
-            "scenario": "",
-            "tells": "",
-            **DEFAULTS,
-            **_named("scenarios", present.get("scenario", "")),
-            **present,
-        }
+        scenario = _named("scenarios", present["scenario"]) if "scenario" in present else {}
+        values = {**DEFAULTS, **scenario, **present}
         if "rate" in present and "clients" not in present:
             values["clients"] = 0  # a rate asks for an open loop, whatever the scenario has
         points = _named("shapes", values["shape"])
         stretch = values.get("seconds", points[-1][0]) / points[-1][0]
         values["points"] = tuple((second * stretch, level) for second, level in points)
-        values["models"] = tuple(name.strip() for name in values.get("models", "").split(",") if name.strip())
+        values["models"] = tuple(name.strip() for name in values["models"].split(",") if name.strip())
         plan = cls(**{name: values[name] for name in cls.__dataclass_fields__})
-        plan._check()
+        for name, good, needed in (
+            ("clients", plan.clients >= 0, "at least 1, or 0 for an open loop"),
+            ("rate", plan.rate > 0, "above 0 requests/s"),
+            ("rows", plan.rows >= 1, "at least 1"),
+            ("seconds", plan.seconds > 0, "above 0"),
+        ):
+            if not good:
+                raise PlanError(f"--{name} is {getattr(plan, name):g}: it must be {needed}")
         return plan
-
-    def _check(self) -> None:
-        if self.clients < 0:
-            raise PlanError(f"--clients is {self.clients}: it must be at least 1, or 0 for an open loop")
-        if not self.rate > 0:
-            raise PlanError(f"--rate is {self.rate:g}: it must be above 0 requests/s")
-        if self.rows < 1:
-            raise PlanError(f"--rows is {self.rows}: it must be at least 1")
-        if not self.seconds > 0:
-            raise PlanError(f"--seconds is {self.seconds:g}: it must be above 0")
 
     @property
     def open(self) -> bool:
@@ -136,12 +130,9 @@ def _number(option: str, value: Any) -> Any:
 
 
 def _named(kind: str, name: str) -> Any:
-    if kind == "scenarios" and not name:
-        return {}
-    try:
-        return NAMED[kind][name]
-    except KeyError:
-        raise PlanError(f"no {kind[:-1]} {name!r}: there is {', '.join(NAMED[kind])}") from None
+    if name not in NAMED[kind]:
+        raise PlanError(f"no {kind[:-1]} {name!r}: there is {', '.join(NAMED[kind])}")
+    return NAMED[kind][name]
 
 
 def _time(seconds: float) -> str:

@@ -36,7 +36,7 @@ class Records:
     lag in it (s), its kind (model, interface), and whether it failed; 27 bytes a request."""
 
     def __init__(self) -> None:
-        self.kinds: list[tuple[str, str]] = []
+        self.kinds: dict[tuple[str, str], int] = {}  # and the number of each in its column
         self.reasons: Counter[str] = Counter()  # of failures
         self.merged = 0  # messages of other processes
         self._packed = bytearray()
@@ -46,14 +46,9 @@ class Records:
 
     def add(self, kind: tuple[str, str], due: float, latency: float, lag: float, reason: str = "") -> None:
         """One request; a reason says why it failed."""
-        self._packed += RECORD.pack(due, latency, lag, self._place(kind), bool(reason))
+        self._packed += RECORD.pack(due, latency, lag, self.kinds.setdefault(kind, len(self.kinds)), bool(reason))
         if reason and (reason in self.reasons or len(self.reasons) < REASONS):
             self.reasons[reason] += 1
-
-    def _place(self, kind: tuple[str, str]) -> int:
-        if kind not in self.kinds:
-            self.kinds.append(kind)
-        return self.kinds.index(kind)
 
     @property
     def seconds(self) -> float:
@@ -66,11 +61,11 @@ class Records:
 
     def message(self) -> dict[str, Any]:
         """What another process sends here."""
-        return {"kinds": self.kinds, "reasons": dict(self.reasons), "records": bytes(self._packed)}
+        return {"kinds": list(self.kinds), "reasons": dict(self.reasons), "records": bytes(self._packed)}
 
     def merge(self, message: dict[str, Any]) -> None:
         """Add what another process recorded."""
-        places = np.array([self._place((model, interface)) for model, interface in message["kinds"]], "u2")
+        places = np.array([self.kinds.setdefault(tuple(kind), len(self.kinds)) for kind in message["kinds"]], "u2")
         records = np.frombuffer(message["records"], RECORDS).copy()
         records["kind"] = places[records["kind"]]
         self._packed += records.tobytes()
@@ -106,13 +101,11 @@ def read_thresholds(path: Path = THRESHOLDS) -> dict[str, Any]:
 
 def verdicts(thresholds: dict[str, Any], records: Records) -> list[Verdict]:
     """Each threshold of the service over all requests, and of a model over its own."""
-    kinds = [model for model, _ in records.kinds]
-    model_of = np.array(kinds, object)[records.column("kind")] if kinds else np.array([], object)
-    latency, failed = records.column("latency"), records.column("failed")
+    latency, failed, kind = (records.column(name) for name in ("latency", "failed", "kind"))
     result = list(_verdicts("service", thresholds["service"], latency, failed))
     for model, promised in thresholds["models"].items():
-        if model in kinds:
-            its = model_of == model
+        if places := [place for (asked, _), place in records.kinds.items() if asked == model]:
+            its = np.isin(kind, places)
             result += _verdicts(model, promised, latency[its], failed[its])
     return result
 
@@ -154,18 +147,14 @@ HEAD = f"{'ms from the intended time':<24}{'requests':>9}{'failed':>8}{'answ./s'
 
 def rows(records: Records) -> list[Row]:
     """One row per model and interface, in alphabetical order, and one of all."""
-    kind = records.column("kind")
-    every = np.ones(len(records), bool)
-    places = sorted(range(len(records.kinds)), key=lambda place: records.kinds[place])
-    each = [_row(" ".join(records.kinds[place]), records, kind == place) for place in places]
-    return [*each, _row("all", records, every)]
-
-
-def _row(name: str, records: Records, mask: np.ndarray) -> Row:
-    failed = records.column("failed")
-    answered = records.column("latency")[mask & ~failed]
-    rate = len(answered) / (records.seconds or 1)
-    return Row(name, int(mask.sum()), int((mask & failed).sum()), rate, tuple(percentiles(answered, *SHOWN)))
+    latency, failed, kind = (records.column(name) for name in ("latency", "failed", "kind"))
+    masks = {" ".join(name): kind == place for name, place in records.kinds.items()}
+    result = []
+    for name, mask in [*sorted(masks.items()), ("all", np.ones(len(records), bool))]:
+        answered = latency[mask & ~failed]
+        rate, quantiles = len(answered) / (records.seconds or 1), percentiles(answered, *SHOWN)
+        result.append(Row(name, int(mask.sum()), int((mask & failed).sum()), rate, tuple(quantiles)))
+    return result
 
 
 def by_second(records: Records) -> dict[str, np.ndarray]:
@@ -187,19 +176,17 @@ def lag(records: Records) -> float:
 
 def highlight(plan: Plan, table: list[Row]) -> str:
     """The figure that the scenario is about, or nothing."""
-    everything = table[-1]
     if plan.tells == "rows/s":
-        return f"{plan.scenario}: {everything.rate * plan.rows:,.0f} rows/s"
+        return f"{plan.scenario}: {table[-1].rate * plan.rows:,.0f} rows/s"
     if plan.tells:
-        value = everything.percentiles[SHOWN.index(float(plan.tells[1:]))]
+        value = table[-1].percentiles[SHOWN.index(float(plan.tells[1:]))]
         return f"{plan.scenario}: {plan.tells} latency {1000 * value:.2f} ms"
     return ""
 
 
 def text(plan: Plan, records: Records, verdicts: list[Verdict]) -> str:
     """The report for the terminal."""
-    table = rows(records)
-    late = lag(records)
+    table, late = rows(records), lag(records)
     lines = ["", str(plan), "", HEAD, *map(str, table), ""]
     if records.reasons:
         lines += [f"{count:>8,} × {reason}" for reason, count in records.reasons.most_common(TOLD)] + [""]
@@ -238,12 +225,9 @@ def draw(plan: Plan, records: Records, verdicts: list[Verdict], path: Path) -> N
     share = 100 * columns["failed"] / np.maximum(columns["offered"], 1)
     missed = [f"{verdict.whose} {verdict.what}" for verdict in verdicts if not verdict.met]
     title = f"Missed: {', '.join(missed)}" if missed else "Every threshold met"
-    caption, grid = f"{plan}; latency counts from the intended send time", {"nrows": 3, "sharex": True}
-    with plots.figure(path, title, caption, (9, 8), height_ratios=(1, 1.3, 0.8), **grid) as (
-        rates,
-        latencies,
-        failures,
-    ):
+    caption = f"{plan}; latency counts from the intended send time"
+    grid = {"nrows": 3, "sharex": True, "height_ratios": (1, 1.3, 0.8)}
+    with plots.figure(path, title, caption, (9, 8), **grid) as (rates, latencies, failures):
         rates.stairs(columns["offered"], edges, label="sent", baseline=None, color=plots.PALE, linewidth=3)
         rates.stairs(columns["answered"], edges, label="answered rightly", baseline=None, color=plots.RED)
         rates.set(ylabel="requests/s", ylim=(0, max(columns["offered"].max(), columns["answered"].max()) * 1.15))

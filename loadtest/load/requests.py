@@ -19,7 +19,7 @@ from PIL import Image
 from loadtest import v2
 from loadtest.documents import CHECKOUT
 from loadtest.service import ServiceError, request
-from loadtest.workload import columns, fields_row, multipart
+from loadtest.workload import Codes, columns, fields_row, multipart
 
 BENTOS = CHECKOUT / "bentos"
 # The same request gets the same answer, whoever shares its batch, up to the order in which floats are summed.
@@ -41,7 +41,7 @@ class Native:
     answer: dict[str, Any]  # JSON schema of one answer
     fields: tuple[str, ...]  # of a JSON payload, in the order of the schema; empty for a file
     file_field: str  # of a multipart body; empty for JSON
-    codes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # of fields with choices: word → code
+    codes: Codes = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)  # of fields that say so: the input that they are columns of
 
 
@@ -79,11 +79,9 @@ def drawn(host: str, model: ServedModel, number: int) -> list[Any]:
 
 
 def _served(metadata: dict[str, Any], paths: dict[str, Any]) -> ServedModel:
-    inputs, outputs = (tuple(metadata[side]) for side in ("inputs", "outputs"))
-    for path, operations in paths.items():
-        if path.startswith(f"/{metadata['name']}/") and "post" in operations:
-            return ServedModel(metadata["name"], inputs, outputs, _native_route(path, operations["post"]))
-    return ServedModel(metadata["name"], inputs, outputs, None)
+    mine = {path: operations for path, operations in paths.items() if path.startswith(f"/{metadata['name']}/")}
+    routes = (_native_route(path, operations["post"]) for path, operations in mine.items() if "post" in operations)
+    return ServedModel(metadata["name"], tuple(metadata["inputs"]), tuple(metadata["outputs"]), next(routes, None))
 
 
 def _native_route(path: str, operation: dict[str, Any]) -> Native:
@@ -133,9 +131,9 @@ class Request:
 
     def __init__(self, model: ServedModel, interface: str, rows: int, headers: dict[str, str], body: bytes):
         self.model, self.interface, self.rows, self.headers = model, interface, rows, headers
-        native = interface == "native" and model.native
-        self.path = native.path if native else f"/v2/models/{model.name}/infer"
-        self._before, _, self._after = (body, b"", b"") if native else body.partition(ID % 0)
+        self._native = model.native if interface == "native" else None
+        self.path = self._native.path if self._native else f"/v2/models/{model.name}/infer"
+        self._before, _, self._after = (body, b"", b"") if self._native else body.partition(ID % 0)
         self._first: Answer | None = None
 
     @property
@@ -145,13 +143,13 @@ class Request:
 
     def body(self, number: int) -> bytes:
         """The body of the nth request; V2's has an id of fixed length."""
-        return self._before if self.interface == "native" else self._before + ID % number + self._after
+        return self._before if self._native else self._before + ID % number + self._after
 
     def judge(self, number: int, body: bytes, headers: Mapping[str, str]) -> None:
         """WrongAnswer says what is wrong with a 200's body."""
         try:
-            if self.interface == "native" and self.model.native:
-                answer = read_native(body, self.model.name, self.model.native, self.rows)
+            if self._native:
+                answer = read_native(body, self.model.name, self._native, self.rows)
             else:
                 answer = read_v2(body, headers, self.model, (ID % number).decode(), self.rows)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -203,12 +201,10 @@ def tensor_rows(model: ServedModel, payloads: list[Any]) -> list[v2.Tensors] | N
         found = columns(model.inputs, native.fields, native.inputs)
         return [fields_row(payload, model.inputs, found, native.codes) for payload in payloads] if found else None
     (tensor, *more) = model.inputs
-    shape = tuple(tensor["shape"][1:])
-    if not more and len(shape) == 3 and shape[0] in (1, 3):
-        return [
-            {tensor["name"]: _picture(payload, shape).astype(v2.DTYPES[tensor["datatype"]])} for payload in payloads
-        ]
-    return None
+    name, dtype, shape = tensor["name"], v2.DTYPES[tensor["datatype"]], tuple(tensor["shape"][1:])
+    if more or len(shape) != 3 or shape[0] not in (1, 3):
+        return None
+    return [{name: _picture(payload, shape).astype(dtype)} for payload in payloads]
 
 
 def _picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -229,11 +225,8 @@ def read_native(body: bytes, model: str, native: Native, rows: int) -> Answer:
     for item in items:
         if item.get("model") != model:
             raise WrongAnswer(f"model is {item.get('model')!r}, not {model!r}")
-    schemas = {
-        name: schema
-        for name, schema in native.answer["properties"].items()
-        if schema["type"] != "string" or "enum" in schema
-    }
+    properties = native.answer["properties"].items()
+    schemas = {name: schema for name, schema in properties if schema["type"] != "string" or "enum" in schema}
     return _sane({n: np.array([_value(n, item.get(n), schema) for item in items]) for n, schema in schemas.items()})
 
 

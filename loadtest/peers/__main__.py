@@ -162,7 +162,7 @@ def publish(options: argparse.Namespace, results: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
     text = report.markdown(results)
-    (folder / "bench.md").write_text(text)
+    (folder / "bench.md").write_text(f"{text}\n")
     print(text)
     report.draw(results, folder / "bench.png")
     print(f"written: {folder}/bench.json, bench.md, bench.png", file=sys.stderr)

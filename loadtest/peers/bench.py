@@ -163,12 +163,11 @@ class Route:
     def expect(self, server: ServiceProcess) -> Route:
         """Itself, with the expected answers of every sample. ServiceError"""
         for place in range(len(self.samples.rows)):
+            answer: dict[str, Any] = {name: column[place] for name, column in self.samples.outputs.items()}
             if self.dialect == "picture":
                 headers, text = self.ask(server, place)
                 answer = payloads.outputs(self.dialect, text, headers)
-                self.expected.append({name: np.array(value, np.float64) for name, value in answer.items()})
-            else:
-                self.expected.append({name: column[place] for name, column in self.samples.outputs.items()})
+            self.expected.append({name: np.asarray(value) for name, value in answer.items()})
         return self
 
     def ask(self, server: ServiceProcess, place: int) -> tuple[Any, bytes]:

@@ -81,8 +81,7 @@ def sentences(count: int = 4 * COUNT) -> list[np.ndarray]:
     return [np.array([START, *draw.integers(*WORDS, length - 2), END]) for length in lengths]
 
 
-Maker = Callable[[], np.ndarray | list[np.ndarray]]
-MAKERS: dict[str, tuple[str, Maker]] = {
+MAKERS: dict[str, tuple[str, Callable[[], np.ndarray | list[np.ndarray]]]] = {
     "iris": ("features", irises),
     "digits": ("image", digits),
     "sentences": ("ids", sentences),
@@ -113,21 +112,17 @@ def stored_onnx(model: str) -> Path:
 
 def body(dialect: str, samples: Samples, place: int, own_id: str = "") -> tuple[dict[str, str], bytes]:
     """Headers and body that ask for one sample. own_id: V2's id in JSON, or the boundary of a form."""
-    row, values = samples.rows[place], samples.rows[place].ravel()
+    row = samples.rows[place]
     if dialect in ("v2", "v2-binary"):
-        binary = dialect == "v2-binary"
-        return v2.encode({samples.input: row[None]}, binary, own_id if not binary else "")
+        return v2.encode({samples.input: row[None]}, dialect == "v2-binary", own_id if dialect == "v2" else "")
     if dialect == "picture":
         return multipart("image", [("file", png(row.tobytes()))], own_id or "ekiben-peers")
-    documents: dict[str, dict[str, Any]] = {
-        "plain": {samples.input: values},
-        "constant": {samples.input: values},
-        "bentoml": {samples.input: values[None]},  # a batch of one: a batchable method takes and gives batches
-        "fields": dict(zip(FIELDS, values.tolist(), strict=False)),
-    }
-    if dialect == "fields":  # as people write them: 5.1, not the 5.099999904632568 that the same bits are as a double
-        documents["fields"] = {name: float(str(value)) for name, value in zip(FIELDS, values, strict=False)}
-    return {"Content-Type": v2.JSON}, orjson.dumps(documents[dialect], option=orjson.OPT_SERIALIZE_NUMPY)
+    document: dict[str, Any] = {samples.input: row.ravel()}
+    if dialect == "bentoml":  # a batch of one: a batchable method takes and gives batches
+        document = {samples.input: row.reshape(1, -1)}
+    elif dialect == "fields":  # as people write them: 5.1, not the 5.099999904632568 that the same bits are as a double
+        document = {name: float(str(value)) for name, value in zip(FIELDS, row.ravel(), strict=False)}
+    return {"Content-Type": v2.JSON}, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 @lru_cache(maxsize=2 * COUNT)
@@ -158,14 +153,10 @@ def infer_outputs(message: bytes) -> dict[str, Any]:
         answer = service_pb2.ModelInferResponse.FromString(message)
     except DecodeError as error:
         raise ValueError(str(error)) from None
-    kinds = {"FP32": np.float32, "INT64": np.int64}
     if answer.raw_output_contents:
         pairs = zip(answer.outputs, answer.raw_output_contents, strict=True)
-        return {output.name: np.frombuffer(raw, kinds[output.datatype]) for output, raw in pairs}
-    return {
-        output.name: np.array(output.contents.fp32_contents or output.contents.int64_contents)
-        for output in answer.outputs
-    }
+        return {output.name: np.frombuffer(raw, v2.DTYPES[output.datatype]) for output, raw in pairs}
+    return {o.name: np.array(o.contents.fp32_contents or o.contents.int64_contents) for o in answer.outputs}
 
 
 def outputs(dialect: str, text: bytes, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from loadtest import figures as plots
-from loadtest.documents import Section, table
+from loadtest.documents import Section, render, table
 from loadtest.machine import busy_warning
 from loadtest.peers.payloads import MAKERS, PAYLOADS
 
@@ -21,11 +21,6 @@ DOCUMENTS = (Path("README.md"), Path("docs/performance.md"))
 HEADS = {"own": "Heads as an ingress sends them", "fixed": "One fixed head"}
 OURS = {"ekiben": "", "ekiben-two-workers": "two workers, "}
 BASES = ("triton", "bentoml", "ekiben-single")
-SENTENCES = (
-    "In the columns of sentences every request is one sentence of 4 to 64 tokens, 15 on average, of 256 different "
-    "ones, for MiniLM, by V2's binary extension; Triton's backend joins those of like length in a batch of Triton's. "
-)
-GRPC = "In the columns of gRPC the client is h2load, and the sample one. "
 GENERATOR_FULL = 0.95  # of a core: above it wrk was as much the limit as the server
 
 
@@ -59,14 +54,13 @@ def columns(records: Sequence[Record], heads: str = "") -> list[Column]:
 
 def summarize(records: Sequence[Record]) -> Figures:
     """By peer and column. A column in which any round was rejected has no figure."""
-    figures: Figures = {}
-    for peer in dict.fromkeys(record["peer"] for record in records):
-        mine = [record for record in records if record["peer"] == peer]
-        figures[peer] = {}
-        for column in columns(mine):
-            rounds = [record for record in mine if column_of(record) == column]
-            if not any("rejected" in record for record in rounds):
-                figures[peer][column] = _figure(rounds)
+    rounds: dict[tuple[str, Column], list[Record]] = {}
+    for record in records:
+        rounds.setdefault((record["peer"], column_of(record)), []).append(record)
+    figures: Figures = {peer: {} for peer, _ in rounds}
+    for (peer, column), own in rounds.items():
+        if not any("rejected" in record for record in own):
+            figures[peer][column] = _figure(own)
     return figures
 
 
@@ -103,94 +97,62 @@ def _name(column: Column) -> str:
     return f"{model}, {connections}" + ("" if payload in ("json", model) else f", {payload}")
 
 
-@dataclass(frozen=True)
 class Tables:
-    """The tables of one run."""
+    """The tables of one run; `kinds` are the kinds of heads that were measured, own first."""
 
-    results: Record
+    def __init__(self, results: Record) -> None:
+        self.results, self.records = results, results["records"]
+        self.figures = summarize(self.records)
+        self.kinds = [heads for heads in HEADS if columns(self.records, heads)]
 
-    @property
-    def records(self) -> list[Record]:
-        """One per round, peer, cell and kind of heads."""
-        return list(self.results["records"])
-
-    def _order(self) -> list[str]:
-        measured = {record["peer"] for record in self.records}
-        return [name for name in self.results["peers"] if name in measured]
+    def title(self, peer: str) -> str:
+        """As it is shown."""
+        return str(self.results["peers"][peer]["title"])
 
     def _table(self, heads: str, titles: Sequence[str], cells: Callable[[str, Column], Sequence[str]]) -> str:
         shown = columns(self.records, heads)
         head = ["", *(title.format(_name(column)) for column in shown for title in titles)]
-        rows = [
-            [self.results["peers"][peer]["title"], *(text for column in shown for text in cells(peer, column))]
-            for peer in self._order()
-        ]
+        measured = [peer for peer in self.results["peers"] if peer in self.figures]
+        rows = [[self.title(peer), *(text for column in shown for text in cells(peer, column))] for peer in measured]
         return table(head, rows)
 
     def rates(self, heads: str) -> str:
         """Requests a second with their range, and µs of CPU a request."""
-        figures = summarize(self.records)
 
         def cells(peer: str, column: Column) -> Sequence[str]:
-            f = figures[peer].get(column)
+            f = self.figures[peer].get(column)
             return (f"**{f.rate:,.0f}** ({f.low:,.0f}–{f.high:,.0f})", f"{f.cpu_us:,.0f}") if f else ("–", "–")
 
         return self._table(heads, ("{}: requests/s", "CPU µs"), cells)
 
     def latencies(self, heads: str) -> str:
         """p50 / p99."""
-        figures = summarize(self.records)
 
         def cells(peer: str, column: Column) -> Sequence[str]:
-            f = figures[peer].get(column)
+            f = self.figures[peer].get(column)
             return (f"{f.p50_ms:.2f} / {f.p99_ms:.2f}" if f else "–",)
 
         return self._table(heads, ("{}",), cells)
 
     def times(self, heads: str, base: str) -> str:
         """Median and range of the ratios to a base in the same round."""
-
-        def cells(peer: str, column: Column) -> Sequence[str]:
-            return (_spread(ratios(self.records, peer, base, column)),)
-
-        return self._table(heads, ("{}",), cells)
+        return self._table(heads, ("{}",), lambda peer, column: (_spread(ratios(self.records, peer, base, column)),))
 
     def beside(self) -> str:
         """How many times the bases' rates our service's is, a row for each of ours, each base and kind of heads."""
         cells = list(dict.fromkeys(column[:3] for column in columns(self.records)))
-        measured = {record["peer"] for record in self.records}
         rows = []
         for (name, workers), base in itertools.product(OURS.items(), BASES):
-            for heads in self.kinds() if {base, name} <= measured else ():
+            for heads in self.kinds if {base, name} <= self.figures.keys() else ():
                 texts = [_spread(ratios(self.records, name, base, (*cell, heads))) for cell in cells]
-                rows.append([f"{workers}{self.results['peers'][base]['title']}, {HEADS[heads].lower()}", *texts])
+                rows.append([f"{workers}{self.title(base)}, {HEADS[heads].lower()}", *texts])
         return table(["Ekiben, V2, times", *(_name((*cell, "")) for cell in cells)], rows) if rows else ""
-
-    def kinds(self) -> list[str]:
-        """The kinds of heads that were measured, own first."""
-        return [heads for heads in HEADS if columns(self.records, heads)]
-
-    def conditions(self) -> str:
-        """What has to be known to believe the figures."""
-        settings, where = self.results["settings"], self.results["machine"]
-        count, asked = settings["rounds"], {record["payload"] for record in self.records}
-        return (
-            f"A closed loop: wrk keeps so many connections (8 or 32, as the columns say) busy, each asking again once "
-            f"it is answered. Median of {count} round{'s' * (count > 1)} of {settings['seconds']:g} s and the range, "
-            f"the peers in another order each round; {self.processes()}; one sample a request, of 64 "
-            "different ones, as JSON where the column names nothing else. CPU is the server's, all its processes "
-            "together. As an ingress sends them: every request has an X-Request-ID, X-Forwarded-For, X-Real-IP and "
-            "traceparent of its own, and V2's JSON an id. Triton runs its Python backend (nvidia-pytriton), since its "
-            "C++ backends cannot be installed as a package; Mosec batches within 1 ms from 32 connections on. "
-            f"{GRPC if 'grpc' in asked else ''}{SENTENCES if 'sentences' in asked else ''}"
-            f"{where['cpu']}, {where['cores']} cores, Python {where['python']}."
-        ).replace("8 or 32", " or ".join(map(str, settings["connections"])))
 
     def processes(self) -> str:
         """How many every peer had."""
         count = self.results["settings"].get("workers", 1)
         each = "one worker and one engine thread each"
-        if "ekiben-two-workers" in self._order():
+        if "ekiben-two-workers" in self.figures:
             each += ", but where the name says two"
         return each if count == 1 else f"{each}, but {count} workers of ours and {count} instances of Triton's models"
 
@@ -206,50 +168,32 @@ class Tables:
 
 
 def _spread(times: Sequence[float]) -> str:
-    low, middle, high = (
-        f"{value:.2f}" if value < 10 else f"{value:.0f}"
-        for value in ((min(times), median(times), max(times)) if times else (0, 0, 0))
-    )
-    return f"{middle} ({low}–{high})" if times else "–"
+    if not times:
+        return "–"
+    low, middle, high = (f"{t:.2f}" if t < 10 else f"{t:.0f}" for t in (min(times), median(times), max(times)))
+    return f"{middle} ({low}–{high})"
 
 
-def markdown(results: Record) -> str:
-    """bench.md: throughput and cost, ratios, latency, and what has to be known to believe them."""
-    tables = Tables(results)
-    parts = [tables.conditions()]
-    for heads in tables.kinds():
-        parts += [f"## {HEADS[heads]}: requests a second, CPU of the server", tables.rates(heads)]
-        for base in BASES:
-            if any(record["peer"] == base for record in tables.records):
-                title = results["peers"][base]["title"]
-                parts += [f"### Times {title}, of the same round", tables.times(heads, base)]
-        parts += ["### Latency: p50 / p99, ms", tables.latencies(heads)]
-    notes = tables.notes()
-    return "\n\n".join(parts + (["## Notes", "\n".join(notes)] if notes else [])) + "\n"
+def markdown(results: Record, template: str = "report.md") -> str:
+    """bench.md: throughput and cost, ratios, latency, and what has to be known to believe them; or another template."""
+    tables, asked = Tables(results), {record["payload"] for record in results["records"]}
+    values = {"heads": HEADS, "bases": BASES, "notes": "\n".join(tables.notes())}
+    return render(Path(__file__).with_name(template), tables=tables, asked=asked, **values, **results)
 
 
 def write_documents(results: Record, folder: Path) -> None:
     """The bench sections of README.md and docs/performance.md, and docs/bench.png."""
-    tables = Tables(results)
-    readme, performance = [tables.conditions()], []
-    for heads in tables.kinds():
-        readme += [f"**{HEADS[heads]}:**", tables.rates(heads)]
-        performance += [f"{HEADS[heads]}, p50 / p99, ms:", tables.latencies(heads)]
-    if ratio_table := tables.beside():
-        readme += ["Against the same round, median and range:", ratio_table]
-    readme += ["\n".join(tables.notes())] if tables.notes() else []
-    readme.append("![The same as bars](docs/bench.png)")
-    for document, parts in zip(DOCUMENTS, (readme, performance), strict=True):
-        Section(folder / document, "bench").replace("\n\n".join(parts))
+    for document in DOCUMENTS:
+        Section(folder / document, "bench").replace(markdown(results, document.name.lower()))
     draw(results, folder / "docs" / "bench.png")
 
 
 def draw(results: Record, path: Path) -> None:
     """A panel per column, a bar per peer on a logarithmic scale, the limits as lines; own heads if there are any."""
-    figures, peers = summarize(results["records"]), results["peers"]
-    kind = Tables(results).kinds()[0]
-    shown = columns(results["records"], kind)
-    across = 2 if len(shown) > 1 else 1
+    tables, peers = Tables(results), results["peers"]
+    figures, kind = tables.figures, tables.kinds[0]
+    shown = columns(tables.records, kind)
+    across = min(2, len(shown))
     down = -(-len(shown) // across)
     bars = max(sum(1 for name in figures if not peers[name]["limit"]), 3)
     settings, machine = results["settings"], results["machine"]
@@ -258,7 +202,7 @@ def draw(results: Record, path: Path) -> None:
         f"wrk · {machine['cpu']}, {machine['cores']} cores"
     )
     size = (6.4 * across, down * (0.36 * bars + 1.1) + 0.9)
-    title = f"Requests a second, {Tables(results).processes()}"
+    title = f"Requests a second, {tables.processes()}"
     with plots.figure(path, title, caption, size, nrows=down, ncols=across) as axes:
         for axis, column in zip(axes, shown, strict=False):
             _panel(axis, column, {name: row[column] for name, row in figures.items() if column in row}, peers)

@@ -23,14 +23,12 @@ from pathlib import Path
 from time import monotonic
 
 from loadtest.documents import CHECKOUT, Progress, Section, command_line
-from loadtest.machine import Cores, describe
+from loadtest.machine import describe
 from loadtest.measurement import ServicePool
 from loadtest.service import HOW_TO_HAVE_MODELS, ServiceError, run_command
 from loadtest.tune import report, space
 from loadtest.tune.report import Findings
-from loadtest.tune.rounds import Results, play_rounds
-from loadtest.tune.trials import Journal, Trials
-from loadtest.workload import Workload
+from loadtest.tune.search import Journal, Results, Trials, play_rounds
 
 DOCUMENT = Section(CHECKOUT / "docs" / "tuning.md", "tune")
 
@@ -64,11 +62,10 @@ def duration(text: str) -> float:
 def main(words: Sequence[str] | None = None) -> None:
     """The command. SystemExit where nothing may be concluded, ServiceError where nothing can be measured"""
     options = arguments(words)
-    cores = Cores.split()
-    print(f"{cores}; budget {options.budget / 60:g} min", file=sys.stderr)
     folder = options.out / f"{options.model}-{space.slo_text(options.slo)}"
     try:
-        with ServicePool(Workload(options.model, binary=False), cores, folder / "service.log") as pool:
+        with ServicePool(options.model, folder / "service.log") as pool:
+            print(f"{pool.cores}; budget {options.budget / 60:g} min", file=sys.stderr)
             findings = search(options, pool, folder)
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted: the same command goes on from {folder}/runs.jsonl")
@@ -98,7 +95,7 @@ def search(options: argparse.Namespace, pool: ServicePool, folder: Path) -> Find
     if not trials.all:
         raise ServiceError(f"a budget of {options.budget:g} s is too short to measure anything: --budget 10m")
     journal.end()
-    return Findings(options.model, trials, results, describe(), str(pool.cores), forms)
+    return Findings(options.model, trials, results, describe(), str(pool.cores))
 
 
 def forms_to_try(pool: ServicePool, model: str, wanted: list[str], axes: space.Axes) -> dict[str, str]:
@@ -127,18 +124,11 @@ def publish(findings: Findings, folder: Path, options: argparse.Namespace) -> No
         written += space.write(settings, findings.rate)
     if options.docs:
         report.draw(findings, DOCUMENT.path.with_name("tuning.png"))
-        DOCUMENT.replace(f"`{command(options)}`\n\n{report.markdown(findings, 'tuning.png')}")
+        asked = f"{options.model} --form {options.form}" if options.form else options.model
+        how = f"--model {asked} --slo {space.slo_text(options.slo)} --budget {options.budget / 60:g}m"
+        DOCUMENT.replace(f"`python -m loadtest.tune {how}`\n\n{report.markdown(findings, 'tuning.png')}")
         written.append(str(DOCUMENT.path))
     print("\n".join(f"written: {each}" for each in written), file=sys.stderr)
-
-
-def command(options: argparse.Namespace) -> str:
-    """How to repeat it."""
-    form = f" --form {options.form}" if options.form else ""
-    budget = f"{options.budget / 60:g}m"
-    return (
-        f"python -m loadtest.tune --model {options.model}{form} --slo {space.slo_text(options.slo)} --budget {budget}"
-    )
 
 
 if __name__ == "__main__":

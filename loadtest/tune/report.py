@@ -10,12 +10,11 @@ from pathlib import Path
 from statistics import median
 
 from loadtest import figures as plots
-from loadtest.documents import render, table
+from loadtest.documents import render
 from loadtest.machine import busy_warning
 from loadtest.measurement import Run
-from loadtest.tune.rounds import Results
+from loadtest.tune.search import LIMITS, Results, Trial, Trials
 from loadtest.tune.space import Setting, slo_text
-from loadtest.tune.trials import LIMITS, Trial, Trials
 from loadtest.tune.verdict import GROWING, Estimate, Verdict, unseen
 
 MOST_FRONT = 10
@@ -32,7 +31,6 @@ class Findings:
     results: Results
     machine: str
     pinned: str
-    versions: dict[str, str]
 
     @property
     def winner(self) -> Setting:
@@ -84,28 +82,6 @@ class Findings:
         return setting.difference(self.results.default)
 
 
-def headline(findings: Findings) -> str:
-    """The rate that may be claimed, what comes above it and why, and the gain."""
-    winner, limit, rate = findings.winner, slo_text(findings.trials.limit), findings.estimate
-    if findings.rate:
-        claim = (
-            f"**{findings.rate:,.0f} requests/s** of {findings.model}-{winner.form} meet {limit} with 95 % confidence "
-            f"(prediction bound of {rate.rounds} rounds, whose mean is {rate.mean:,.0f})"
-        )
-    elif best := rate.mean or findings.results.last(winner).passed:
-        claim = f"**No rate can be claimed**: too few rounds; {best:,.0f} requests/s met {limit} in those there were"
-    else:
-        claim = f"**No rate met {limit}**"
-    sentences = [f"{claim}, with {findings.named(winner)}."]
-    if trial := findings.first_failing(winner):
-        cores, workers = findings.trials.pool.cores.count, int(dict(winner.values).get("workers", 1))
-        sentences += [
-            f"First rate that did not pass: {trial.rate:,.0f}/s ({trial.verdict}: {_why(trial.run)}).",
-            f"Bound by {bound_by(trial.run, cores, workers)}.",
-        ]
-    return " ".join([*sentences, gain(findings)])
-
-
 def bound_by(run: Run, cores: int, workers: int) -> str:
     """CPU, engine, queue, generator, or none of them; with the figures that say so."""
     cpu, engine = run.cpu_cores / cores, run.engine_cores / workers
@@ -124,46 +100,18 @@ def bound_by(run: Run, cores: int, workers: int) -> str:
     return f"none of CPU, engine and queue was full ({used}, {busy}): requests waited outside the service's own clock"
 
 
-def gain(findings: Findings) -> str:
-    """What may be said of the winner beside the defaults."""
+def settings_rows(findings: Findings) -> list[tuple[str, Estimate | None, Trial]]:
+    """A setting at the highest rate that passed in its last round, of each, and the winner's first that did not."""
+    rows: list[tuple[str, Estimate | None, Trial]] = []
     results = findings.results
-    if findings.winner != results.default:
-        times = results.gain(findings.winner)
-        return (
-            f"Gain over the defaults: × {times.mean:.2f} ({times.low:.2f}–{times.high:.2f}), measured side by side in "
-            f"{times.rounds} rounds after the one that selected it."
-        )
-    best = results.finalist
-    if best is None:
-        return "Nothing but the defaults was measured: the budget was too short for more."
-    times = results.gain(best)
-    if not times.known:
-        return f"No gain over the defaults can be claimed: the budget was too short to repeat {findings.named(best)}."
-    return (
-        f"No setting beats the defaults beyond doubt; the best other of the first round, {findings.named(best)}, "
-        f"had × {times.mean:.2f} ({times.low:.2f}–{times.high:.2f}) of their rate in {times.rounds} later rounds."
-    )
-
-
-def settings_table(findings: Findings) -> str:
-    """A row per setting at the highest rate that passed in its last round, and the winner's first that did not."""
-    head = ["setting", "requests/s, highest", "offered", "achieved", "p50", "p95", "p99 ms", "batch rows"]
-    head += ["queue ms", "engine ms", "CPU cores", "MB", "verdict"]
-    rows, results = [], findings.results
     for setting in [*results.ranked(), *(s for s in results.brackets if not results.rates(s))]:
         won, failing = setting == findings.winner, findings.first_failing(setting)
         name = f"**{findings.named(setting)}**" if won else findings.named(setting)
         if trial := findings.highest(setting) or failing:
-            rows.append([name, str(results.rate(setting)), *_figures(trial.run), trial.verdict])
+            rows.append((name, results.rate(setting), trial))
         if won and failing:
-            rows.append(["… first not to pass", "", *_figures(failing.run), failing.verdict])
-    return table(head, rows)
-
-
-def _figures(run: Run) -> list[str]:
-    times = [_ms(value) for value in (run.p50, run.p95, run.p99)]
-    inner = [f"{run.batch_rows:.1f}", _ms(run.queue), _ms(run.infer), f"{run.cpu_cores:.2f}", f"{run.memory_mb:.0f}"]
-    return [f"{run.rate:,.0f}", f"{run.achieved:,.0f}", *times, *inner]
+            rows.append(("… first not to pass", None, failing))
+    return rows
 
 
 def _ms(value: float) -> str:
@@ -176,17 +124,12 @@ def _why(run: Run) -> str:
     return f"{behind}{run.slow:,} of {run.count:,} requests slow or not answered{grown}"
 
 
-def pareto_table(findings: Findings) -> str:
-    """The runs of which no other is faster, sooner and cheaper at once."""
+def pareto(findings: Findings) -> list[Trial]:
+    """At most MOST_FRONT of the trials that passed of which no other is faster, sooner and cheaper at once."""
     passed = [trial for trial in findings.trials.all if trial.verdict is Verdict.PASS and not trial.run.rejected]
     points = [(-trial.run.achieved, trial.run.at_percentile, trial.run.cpu_us) for trial in passed]
     best = sorted((passed[place] for place in front(points)), key=lambda trial: -trial.run.achieved)
-    percentile = f"p{100 * findings.trials.limit.percentile:g} ms"
-    rows = [
-        [findings.named(t.setting), f"{t.run.achieved:,.0f}", _ms(t.run.at_percentile), f"{t.run.cpu_us:.0f}"]
-        for t in best[:: max(1, math.ceil(len(best) / MOST_FRONT))]
-    ]
-    return table(["setting", "requests/s", percentile, "CPU µs a request"], rows)
+    return best[:: max(1, math.ceil(len(best) / MOST_FRONT))]
 
 
 def front(points: Sequence[tuple[float, ...]]) -> list[int]:
@@ -200,20 +143,21 @@ def front(points: Sequence[tuple[float, ...]]) -> list[int]:
 
 def markdown(findings: Findings, plot: str) -> str:
     """The whole report; of a search that is not usable, why, and nothing else."""
-    trials = findings.trials
-    return render(
-        Path(__file__).with_name("report.md"),
-        findings=findings,
-        trials=trials,
-        headline="" if findings.unusable else headline(findings),
-        settings="" if findings.unusable else settings_table(findings),
-        pareto="" if findings.unusable else pareto_table(findings),
-        plot=plot,
-        shortest=max(trials.seconds, LIMITS * trials.limit.seconds),
-        rejected=[run for run in trials.runs if run.rejected],
-        busy=busy_warning(max((run.background_cores for run in trials.runs), default=0.0)),
-        apart=unseen(findings.watched),
-    )
+    trials, results, winner = findings.trials, findings.results, findings.winner
+    failing, best = findings.first_failing(winner), results.finalist
+    of_search = {
+        "findings": findings, "trials": trials, "results": results, "winner": winner, "failing": failing, "best": best,
+        "estimate": findings.estimate, "gain": results.gain(best) if best else None, "slo": slo_text(trials.limit),
+        "rejected": [run for run in trials.runs if run.rejected], "apart": unseen(findings.watched), "plot": plot,
+        "shortest": max(trials.seconds, LIMITS * trials.limit.seconds),
+        "busy": busy_warning(max((run.background_cores for run in trials.runs), default=0.0)),
+    }  # fmt: skip
+    if not findings.unusable:
+        of_search |= {"settings": settings_rows(findings), "pareto": pareto(findings), "ms": _ms}
+    if failing:
+        cores, workers = trials.pool.cores.count, int(dict(winner.values).get("workers", 1))
+        of_search |= {"why": _why(failing.run), "bound_by": bound_by(failing.run, cores, workers)}
+    return render(Path(__file__).with_name("report.md"), **of_search)
 
 
 def comment(findings: Findings) -> Sequence[str]:
@@ -253,22 +197,18 @@ def draw(findings: Findings, path: Path) -> None:
 
 def _line(axes: plots.Axes, findings: Findings, setting: Setting, colour: str) -> None:
     """The median of the loads at each rate."""
+    trials = [trial for trial in findings.trials.all if trial.setting == setting and not trial.run.rejected]
     at: dict[float, list[float]] = {}
-    passed: dict[float, bool] = {}
-    for trial in findings.trials.all:
-        if trial.setting == setting and not trial.run.rejected:
-            at.setdefault(trial.rate, []).append(trial.run.at_percentile)
-            passed[trial.rate] = trial.verdict is Verdict.PASS
-    rates = sorted(at)
-    if not rates:
-        return
+    for trial in trials:
+        at.setdefault(trial.rate, []).append(trial.run.at_percentile)
+    passed = {trial.rate: trial.verdict is Verdict.PASS for trial in trials}
     top = 20e3 * findings.trials.limit.seconds
-    values = [min(top, median(at[rate])) for rate in rates]
+    values = {rate: min(top, median(at[rate])) for rate in sorted(at)}
     mine = setting in (findings.winner, findings.results.default)
     label = findings.named(setting) + (" (winner)" if setting == findings.winner else "")
     order, width = (3, 1.8) if mine else (2, 1.0)
-    axes.plot(rates, values, color=colour, linewidth=width, zorder=order, label=None if colour == UNNAMED else label)
+    named = None if colour == UNNAMED or not trials else label
+    axes.plot(list(values), list(values.values()), color=colour, linewidth=width, zorder=order, label=named)
     for good, marker in ((True, "o"), (False, "x")):
-        places = [place for place, rate in enumerate(rates) if passed[rate] is good]
-        across, up = [rates[place] for place in places], [values[place] for place in places]
-        axes.scatter(across, up, s=22, color=colour, marker=marker, zorder=order)
+        marked = {rate: value for rate, value in values.items() if passed[rate] is good}
+        axes.scatter(list(marked), list(marked.values()), s=22, color=colour, marker=marker, zorder=order)

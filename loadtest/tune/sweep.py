@@ -24,13 +24,12 @@ import yaml
 from matplotlib.patches import Rectangle
 
 from loadtest import figures as plots
-from loadtest.documents import Progress, add_section, command_line, table
+from loadtest.documents import Progress, add_section, command_line, render, table
 from loadtest.machine import Cores, busy_warning, describe
 from loadtest.measurement import Run, ServicePool
 from loadtest.service import run_command
+from loadtest.tune.search import Journal
 from loadtest.tune.space import variables
-from loadtest.tune.trials import Journal
-from loadtest.workload import Workload
 
 GRID = Path(__file__).parent / "grids" / "iris.yaml"
 KEYS = {"model", "form", "concurrency", "fixed", "rows", "columns"}
@@ -142,15 +141,14 @@ def main(words: Sequence[str] | None = None) -> None:
     head = {"grid": vars(grid), "seconds": options.seconds, "cores": str(cores), "machine": describe()}
     journal = Journal(options.out / f"{options.grid.stem}.jsonl", head, options.fresh)
     try:
-        with ServicePool(Workload(grid.model, binary=False), cores, options.out / "service.log") as pool:
+        with ServicePool(grid.model, options.out / "service.log") as pool:
             swept = sweep(grid, pool, journal, options.seconds)
     except KeyboardInterrupt:
         sys.exit(f"\ninterrupted: the same command goes on from {journal.path}")
     caption = f"{describe()} · {cores}"
     picture = options.document.path.with_name(f"sweep-{options.grid.stem}.png")
     draw(swept, picture, caption)
-    text = f"{caption}. {summary(swept)}\n\n{rows(swept)}\n\n![Heat map]({picture.name})"
-    options.document.publish(text, picture, journal.path)
+    options.document.publish(markdown(swept, caption, picture.name), picture, journal.path)
 
 
 def sweep(grid: Grid, pool: ServicePool, journal: Journal, seconds: float) -> Swept:
@@ -170,21 +168,9 @@ def sweep(grid: Grid, pool: ServicePool, journal: Journal, seconds: float) -> Sw
     return swept
 
 
-def summary(swept: Swept) -> str:
-    """The winner with its figures, what noise does not tell from it, and whether the machine was busy."""
-    grid, winner, best = swept.grid, swept.winner, swept.best
-    text = f"**Winner: {grid.named(winner)}**, {swept.rate(winner):,.0f} requests/s, p50 "
-    text += f"{swept.mean(winner, 'p50'):.2f} ms."
-    if best != winner:
-        text += f" {grid.named(best)} measured {swept.rate(best):,.0f}, which the noise does not tell apart from it."
-    references = len(swept.runs[grid.reference])
-    text += f" The first cell, measured {references} times, differed by {100 * swept.noise:.0f} % from itself."
-    busy = max(run.background_cores for runs in swept.runs.values() for run in runs)
-    return f"{text} {busy_warning(busy)}".rstrip()
-
-
-def rows(swept: Swept) -> str:
-    """Requests a second of each cell, then queue and engine time and batches without and with the longest delay."""
+def markdown(swept: Swept, caption: str, picture: str) -> str:
+    """The winner with its figures and what noise does not tell from it; requests a second of each cell; then queue and
+    engine time and batches without and with the longest delay."""
     grid = swept.grid
     rates = [[str(row), *(f"{swept.rate((row, column)):,.0f}" for column in grid.columns)] for row in grid.rows]
     row, column = swept.place_of_winner
@@ -195,10 +181,13 @@ def rows(swept: Swept) -> str:
         for column in (grid.columns[0], grid.columns[-1])
     ]
     titles = [grid.row, grid.column, "p50 ms", "p99 ms", "batch rows", "queue ms", "engine ms a batch"]
-    return (
-        f"{table([f'{grid.row} ↓ {grid.column} →', *map(str, grid.columns)], rates)}\n\n"
-        f"{table([*titles, 'CPU cores', 'CPU µs a request', 'MB'], inner)}"
-    )
+    tables = {
+        "rates": table([f"{grid.row} ↓ {grid.column} →", *map(str, grid.columns)], rates),
+        "inner": table([*titles, "CPU cores", "CPU µs a request", "MB"], inner),
+    }
+    busy = busy_warning(max(run.background_cores for runs in swept.runs.values() for run in runs))
+    template = Path(__file__).with_name("sweep.md")
+    return render(template, swept=swept, grid=grid, busy=busy, caption=caption, picture=picture, **tables)
 
 
 def draw(swept: Swept, path: Path, caption: str) -> None:
@@ -222,8 +211,9 @@ def _panel(axes: plots.Axes, swept: Swept, name: str, title: str, colours: str, 
     row, column = swept.place_of_winner
     axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, fill=False, edgecolor=plots.RED, linewidth=2.2))
     axes.set(xlabel=grid.column, ylabel=grid.row, title=title)
-    axes.set_xticks(range(len(grid.columns)), grid.columns)
-    axes.set_yticks(range(len(grid.rows)), grid.rows)
+    axes.set(
+        xticks=range(len(grid.columns)), xticklabels=grid.columns, yticks=range(len(grid.rows)), yticklabels=grid.rows
+    )
     axes.grid(False)
 
 

@@ -15,6 +15,7 @@ a pass says nothing. `unseen` is what may be said of them.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -48,13 +49,7 @@ def passes(count: int, slow: int, percentile: float, confidence: float = CONFIDE
 
 def least(slow: int, percentile: float, confidence: float = CONFIDENCE) -> int:
     """The fewest requests of which so many may be slow for the claim to be made."""
-    low, high = slow, slow + 1
-    while not passes(high, slow, percentile, confidence):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if passes(middle, slow, percentile, confidence) else (middle, high)
-    return high
+    return bisect_left(range(10**12), True, key=lambda count: passes(count, slow, percentile, confidence))
 
 
 def block_bounds(shares: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from loadtest.workload import TypicalRows
+from loadtest.workload import typical_rows
 from tests.conftest import command, running
 from tests.documented import documented, write
 
@@ -147,8 +148,7 @@ def test_without_fields_the_inputs_are_named_nested_lists(http: httpx.Client) ->
 @pytest.mark.parametrize("name", ["rides", "tensors"])
 def test_load_tests_draw_rows_of_both_inputs(http: httpx.Client, name: str) -> None:
     service: Any = SimpleNamespace(json=lambda path: http.get(path).json())
-    typical = TypicalRows(service, name, http.get(f"/v2/models/{name}").json()["inputs"])
-    rows = [typical.draw() for _ in range(20)]
+    rows = list(islice(typical_rows(service, name, http.get(f"/v2/models/{name}").json()["inputs"]), 20))
     assert all(row["ids"].dtype == np.int64 and set(row["ids"].tolist()) <= {1, 2, 5} for row in rows)
     assert all(row["features"].dtype == np.float32 and row["features"].shape == (2,) for row in rows)
     assert len({row["features"].tobytes() for row in rows}) > 10 and max(row["features"].max() for row in rows) > 1

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from loadtest.capacity import __main__ as cli
-from loadtest.capacity import report
-from loadtest.capacity.__main__ import FITTED, HELD_OUT
+from loadtest.capacity.__main__ import FITTED, HELD_OUT, Measured, Round, Study, draw
 from loadtest.capacity.fit import Cost, Point, SetupQueue, fit
-from loadtest.capacity.report import Measured, Round, Study, draw
 from loadtest.measurement import Limit, Run
 from loadtest.openloop import Load
 from loadtest.tune.verdict import estimate
@@ -94,7 +92,7 @@ def study(cost: Cost = TRUE, noise: float = 0.0, background_cores: float = 0.0) 
 
 
 def text(study: Study) -> str:
-    return report.markdown(study, 100_000, 0.04, "c.png")
+    return cli.markdown(study, 100_000, 0.04, "c.png")
 
 
 def held_table(study: Study) -> list[str]:
@@ -140,11 +138,11 @@ def test_what_was_not_fitted_is_told_with_its_errors() -> None:
 def test_replicas_and_their_price_follow_from_the_rate_measured() -> None:
     found = study()
     replicas = math.ceil(100_000 / (0.7 * TOP))
-    section = report.markdown(found, 100_000, 0.04, "c.png")
+    section = cli.markdown(found, 100_000, 0.04, "c.png")
     assert f"need {replicas} (9 to 10) replicas" in section and "assumed" in section
     assert f"{replicas * 0.04:,.2f} an hour" in section and "of 5 rounds alone, 1/a is 1" in section
     assert "a = 60.0 µs" in section and "c = 150 µs" in section and "measure again" not in section
-    assert "measure again" in report.markdown(study(background_cores=0.5), 100_000, 0.04, "c.png")
+    assert "measure again" in cli.markdown(study(background_cores=0.5), 100_000, 0.04, "c.png")
 
 
 @pytest.mark.parametrize("a", [60e-6, 40e-6])  # the worker measured, and one of which the fit thinks too well
@@ -152,14 +150,14 @@ def test_no_answer_is_beyond_what_was_measured(a: float) -> None:
     found = study(Cost(0.01, SetupQueue(a, 150e-6), 0.0))
     highest = found.measured.highest
     for target in (10.0, 100_000.0):
-        answers = [report.Answer.of(found, load, target) for load in report.LOADS]
+        answers = [cli.Answer.of(found, load, target) for load in cli.LOADS]
         assert all(answer.rate <= min(highest, answer.load / a) for answer in answers)
         assert all(answer.rate * answer.number == pytest.approx(target) for answer in answers)
 
 
 def test_rates_held_out_lie_below_between_and_beyond_the_fitted_and_below_saturation() -> None:
     assert HELD_OUT[0] < min(FITTED) < HELD_OUT[1] < max(FITTED) < HELD_OUT[2] < 1
-    assert max(FITTED) > report.CHOSEN and max(HELD_OUT) > max(report.LOADS)
+    assert max(FITTED) > cli.CHOSEN and max(HELD_OUT) > max(cli.LOADS)
 
 
 def test_a_worker_that_cannot_keep_up_is_still_reported(tmp_path: Path) -> None:
@@ -192,7 +190,7 @@ def test_an_interval_of_replicas_has_an_end_for_each_end_of_the_speeds() -> None
     spread = replace(study(), measured=measured_rounds(rounds(0.1)))
     sure = spread.measured.sure
     assert sure.known and sure.low < TOP < sure.high
-    answer = report.Answer.of(spread, 0.7, 100_000)
+    answer = cli.Answer.of(spread, 0.7, 100_000)
     assert (answer.low, answer.number, answer.high) == (
         math.ceil(100_000 / (0.7 * TOP * sure.high / sure.mean)),
         9,
@@ -200,13 +198,13 @@ def test_an_interval_of_replicas_has_an_end_for_each_end_of_the_speeds() -> None
     )
     assert answer.low < 9 < answer.high
     highest = math.ceil(100_000 / spread.measured.highest)
-    assert report.Answer.of(spread, 0.99, 100_000).low == highest  # on no speed that nobody has measured is counted
+    assert cli.Answer.of(spread, 0.99, 100_000).low == highest  # on no speed that nobody has measured is counted
 
 
 def test_two_rounds_have_no_interval() -> None:
     two = replace(study(), measured=measured_rounds(rounds(count=2)))
-    assert not two.measured.sure.known and report.Answer.of(two, 0.7, 100_000).replicas == "9"
-    assert report.Answer(0.7, 8, 7, 9, 1.0).replicas == "8 (7 to 9)"
+    assert not two.measured.sure.known and cli.Answer.of(two, 0.7, 100_000).replicas == "9"
+    assert cli.Answer(0.7, 8, 7, 9, 1.0).replicas == "8 (7 to 9)"
     assert "no interval, of 2 rounds" in text(two)
 
 

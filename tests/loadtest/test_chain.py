@@ -48,8 +48,8 @@ def test_an_upload_is_a_whole_request_of_one_file():
 def test_the_median_round_counts_for_each_cell():
     given = [record("chain, HTTP", 1, 8, rate, number) for number, rate in enumerate((900, 5000, 1000))]
     found = chain.summarize([*given, record("chain, HTTP", 2, 8, 7)])
-    assert found["chain, HTTP", 1, 8].rate == 1000 and found["chain, HTTP", 1, 8].cpu_us == 900
-    assert found["chain, HTTP", 2, 8].rate == 7
+    assert found["chain, HTTP", 1, 8]["rate"] == 1000 and found["chain, HTTP", 1, 8]["cpu_us"] == 900
+    assert found["chain, HTTP", 2, 8]["rate"] == 7
 
 
 def test_the_conclusion_follows_the_figures():
@@ -76,6 +76,15 @@ def test_every_cell_has_a_row():
 def test_the_plot_is_drawn(tmp_path):
     chain.draw(results(), tmp_path / "chain.png")
     assert (tmp_path / "chain.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bars_of_stages_are_labelled_with_their_sum(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(chain.plots.plt, "close", lambda _: None)
+        chain.draw(results(), tmp_path / "chain.png")
+    _, _, cpu = chain.plots.plt.gcf().axes
+    chain.plots.plt.close()
+    assert [text.get_text() for text in cpu.texts] == ["900"] * 4 + ["300"] * 2
 
 
 class Told(Arrangement):

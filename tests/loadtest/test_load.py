@@ -266,7 +266,7 @@ def test_records_of_other_processes_are_taken_in():
     there.add(("b", "v2"), 2, 0.2, 0, "503")
     there.add(("a", "v2"), 3, 0.3, 0)
     here.merge(there.message())
-    assert [here.kinds[place][0] for place in here.column("kind")] == ["a", "b", "a"]
+    assert [list(here.kinds)[place][0] for place in here.column("kind")] == ["a", "b", "a"]
     assert here.column("latency").tolist() == [0.1, 0.2, 0.3]
     assert here.reasons == {"503": 1}
 

@@ -53,20 +53,20 @@ async def serving(answer: Answer, stall: float = 0.0) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def drive(plan: Load, request: bytes = REQUEST + b"n") -> tuple[LoadResult, list[tuple[int, bytes]]]:
-    generator = Generator(plan, [request])
+async def drive(port: int, plan: Load, request: bytes = REQUEST + b"n") -> tuple[LoadResult, list[tuple[int, bytes]]]:
+    generator = Generator(port, plan, [request])
     return await generator.run(), generator.samples
 
 
-def load(port: int, **more: float) -> Load:
+def load(**more: float) -> Load:
     given = {"rate": 200.0, "connections": 8, "seconds": 0.5, "warmup": 0.1, "patience": 120.0, **more}
-    return Load("127.0.0.1", port, **given)  # type: ignore[arg-type]
+    return Load(**given)  # type: ignore[arg-type]
 
 
 async def test_every_request_of_the_plan_is_sent_answered_and_counted() -> None:
     async with serving(lambda number: http(v2(1))) as port:
-        plan = load(port)
-        result, samples = await drive(plan)
+        plan = load()
+        result, samples = await drive(port, plan)
     planned = plan.arrivals()
     assert result.statuses == {200: len(planned)}
     assert len(result.latency) == result.answered == sum(due >= plan.warmup for due in planned)
@@ -76,14 +76,14 @@ async def test_every_request_of_the_plan_is_sent_answered_and_counted() -> None:
 
 async def test_a_closed_loop_asks_again_when_answered() -> None:
     async with serving(lambda number: http(v2(1))) as port:
-        result, _ = await drive(load(port, rate=0, connections=3))
+        result, _ = await drive(port, load(rate=0, connections=3))
     assert result.statuses[200] > 3 and result.answered == len(result.latency)
 
 
 async def test_a_server_that_stands_still_is_charged_for_all_who_would_have_come() -> None:
     """A closed loop would have 2 slow requests, one a connection: "coordinated omission"."""
     async with serving(lambda number: http(v2(1)), stall=0.5) as port:
-        result, _ = await drive(load(port, connections=2, warmup=0.0, seconds=0.4))
+        result, _ = await drive(port, load(connections=2, warmup=0.0, seconds=0.4))
     assert len(result.latency) > 40
     assert (result.latency + result.due > 0.4).all() and result.answered == len(result.latency)
     assert result.quantile(0.5) > 0.2
@@ -91,45 +91,45 @@ async def test_a_server_that_stands_still_is_charged_for_all_who_would_have_come
 
 async def test_failures_are_slow_for_ever_and_their_words_kept() -> None:
     async with serving(lambda number: http(b'{"error": "full"}', 429)) as port:
-        result, _ = await drive(load(port))
+        result, _ = await drive(port, load())
     assert result.answered == 0 and np.isinf(result.quantile(0.01)) and result.achieved == 0
     assert "429" in result.first_wrong and "full" in result.first_wrong
 
 
 async def test_a_broken_connection_fails_one_request_and_is_replaced() -> None:
     async with serving(lambda number: b"" if number == 5 else http(v2(1))) as port:
-        result, _ = await drive(load(port, connections=2))
+        result, _ = await drive(port, load(connections=2))
     assert result.statuses[BROKEN] >= 1 and result.statuses[200] > 40
 
 
 async def test_what_is_never_answered_ends_the_patience_and_not_the_test() -> None:
     async with serving(lambda number: http(v2(1)), stall=60) as port:
-        result, _ = await drive(load(port, patience=0.1))
+        result, _ = await drive(port, load(patience=0.1))
     assert result.answered == 0 and len(result.latency) > 20
 
 
 async def test_a_process_of_its_own_finds_the_answer_that_went_to_another_request() -> None:
     requests, right = [REQUEST + b"\x01", REQUEST + b"\x02"], [http(v2(1)), http(v2(2))]
     async with serving(lambda place: http(v2(place))) as port:
-        good = await asyncio.to_thread(run_load, load(port), requests, right)
+        good = await asyncio.to_thread(run_load, port, load(), requests, right)
     async with serving(lambda place: http(v2(3 - place))) as port:
-        swapped = await asyncio.to_thread(run_load, load(port), requests, right)
+        swapped = await asyncio.to_thread(run_load, port, load(), requests, right)
     assert good.checked > 1 and good.wrong == 0
     assert swapped.wrong == swapped.checked and "y is [2.0], not [1.0]" in swapped.first_wrong
 
 
 def test_a_generator_that_cannot_connect_says_so() -> None:
     with pytest.raises(ServiceError, match="Connect"):
-        run_load(load(1), [REQUEST], [])
+        run_load(1, load(), [REQUEST], [])
 
 
 def test_poisson_arrivals_come_at_the_rate_and_without_memory() -> None:
-    times = load(0, rate=2000, seconds=20).arrivals()
+    times = load(rate=2000, seconds=20).arrivals()
     gaps = np.diff(times)
     assert len(times) == pytest.approx(2000 * 20.1, rel=0.03)
     assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)  # of an exponential distribution
-    assert np.array_equal(load(0).arrivals(), load(0).arrivals())
-    assert not np.array_equal(load(0).arrivals()[:5], load(0, seed=1).arrivals()[:5])
+    assert np.array_equal(load().arrivals(), load().arrivals())
+    assert not np.array_equal(load().arrivals()[:5], load(seed=1).arrivals()[:5])
 
 
 def binary(values: np.ndarray) -> bytes:
@@ -148,7 +148,7 @@ def test_binary_answers_are_compared_by_value() -> None:
 
 
 def test_bursts_follow_the_first_rate() -> None:
-    plan = Load("", 0, 500, 1, 4, warmup=0, bursts=(Burst(3000, 10), Burst(500, 4)))
+    plan = Load(500, 1, 4, warmup=0, bursts=(Burst(3000, 10), Burst(500, 4)))
     counts, _ = np.histogram(plan.arrivals(), [0, 4, 14, 18])
     for count, expected in zip(counts, (2000, 30_000, 2000), strict=True):
         assert abs(count - expected) < 5 * expected**0.5
@@ -158,16 +158,16 @@ def test_bursts_follow_the_first_rate() -> None:
 async def test_a_refusal_keeps_its_time_and_whether_it_said_when_to_come_again() -> None:
     text = b"HTTP/1.1 429 X\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}"
     async with serving(lambda number: text) as port:
-        result, _ = await drive(load(port, warmup=0.0))
+        result, _ = await drive(port, load(warmup=0.0))
     assert (result.status == 429).all() and result.retry.all() and np.isfinite(result.response_seconds).all()
 
 
 async def test_each_request_may_have_a_connection_of_its_own() -> None:
     async with serving(lambda number: http(v2(1)) if number == 0 else b"") as port:
-        result, _ = await drive(load(port, connections=0))
+        result, _ = await drive(port, load(connections=0))
     assert result.answered == len(result.due) > 40  # a second request on a connection would not have been answered
 
 
 async def test_a_connection_that_cannot_be_made_is_broken() -> None:
-    result, _ = await drive(load(1, connections=0, seconds=0.1))
+    result, _ = await drive(1, load(connections=0, seconds=0.1))
     assert set(result.statuses) == {BROKEN}

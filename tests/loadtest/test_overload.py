@@ -78,7 +78,7 @@ def test_memory_that_grows_is_found():
 
 
 def test_the_load_is_a_calm_a_burst_and_a_calm():
-    load = Overload.of(1000, 30).load(1, 50)
+    load = Overload.of(1000, 30).load(50)
     assert (load.rate, [burst.rate for burst in load.bursts], load.measured_seconds) == (500, [3000, 500], 42)
 
 

@@ -17,7 +17,7 @@ import pytest
 from loadtest.machine import Cores
 from loadtest.measurement import Limit, ServicePool, Target, scrape, since
 from loadtest.openloop import Load
-from loadtest.service import HOST, ServiceError, run_command, serve
+from loadtest.service import ServiceError, run_command, serve
 from loadtest.workload import RequestSet, Workload
 from serving.settings import Settings
 from tests.conftest import ROOT
@@ -31,7 +31,7 @@ CORES = Cores.split()
 def pool(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServicePool]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("BENTOML_HOME", str(store))
-        with ServicePool(Workload("iris", binary=False), CORES, tmp_path_factory.mktemp("tune") / "log") as open_pool:
+        with ServicePool("iris", tmp_path_factory.mktemp("tune") / "log") as open_pool:
             yield open_pool
 
 
@@ -43,14 +43,14 @@ def target(pool: ServicePool) -> Target:
     return pool.target(SETTINGS, "onnx")
 
 
-def load(target: Target, rate: float = 200.0, connections: int = 8) -> Load:
-    return Load(HOST, target.service.port, rate, connections, 1.0, 0.2, 5.0)
+def load(rate: float = 200.0) -> Load:
+    return Load(rate, 8, 1.0, 0.2, 5.0)
 
 
 @pytest.mark.parametrize("rate", [200.0, 0.0])
 def test_a_run_knows_what_the_service_counted(target: Target, rate: float) -> None:
     before = scrape(target.service, "iris", "onnx")
-    found = target.run(load(target, rate), LENIENT)
+    found = target.run(load(rate), LENIENT)
     counted = since(before, target.service, "iris", "onnx", 0)
     assert found.rejected == "" and found.failed == 0 and found.count <= counted["ekiben_request_seconds_count"]
     assert 1 <= found.batch_rows <= 16 and found.batches * found.batch_rows > 0.5 * found.achieved
@@ -72,7 +72,7 @@ def test_the_service_runs_on_its_cores_with_its_settings(target: Target) -> None
 def test_wrong_answers_throw_a_run_away(target: Target) -> None:
     asked = target.workload
     shifted = RequestSet(asked.requests, asked.expected[1:] + asked.expected[:1])
-    found = Target(target.service, "iris", "onnx", shifted, CORES).run(load(target), LENIENT)
+    found = Target(target.service, "iris", "onnx", shifted, CORES).run(load(), LENIENT)
     assert re.match(r"\d+ of \d+ checked answers are wrong: (probabilities|label)", found.rejected)
 
 

@@ -15,15 +15,14 @@ from loadtest.measurement import Limit
 from loadtest.tune import __main__ as cli
 from loadtest.tune import report, space, sweep
 from loadtest.tune.report import Findings, bound_by, front
-from loadtest.tune.rounds import Bracket, Results
+from loadtest.tune.search import Bracket, Journal, Results, Trial, Trials
 from loadtest.tune.space import candidates
-from loadtest.tune.sweep import Swept, summary
-from loadtest.tune.trials import Journal, Trial, Trials
+from loadtest.tune.sweep import Swept, markdown
 from loadtest.tune.verdict import Verdict
 from serving.settings import Settings
 from tests.conftest import ROOT
 from tests.loadtest.runs import run
-from tests.loadtest.test_tune_rounds import Pool
+from tests.loadtest.test_tune_search import Pool
 
 PNG = b"\x89PNG"
 DEFAULT, TWO = candidates(["onnx"], {"workers": [1, 2], "max_batch_size": [64]})
@@ -43,7 +42,7 @@ def found(tmp_path: Path, gains: dict[int, float]) -> Findings:
             )
             trials.all.append(Trial(setting, number, rate, [good], Verdict.PASS))
             trials.all.append(Trial(setting, number, 1.05 * rate, [bad], Verdict.FAIL))
-    return Findings("iris", trials, results, "a machine", str(Cores((0,), (1,))), {"onnx": "1"})
+    return Findings("iris", trials, results, "a machine", str(Cores((0,), (1,))))
 
 
 ROUNDS = {1: 1.5, 2: 1.30, 3: 1.31, 4: 1.32}
@@ -214,10 +213,14 @@ def test_the_simplest_of_what_noise_does_not_tell_apart_wins() -> None:
     assert swept({**FLAT, (4, 0): 1200.0}).winner == (4, 0)
 
 
+def summary(of: Swept) -> str:
+    return markdown(of, "a machine", "h.png")
+
+
 def test_the_summary_follows_the_figures() -> None:
     assert summary(swept(FLAT, p50=2.5)).startswith(
-        "**Winner: workers=1 queue_delay_us=0**, 1,000 requests/s, p50 2.50 ms. The first cell, measured 3 times, "
-        "differed by 0 % from itself."
+        "a machine. **Winner: workers=1 queue_delay_us=0**, 1,000 requests/s, p50 2.50 ms. The first cell, measured 3 "
+        "times, differed by 0 % from itself.\n\n|"
     )
     assert "**Winner: workers=4 queue_delay_us=0**, 1,900" in summary(swept({**FLAT, (4, 0): 1900.0}))
     noisy = swept({**FLAT, (4, 0): 1040.0})
@@ -229,7 +232,7 @@ def test_the_summary_follows_the_figures() -> None:
 def test_the_heat_map_and_the_tables_show_every_cell(tmp_path: Path) -> None:
     sweep.draw(swept(FLAT), tmp_path / "h.png", "a machine")
     assert (tmp_path / "h.png").read_bytes().startswith(PNG)
-    text = sweep.rows(swept(FLAT))
+    text = summary(swept(FLAT))
     assert "| 1 | **1,000** | 500 |" in text and "| 4 | 990 | 480 |" in text
 
 

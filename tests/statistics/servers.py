@@ -16,7 +16,7 @@ def measured(due: np.ndarray, latency: np.ndarray, limit: Limit, seconds: float 
     came = done <= seconds + patience
     status, done = np.where(came, 200, UNANSWERED), np.where(came, done, np.inf)
     result = LoadResult(seconds, seconds, due, zero, due, done, status, retry)
-    return figures(Load("", 0, len(due) / seconds, 1, seconds), limit, result, Counter(), 0.0, 0)
+    return figures(Load(len(due) / seconds, 1, seconds), limit, result, Counter(), 0.0, 0)
 
 
 def in_order(due: np.ndarray, each: float) -> np.ndarray:
@@ -43,7 +43,7 @@ class Pool:
         self.capacity = capacity
 
     def target(self, settings: dict[str, str], form: str) -> Any:
-        return SimpleNamespace(service=SimpleNamespace(port=1), run=self.run)
+        return SimpleNamespace(run=self.run)
 
     def run(self, load: Load, limit: Limit) -> Run:
         return served(load, limit, self.capacity)

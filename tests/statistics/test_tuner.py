@@ -9,11 +9,10 @@ import pytest
 from loadtest.documents import Progress
 from loadtest.measurement import Limit, Run
 from loadtest.openloop import Load
-from loadtest.tune.rounds import Bracket
+from loadtest.tune.search import LIMITS, Bracket, Journal, Trials
 from loadtest.tune.space import candidates
-from loadtest.tune.trials import LIMITS, Journal, Trials
 from loadtest.tune.verdict import Verdict, estimate, of_runs, passes, unseen
-from tests.loadtest.test_tune_rounds import simulated
+from tests.loadtest.test_tune_search import simulated
 from tests.statistics.servers import Pool, measured, served
 
 CAPACITY = 1000.0
@@ -22,7 +21,7 @@ SHORT, WHOLE = 2.0, LIMITS * LIMIT.seconds  # seconds of a load: as they once we
 
 
 def load(rate: float, seconds: float, seed: int = 0) -> Load:
-    return Load("", 0, rate, 1, seconds, seed=seed)
+    return Load(rate, 1, seconds, seed=seed)
 
 
 def independent(run: Run, limit: Limit) -> bool:

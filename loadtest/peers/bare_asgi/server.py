@@ -12,13 +12,9 @@ SHAPES = {"/iris": ("features", (1, 4)), "/digits": ("image", (1, 1, 28, 28))}
 HEADERS = [(b"content-type", b"application/json")]
 
 
-def load(path: str) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, options)
-
-
-sessions = {path: load(os.environ[f"{path[1:].upper()}_ONNX"]) for path in SHAPES}
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+sessions = {path: onnxruntime.InferenceSession(os.environ[f"{path[1:].upper()}_ONNX"], options) for path in SHAPES}
 outputs = {path: [output.name for output in session.get_outputs()] for path, session in sessions.items()}
 
 

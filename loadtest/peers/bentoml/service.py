@@ -7,17 +7,13 @@ import numpy as np
 import onnxruntime
 
 
-def load(path: str) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, options)
-
-
 @bentoml.service(workers=1)
 class Models:
     def __init__(self) -> None:
-        self.iris_session = load(os.environ["IRIS_ONNX"])
-        self.digits_session = load(os.environ["DIGITS_ONNX"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.iris_session = onnxruntime.InferenceSession(os.environ["IRIS_ONNX"], options)
+        self.digits_session = onnxruntime.InferenceSession(os.environ["DIGITS_ONNX"], options)
 
     @bentoml.api(batchable=True, max_batch_size=32)
     def iris(self, features: np.ndarray) -> list[dict]:

@@ -8,16 +8,10 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
 app = FastAPI()
-
-
-def load(path: str) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, options)
-
-
-iris_session = load(os.environ["IRIS_ONNX"])
-digits_session = load(os.environ["DIGITS_ONNX"])
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+iris_session = onnxruntime.InferenceSession(os.environ["IRIS_ONNX"], options)
+digits_session = onnxruntime.InferenceSession(os.environ["DIGITS_ONNX"], options)
 
 
 class Flower(BaseModel):

@@ -30,10 +30,8 @@ class Onnx(Worker):
     def forward(self, data: Any) -> Any:
         batched = isinstance(data, list)
         results = self.session.run(self.outputs, {self.input.name: np.stack(data if batched else [data])})
-        rows = [
-            dict(zip(self.outputs, row, strict=True))
-            for row in zip(*(result.tolist() for result in results), strict=True)
-        ]
+        columns = [result.tolist() for result in results]
+        rows = [dict(zip(self.outputs, row, strict=True)) for row in zip(*columns, strict=True)]
         return rows if batched else rows[0]
 
 

@@ -49,17 +49,11 @@ def environment() -> dict[str, str]:
 
 def main(http_port: str, grpc_port: str, instances: str) -> None:
     repository = lay_out_repository(instances)
-    arguments = {
-        "model-repository": repository,
-        "backend-directory": lay_out_backends(repository),
-        "http-address": "127.0.0.1",
-        "http-port": http_port,
-        "grpc-address": "127.0.0.1",
-        "grpc-port": grpc_port,
-        "allow-metrics": "false",
-    }
     binary = str(TRITON / "bin" / "tritonserver")
-    os.execve(binary, [binary, *(f"--{name}={value}" for name, value in arguments.items())], environment())  # noqa: S606
+    repositories = [f"--model-repository={repository}", f"--backend-directory={lay_out_backends(repository)}"]
+    http = ["--http-address=127.0.0.1", f"--http-port={http_port}"]
+    grpc = ["--grpc-address=127.0.0.1", f"--grpc-port={grpc_port}", "--allow-metrics=false"]
+    os.execve(binary, [binary, *repositories, *http, *grpc], environment())  # noqa: S606
 
 
 if __name__ == "__main__":

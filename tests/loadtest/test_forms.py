@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from bentos.statistics import interval
-from loadtest.catalogue import BATCHES, conversion, markdown, scored
-from loadtest.forms import Form
+from loadtest.forms import CATALOGUE_BATCHES, Form, catalogue, conversion, scored
 from tests.loadtest.runs import run
 
 
@@ -18,7 +17,7 @@ def certificate(**further: Any) -> dict[str, Any]:
 def form(model: str, name: str, **further: Any) -> Form:
     comparison = {"what": "labels", "rows": 360, "changed": 1, "below": 0.0131}
     made = Form(model, name, certificate(comparison=comparison, **further))
-    made.alone = {batch: [run()] for batch in BATCHES}
+    made.alone = {batch: [run()] for batch in CATALOGUE_BATCHES}
     return made
 
 
@@ -42,7 +41,7 @@ def test_conversion_says_what_changed_and_whether_the_metric_rose_or_fell(loss: 
 
 def test_the_table_has_a_row_for_each_form() -> None:
     forms = [form("digits", "onnx"), form("digits", "int8"), form("iris", "onnx")]
-    lines = markdown(forms, "a machine").splitlines()[2:5]
+    lines = catalogue(forms, "a machine").splitlines()[2:5]
     assert [line.split(" | ")[:2] for line in lines] == [
         ["| digits", "`onnx`"], ["| digits", "`int8`"], ["| iris", "`onnx`"],
     ]  # fmt: skip

@@ -14,9 +14,18 @@ from loadtest.measurement import Limit, Run
 from loadtest.openloop import Load
 from loadtest.service import ServiceError
 from loadtest.tune import space
-from loadtest.tune.rounds import LOWEST, Bracket, OutOfBudget, Results, highest, play_rounds
+from loadtest.tune.search import (
+    ATTEMPTS,
+    LOWEST,
+    Bracket,
+    Journal,
+    OutOfBudget,
+    Results,
+    Trials,
+    highest,
+    play_rounds,
+)  # fmt: skip
 from loadtest.tune.space import Setting, candidates, combine
-from loadtest.tune.trials import ATTEMPTS, Journal, Trials
 from loadtest.tune.verdict import Verdict
 from tests.loadtest.runs import run
 
@@ -218,7 +227,7 @@ class Pool:
         self.answers, self.loads = answers, list[Load]()
 
     def target(self, settings: dict[str, str], form: str) -> Any:
-        return SimpleNamespace(service=SimpleNamespace(port=1), run=self.run)
+        return SimpleNamespace(run=self.run)
 
     def run(self, load: Load, limit: Limit) -> Run:
         self.loads.append(load)
