@@ -24,8 +24,10 @@ from serving.inference.onnx_files import varint
 
 ID, RAW_INPUT_CONTENTS = 0x1A, 0x3A  # tags of the fields 3 and 7
 MAX_LAYOUTS, MAX_LAYOUT_BYTES = 1024, 512  # that are remembered, and of what a request says
+FORM = "form"
 # What Triton's clients send to be told which response of a request is the last; here each request has one.
 ASKS_FOR_FINAL = "triton_enable_empty_final_response"
+MEANT = {FORM, ASKS_FOR_FINAL}
 Wanted = tuple[int, ...]  # outputs by their place in the signature
 
 
@@ -97,7 +99,8 @@ class InferRequest:
         inputs, n_rows = _inputs(message.inputs, signature, max_rows, bool(self.raw))
         wanted = _wanted(message.outputs, signature.outputs)
         layout = Layout(self.name, self.version, _form(message), self.asks_for_final, signature, inputs, n_rows, wanted)
-        if self.raw and self._said:
+        # Parameters that mean nothing here may be a request's own, as an id of its user is.
+        if self.raw and self._said and message.parameters.keys() <= MEANT:
             self._decoder.remember(self._said, layout)
         return layout
 
@@ -219,9 +222,9 @@ def _every(count: int) -> Wanted:
 
 def _form(message: Any) -> str | None:
     """The form that a request picks by its parameter `form`. BadInput"""
-    if "form" not in message.parameters:
+    if FORM not in message.parameters:
         return None
-    choice = message.parameters["form"]
+    choice = message.parameters[FORM]
     if choice.WhichOneof("parameter_choice") != "string_param":
         raise BadInput("parameters.form must be a string")
     form: str = choice.string_param

@@ -201,15 +201,17 @@ def test_what_was_said_of_one_signature_is_not_taken_for_another() -> None:
     assert array.tolist() == [1, 2]
 
 
-def test_only_what_was_right_and_is_short_is_remembered() -> None:
+def test_only_what_was_right_and_short_and_no_requests_own_is_remembered() -> None:
     decoder = RequestDecoder(service_pb2.ModelInferRequest.FromString)
     right = message(False, y=(Y, np.ones(2, np.float32)))
     wrong = message(False, x=(Tensor("x", "FP32", (BATCH,)), np.ones(2, np.float32)))
     long = message(False, y=(Y, np.ones(2, np.float32)))
-    long.parameters["k" * requests.MAX_LAYOUT_BYTES].bool_param = True
+    long.outputs.add(name="y").parameters["k" * requests.MAX_LAYOUT_BYTES].bool_param = True
+    own = message(False, y=(Y, np.ones(2, np.float32)))
+    own.parameters["user"].string_param = "7"
     typed = message(True, y=(Y, np.ones(2, np.float32)))
-    for request in (wrong, long, typed):
-        with contextlib.suppress(BadInput):
+    for request in (wrong, long, own, typed):
+        with pytest.raises(BadInput) if request is wrong else contextlib.nullcontext():
             decoder.decode(request.SerializeToString()).bind(Signature((Y,), (Y,)), True, 5)
     assert decoder._layouts == {}
     for request_id in ("", "1", "2"):
