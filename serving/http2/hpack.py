@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from serving.http2.frames import Code, ProtocolError, StreamError
 TABLE_BYTES = 4096  # of the dynamic table, RFC 7541's own
 FIELD_BYTES = 32  # what a field counts beside its name and value (RFC 7541, 4.1)
 BOMB = 4  # times as much as a request's fields may take, and nobody means it
-KNOWN_BYTES, MAX_KNOWN = 64, 32  # of a path in Huffman's code that is remembered, and how many a connection has
+KNOWN_BYTES, MAX_KNOWN = 64, 32  # of a path that is remembered, as it is sent, and how many a connection has
 MAX_INTEGER = 2**24  # no length, index or size that is meant is larger
 NAME = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
 VALUE = re.compile(rb"(?:[^\x00-\x20\x7f](?:[^\x00\r\n]*[^\x00-\x20\x7f])?)?", re.DOTALL)
@@ -66,7 +65,7 @@ class HeaderDecoder:
         # nghttp2, and so Envoy, Node and curl, sends a path in Huffman's code with every request, and enters it in no
         # table. Paths alone are remembered, and by each connection for itself: what one client sends, a key for
         # instance, is nothing that another could measure or push out.
-        self._decode_path = lru_cache(MAX_KNOWN)(decode_huffman)
+        self._path = lru_cache(MAX_KNOWN)(_path)
 
     def decode(self, block: bytes) -> dict[bytes, bytes]:
         """The fields of a request; values of one name are joined with a comma.
@@ -137,12 +136,12 @@ class HeaderDecoder:
         if index:
             name = STATIC[index - 1].name if index <= 61 else self._indexed(index).name
         else:
-            name, at = _string(block, at, decode_huffman)
-        value, at = _string(block, at, self._decode_short_path if name == b":path" else decode_huffman)
-        return field(name, value), at
-
-    def _decode_short_path(self, text: bytes) -> bytes:
-        return self._decode_path(text) if len(text) <= KNOWN_BYTES else decode_huffman(text)
+            text, in_code, at = _string(block, at)
+            name = decode_huffman(text) if in_code else text
+        text, in_code, at = _string(block, at)
+        if name == b":path" and len(text) <= KNOWN_BYTES:
+            return self._path(text, in_code), at
+        return field(name, decode_huffman(text) if in_code else text), at
 
     def _add(self, new: Field) -> None:
         self._dynamic.appendleft(new)
@@ -174,15 +173,18 @@ def _integer(block: bytes, at: int, prefix: int) -> tuple[int, int]:
         shift += 7
 
 
-def _string(block: bytes, at: int, decode: Callable[[bytes], bytes]) -> tuple[bytes, int]:
-    """A text, by `decode` where it is in Huffman's code, and where the next thing begins. IndexError at the end"""
+def _string(block: bytes, at: int) -> tuple[bytes, bool, int]:
+    """A text, whether it is in Huffman's code, and where the next thing begins. IndexError at the end"""
     first = block[at]
     length, at = (first & 0x7F, at + 1) if first & 0x7F != 0x7F else _integer(block, at + 1, 0x7F)
     end = at + length
     if end > len(block):
         raise IndexError
-    text = block[at:end]
-    return (decode(text) if first & 0x80 else text), end
+    return block[at:end], first > 0x7F, end
+
+
+def _path(text: bytes, in_code: bool) -> Field:
+    return field(b":path", decode_huffman(text) if in_code else text)
 
 
 def encode(fields: list[tuple[bytes, bytes]]) -> bytes:

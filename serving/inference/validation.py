@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from math import isfinite, prod
 from reprlib import Repr
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bentos.contract import BATCH, Tensor
 from serving.errors import BadInput
 
+T = TypeVar("T")
 MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 2**27  # of one tensor of a request, a size of zero counting as one
 warnings.filterwarnings("ignore", "overflow encountered in dot", RuntimeWarning)  # of FP16, which check_finite expects
@@ -93,8 +94,8 @@ def check_dimensions(
             )
 
 
-def complete(arrays: Mapping[int, np.ndarray], tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """Arrays by their place → the arrays in the signature's order, none of which may be missing."""
+def complete(arrays: Mapping[int, T], tensors: Sequence[Tensor]) -> list[T]:
+    """Arrays, or what stands for them, by their place → in the signature's order; none may be missing."""
     if len(arrays) == len(tensors) == 1:
         return list(arrays.values())
     if len(arrays) != len(tensors):
@@ -127,12 +128,15 @@ def _sizes(shape: Any, tensor: Tensor) -> tuple[int, ...]:
 def in_order(arrays: Mapping[int, np.ndarray], tensors: Sequence[Tensor]) -> tuple[list[np.ndarray], int]:
     """Arrays by their place → the arrays in the signature's order, and their number of rows, which must be one."""
     ordered = complete(arrays, tensors)
-    n_rows = len(ordered[0])
-    for array in ordered[1:]:
-        if len(array) != n_rows:
-            rows = ", ".join(f"{t.name} {len(a)}" for t, a in zip(tensors, ordered, strict=True))
-            raise BadInput(f"inputs differ in rows: {rows}")
-    return ordered, n_rows
+    return ordered, check_rows([len(array) for array in ordered], tensors)
+
+
+def check_rows(n_rows: Sequence[int], tensors: Sequence[Tensor]) -> int:
+    """The number of rows, which must be that of all inputs."""
+    if any(n != n_rows[0] for n in n_rows):
+        rows = ", ".join(f"{tensor.name} {n}" for tensor, n in zip(tensors, n_rows, strict=True))
+        raise BadInput(f"inputs differ in rows: {rows}")
+    return n_rows[0]
 
 
 def check_finite(flat: np.ndarray, tensor: Tensor) -> None:

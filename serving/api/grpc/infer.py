@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from serving.api.content import INFLATE_INLINE_BYTES, inflate, most_inflated
-from serving.api.grpc.codec import ResponseEncoder, Wanted, bind, form_of
 from serving.api.grpc.reading import model_name, reading_bytes
+from serving.api.grpc.request import InferRequest, RequestDecoder, Wanted
+from serving.api.grpc.response import ResponseEncoder
 from serving.api.grpc.schema import Schema
 from serving.api.v2.decode import LARGE_BODY_BYTES
-from serving.errors import BadInput, NotFound, NotReady, ServingError
+from serving.errors import NotFound, NotReady, ServingError
 from serving.grpc.call import Call, Method
 from serving.inference.dataplane import DataPlane, LoadedForm, PendingRequest
 from serving.inference.repository import Repository
@@ -22,7 +21,7 @@ from serving.inference.repository import Repository
 INTERFACE = "grpc"
 INFER_PATH = "/v2/models"
 INFLATING_FACTOR = 2  # memory for a byte that a message inflates to, before it is parsed
-Begin = Callable[[Any], "GrpcResponder"]
+Begin = Callable[[InferRequest], "GrpcResponder"]
 Fail = Callable[[Exception, bytes, bool], None]
 
 
@@ -41,11 +40,11 @@ class GrpcResponder:
 
     wanted: Wanted
 
-    def __init__(self, call: Call, request: Any, encoder: ResponseEncoder) -> None:
+    def __init__(self, call: Call, request: InferRequest, encoder: ResponseEncoder) -> None:
         self.call, self.encoder = call, encoder
-        self.name, self.id = request.model_name, request.id
+        self.name, self.id = request.name, request.id
         self.names_form = False  # whether the request picked a form, which the response then names
-        self.typed = not request.raw_input_contents
+        self.typed = not request.raw
 
     @property
     def trace_id(self) -> bytes:
@@ -80,19 +79,12 @@ class Inference:
 
     def __init__(self, repository: Repository, plane: DataPlane, schema: Schema) -> None:
         self._repository, self._plane = repository, plane
-        self.parse_message = schema["inference.ModelInferRequest"].FromString
+        self.decoder = RequestDecoder(schema["inference.ModelInferRequest"].FromString)
         self.encoder = ResponseEncoder(schema["inference.ModelInferResponse"])
         settings = repository.settings
         self._max_bytes, self._max_rows = settings.max_body_bytes, settings.max_request_rows
         self._max_seconds = settings.max_latency_ms / 1e3  # for memory: which model is asked is not read yet
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself would let them be collected
-
-    def parse(self, message: bytes) -> Any:
-        """The ModelInferRequest of a message. BadInput"""
-        try:
-            return self.parse_message(message)
-        except DecodeError:
-            raise BadInput("the message is not a ModelInferRequest") from None
 
     def infer(self, call: Call, message: bytes, compressed: bool, begin: Begin, fail: Fail) -> None:
         """Submit the request of a message, which may be compressed; in a thread where that may take a while.
@@ -104,7 +96,7 @@ class Inference:
             if coding is not None and len(message) <= INFLATE_INLINE_BYTES:
                 message, coding = inflate(message, coding, self._max_bytes), None
             if coding is None and len(message) <= LARGE_BODY_BYTES:
-                request = self.parse(message)
+                request = self.decoder.decode(message)
                 return self.submit(request, begin(request), begun)
         except Exception as error:
             return fail(error, message, coding is not None)
@@ -133,13 +125,13 @@ class Inference:
         async with self._plane.memory.reserved(reading_bytes(message), self._max_seconds):
             if call.disconnected:
                 return
-            request = await asyncio.to_thread(self.parse, message)
+            request = await asyncio.to_thread(self.decoder.decode, message)
             if not call.disconnected:
                 await self._submit_in_thread(request, begin(request), begun)
 
-    def form(self, request: Any) -> LoadedForm:
+    def form(self, request: InferRequest) -> LoadedForm:
         """The form that a request names. NotFound, NotReady (counted: the form is refused)"""
-        repository, name, version = self._repository, request.model_name, request.model_version
+        repository, name, version = self._repository, request.name, request.version
         form = repository.served.get(name)
         if form is not None and (not version or version == form.version):
             return form
@@ -157,7 +149,7 @@ class Inference:
         form.recorder.failed(error)
         return (*form.recorder.labels, INTERFACE)
 
-    def submit(self, request: Any, responder: GrpcResponder, begun: float) -> None:
+    def submit(self, request: InferRequest, responder: GrpcResponder, begun: float) -> None:
         """Queue a request's arrays. NotFound, NotReady"""
         pending = self._pending(request, responder, begun)
         try:
@@ -166,7 +158,7 @@ class Inference:
         except Exception as error:
             pending.set_exception(error.with_traceback(None) if isinstance(error, ServingError) else error)
 
-    async def _submit_in_thread(self, request: Any, responder: GrpcResponder, begun: float) -> None:
+    async def _submit_in_thread(self, request: InferRequest, responder: GrpcResponder, begun: float) -> None:
         pending = self._pending(request, responder, begun)
         try:
             self._plane.check_admission(pending.form, responder.call.deadline)
@@ -175,18 +167,20 @@ class Inference:
         except Exception as error:
             pending.set_exception(error)
 
-    def _pending(self, request: Any, responder: GrpcResponder, begun: float) -> PendingRequest:
+    def _pending(self, request: InferRequest, responder: GrpcResponder, begun: float) -> PendingRequest:
         route = f"{INFER_PATH}/{responder.name}/infer"
         pending = PendingRequest(self.form(request), responder, INTERFACE, route, begun)
         responder.attach(pending)
         return pending
 
-    def _bind(self, pending: PendingRequest, request: Any, responder: GrpcResponder) -> tuple[list[np.ndarray], int]:
-        if request.parameters and (choice := form_of(request)) is not None:
+    def _bind(
+        self, pending: PendingRequest, request: InferRequest, responder: GrpcResponder
+    ) -> tuple[list[np.ndarray], int]:
+        if (choice := request.form) is not None:
             responder.names_form = True
-            pending.form = self._repository.get(request.model_name, choice)
+            pending.form = self._repository.get(request.name, choice)
         form = pending.form
-        inputs, n_rows, responder.wanted = bind(request, form.signature, form.model.finite, self._max_rows)
+        inputs, n_rows, responder.wanted = request.bind(form.signature, form.model.finite, self._max_rows)
         return inputs, n_rows
 
 

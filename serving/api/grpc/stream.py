@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from serving.api.grpc.codec import ResponseEncoder
 from serving.api.grpc.infer import INFER_PATH, GrpcResponder, Inference
+from serving.api.grpc.request import InferRequest
+from serving.api.grpc.response import ResponseEncoder
 from serving.api.grpc.schema import Schema
 from serving.api.grpc.tensors import length_delimited
 from serving.errors import NotReady, Overloaded, ServingError
@@ -17,8 +18,7 @@ from serving.inference.dataplane import LoadedForm, PendingRequest
 
 INFER_RESPONSE = 2  # field of a ModelStreamInferResponse
 MAX_WAITING = 1024  # requests of one stream that are not answered yet
-# What Triton's clients send to be told which response of a request is the last; here each request has one.
-ASKS_FOR_FINAL, IS_FINAL = "triton_enable_empty_final_response", "triton_final_response"
+IS_FINAL = "triton_final_response"  # for who asks for it
 
 
 class Turn:
@@ -64,11 +64,17 @@ class StreamResponder(GrpcResponder):
     __slots__ = ("_asks_for_final", "_new_answer", "_stream", "_turn")
 
     def __init__(
-        self, call: Call, request: Any, encoder: ResponseEncoder, new_answer: Any, stream: OpenStream, turn: Turn
+        self,
+        call: Call,
+        request: InferRequest,
+        encoder: ResponseEncoder,
+        new_answer: Any,
+        stream: OpenStream,
+        turn: Turn,
     ) -> None:
         super().__init__(call, request, encoder)
         self._new_answer, self._stream, self._turn = new_answer, stream, turn
-        self._asks_for_final = ASKS_FOR_FINAL in request.parameters and request.parameters[ASKS_FOR_FINAL].bool_param
+        self._asks_for_final = request.asks_for_final
 
     def attach(self, pending: PendingRequest) -> None:
         self._turn.pending = pending
@@ -115,7 +121,7 @@ class ModelStreamInfer(Method):
             turn.answer = answer.SerializeToString()
             stream.answered()
 
-        def begin(request: Any) -> StreamResponder:
+        def begin(request: InferRequest) -> StreamResponder:
             nonlocal request_id
             request_id = request.id
             return StreamResponder(call, request, inference.encoder, new_answer, stream, turn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import msgspec
 import numpy as np
@@ -12,6 +13,7 @@ from serving.api.v2 import numbers, texts
 from serving.errors import BadInput
 from serving.inference.validation import brief, check_finite
 
+BIG_ENDIAN = sys.byteorder == "big"
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 _JSON_FLOAT = np.dtype(np.float32)  # what JSON's numbers are read as, for BF16
 _NO_BRACKETS = bytes.maketrans(b"[]", b"  ")
@@ -63,7 +65,7 @@ def check_length(text: bytes, tensor: Tensor, shape: tuple[int, ...]) -> None:
         raise BadInput(f"input {tensor.name!r}: {len(text)} bytes of data do not fill shape {list(shape)}")
 
 
-def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...], finite: bool) -> np.ndarray:
+def from_bytes(raw: bytes | memoryview, tensor: Tensor, shape: tuple[int, ...], finite: bool) -> np.ndarray:
     """Little-endian bytes → an array that shares them. `finite` refuses NaN and infinities."""
     datatype, dtype = tensor.datatype, tensor.dtype
     if datatype == "BYTES":
@@ -76,7 +78,8 @@ def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...], finite: 
         )
     if datatype == "BOOL" and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
         raise BadInput(f"input {tensor.name!r}: a BOOL is a byte of 0 or 1, and some are not")
-    flat = np.frombuffer(raw, dtype.newbyteorder("<")) if expected else np.empty(0, dtype)
+    little = dtype.newbyteorder("<") if BIG_ENDIAN else dtype  # asking costs more than reading a short tensor
+    flat = np.frombuffer(raw, little) if expected else np.empty(0, dtype)
     if finite and datatype == "BF16":
         check_finite(bfloat16_to_float32(flat), tensor)
     elif finite:

@@ -59,7 +59,7 @@ def shape_of(text: bytes, tensor: Tensor, depth: int) -> tuple[int, ...]:
     return (*sizes, *(0 for _ in range(depth - len(sizes))))
 
 
-def from_bytes(raw: memoryview, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+def from_bytes(raw: bytes | memoryview, tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     """Each text behind its length → (shape) of str."""
     where, count = f"input {tensor.name!r}", math.prod(shape)
     _check_number(count, tensor)

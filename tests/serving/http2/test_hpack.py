@@ -48,15 +48,15 @@ def test_texts_that_come_again_are_read_as_at_first_and_few_are_remembered():
             except (ProtocolError, StreamError) as error:
                 seen.append(str(error))
         assert seen[0] == seen[1]
-    assert 0 < decoder._decode_path.cache_info().currsize <= MAX_KNOWN
+    assert 0 < decoder._path.cache_info().currsize <= MAX_KNOWN
 
 
 def test_what_is_remembered_is_a_connections_own_and_paths_alone():
     decoder, other = HeaderDecoder(2**16), HeaderDecoder(2**16)
     secret = (b"authorization", b"Bearer aaaaaaaaaaaaaaaa")
     decoder.decode(Encoder().encode([*PSEUDO, secret], huffman=True))
-    assert decoder._decode_path.cache_info().currsize == 1
-    assert other._decode_path.cache_info().currsize == 0
+    assert decoder._path.cache_info().currsize == 1
+    assert other._path.cache_info().currsize == 0
 
 
 def test_a_table_may_shrink_and_forgets():

@@ -12,8 +12,8 @@ import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
 from bentos.contract import BATCH, Model, Signature, Tensor
-from serving.api.grpc.infer import Inference
 from serving.api.grpc.methods import methods
+from serving.api.grpc.request import RequestDecoder
 from serving.api.grpc.schema import Schema
 from serving.grpc.listener import GrpcListener
 from serving.grpc.service import GrpcService
@@ -140,7 +140,7 @@ async def test_a_message_that_finds_no_room_is_refused_as_a_limit_and_counted(
 
 async def test_a_deadline_ends_the_wait_for_memory_and_nothing_is_read_then(monkeypatch: pytest.MonkeyPatch) -> None:
     server, parsed = Server(), []
-    monkeypatch.setattr(Inference, "parse", lambda self, message: parsed.append(message))
+    monkeypatch.setattr(RequestDecoder, "decode", lambda self, message: parsed.append(message))
     async with asyncio.timeout(120), server.client() as client:
         assert server.work.take(server.work.limit)
         with pytest.raises(InferenceServerException, match=r"DEADLINE_EXCEEDED|Deadline Exceeded"):

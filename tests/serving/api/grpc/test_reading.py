@@ -91,13 +91,13 @@ async def test_a_large_message_is_read_once_there_is_memory_and_gives_it_back(
     call: Any = SimpleNamespace(coding=coding, begun=0.0, on_end=None, disconnected=False, deadline=None)
     responder: Any = SimpleNamespace(name="m", call=call)
     inference = Inference(Unserved(), DataPlane(memory=budget), Schema())  # type: ignore[arg-type]
-    parse = inference.parse
+    decode = inference.decoder.decode
 
     def noted(octets: bytes) -> Any:
         taken.append(budget.taken)
-        return parse(octets)
+        return decode(octets)
 
-    monkeypatch.setattr(inference, "parse", noted)
+    monkeypatch.setattr(inference.decoder, "decode", noted)
     for limit, expected in ((10**8, NotFound), (10**5, TooLarge)):
         budget.limit = limit
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
