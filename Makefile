@@ -39,6 +39,8 @@ CPU_TORCH := $(if $(TORCH_INDEX),$(PIP) --no-deps --index-url $(TORCH_INDEX) $(T
 LOCKED = $(BIN)/python -c '$(DIRECT)' $(1) > .venv/direct.txt && \
          $(PIP) --require-hashes --constraint requirements.lock --requirement .venv/direct.txt
 
+# Files with tests that wait for minutes: to import all the others would take each process half a minute.
+LONG = $(shell grep -rl --include='test_*.py' mark.long tests)
 # Where one model's mistake is everybody's: in CI. Elsewhere the others are made, and the table says why it is not.
 STRICT := $(if $(CI),--strict)
 # Where only this machine can ask: make load keeps its rows out of the drift watch.
@@ -95,7 +97,7 @@ test: .venv/testing lint ## lint, types, unit and end-to-end tests
 	$(BIN)/python -m pytest -m "not container and not long" -n $(TEST_JOBS) --dist loadfile $(PYTEST)
 
 test-long: .venv/testing ## tests that wait for minutes: alerts end to end, dead workers, drains, a soak
-	$(BIN)/python -m pytest -m "long and not container" -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(BIN)/python -m pytest $(LONG) -m "long and not container" -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: .venv/testing
 	$(BIN)/ruff check .
@@ -170,7 +172,7 @@ down: ## stop what make up started; the metrics stay in their volumes
 	$(COMPOSE) --profile grafana down
 
 test-containers: .venv/testing ## tests of the images and of make up; need a container engine
-	$(BIN)/python -m pytest -m "container and not long" $(PYTEST)
+	$(BIN)/python -m pytest tests/container -m "container and not long" $(PYTEST)
 
 chain-up: ## start a pipeline as three services in Docker, the model twice; CHAIN_REPLICAS, EKIBEN_CHAIN_TRANSPORT=volume
 	@docker image inspect $(IMAGE):slim > /dev/null 2>&1 || $(MAKE) $(if $(wildcard .venv/serving),image-slim,image-in-docker)

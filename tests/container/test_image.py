@@ -12,7 +12,6 @@ import httpx
 import pytest
 import yaml
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from bentos import contract
 from tests.conftest import ROOT
@@ -127,6 +126,8 @@ def test_every_package_has_the_version_of_the_lock(box):
 
 
 def test_the_bill_of_materials_says_what_is_inside(slim, tmp_path):
+    from cyclonedx.validation.json import JsonStrictValidator  # takes seconds: no other test's process waits for it
+
     file = tmp_path / "sbom.json"
     command([sys.executable, "-m", "deploy.sbom", slim, "--out", str(file)], 60)
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(file.read_text()) is None

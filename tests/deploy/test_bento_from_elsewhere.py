@@ -128,7 +128,9 @@ def test_the_bento_has_its_files_its_forms_and_what_it_needs(home: Path) -> None
     tags = re.findall(r"- tag: (\S+):", (bento / "bento.yaml").read_text())
     assert tags == ["words-onnx"]
     files = {
-        file.relative_to(bento / "src/bentos/words").as_posix() for file in (bento / "src/bentos/words").rglob("*")
+        file.relative_to(bento / "src/bentos/words").as_posix()
+        for file in (bento / "src/bentos/words").rglob("*")
+        if "__pycache__" not in file.parts  # of the service that ran from it
     }
     assert files == {"__init__.py", "model.py", "names.py", "examples.json", "data", "data/words.txt"}
     assert "orjson>=3.10" in (bento / "env/python/requirements.txt").read_text()

@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -39,6 +37,9 @@ def built(folder: str) -> dict[str, Resource]:
 
 
 def validate(resource: Resource, version: str = VERSIONS[-1]) -> None:
+    import jsonschema  # takes seconds: no other test's process waits for it
+    import kubernetes_validate
+
     if (kind := resource["kind"]) in OURS:
         jsonschema.validate(resource, OURS[kind], jsonschema.Draft202012Validator)
     else:
@@ -79,6 +80,9 @@ def resources() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("folder", "kind"), resources())
 def test_a_field_that_does_not_exist_is_found(folder: str, kind: str) -> None:
+    import jsonschema
+    import kubernetes_validate
+
     wrong = copy.deepcopy(built(folder)[kind])
     wrong["spec"] = {**wrong.get("spec", {}), "replicaz": 2}
     with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError), match="replicaz"):
@@ -87,6 +91,8 @@ def test_a_field_that_does_not_exist_is_found(folder: str, kind: str) -> None:
 
 @pytest.mark.parametrize("path", ["spec.containers.0.readinesProbe", "spec.volumes.0.emptydir"])
 def test_a_wrong_field_of_a_serving_runtimes_pod_is_found(path: str) -> None:
+    import kubernetes_validate
+
     wrong = copy.deepcopy(built("kserve")["ServingRuntime"])
     place: Any = wrong
     *way, last = path.split(".")

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy.sbom import Contents, bill
 
@@ -19,6 +18,8 @@ FOUND = Contents(
 
 
 def written(identity: str = IDENTITY) -> dict[str, object]:
+    from cyclonedx.validation.json import JsonStrictValidator  # takes seconds: no other test's process waits for it
+
     bom = bill("ekiben:slim", identity, datetime(2026, 1, 2, tzinfo=UTC), FOUND)
     text = JsonV1Dot6(bom).output_as_string()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
