@@ -220,3 +220,12 @@ def test_only_what_was_right_and_short_and_no_requests_own_is_remembered() -> No
         request.bind(Signature((Y,), (Y,)), True, 5)
         assert request.id == request_id
     assert len(decoder._layouts) == 1
+
+
+@pytest.mark.parametrize("tensor", [Y, Tensor("y", "FP64", (BATCH,)), Tensor("y", "BOOL", (BATCH,))])
+def test_fields_that_nobody_knows_among_typed_values_change_none(tensor: Tensor) -> None:
+    """A later protocol may have them; the values are those that the field has."""
+    item = message(True, y=(tensor, np.array([1, 0, 1], tensor.dtype))).inputs[0]
+    item.contents.MergeFromString(b"\xa2\x01\x04\0\0\x80\x3f")  # field 20: four bytes
+    request = service_pb2.ModelInferRequest(model_name="m", inputs=[item])
+    assert bound(request, tensor) == ([[1, 0, 1]], 3)
