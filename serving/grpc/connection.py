@@ -98,6 +98,11 @@ class GrpcConnection(asyncio.Protocol):
     def data_of_stream(self, stream: Stream, data: bytes, ended: bool) -> None:
         stream.call.data_received(data, ended)
 
+    def spend(self, call: Call) -> None:
+        """One more request of a call's key. Unauthorized, Forbidden, Overloaded"""
+        assert call.method is not None
+        self._service.spend(call.headers, call.method.path)
+
     def stream_reset(self, stream: Stream) -> None:
         if stream.call is not None:
             stream.call.cancelled()
