@@ -189,11 +189,12 @@ def _inputs(
         if place in places:
             raise BadInput(f"input {tensor.name!r} is given twice")
         validation.check_datatype(item.datatype, tensor)
+        given = tuple(item.shape[: validation.MAX_DIMENSIONS + 1])  # there may be millions, and too many are refused
         if signature.rows_alike:
-            shape = validation.check_shape(tuple(item.shape[:]), tensor, max_rows)
+            shape = validation.check_shape(given, tensor, max_rows)
         else:
             axis = signature.input_axes[place]
-            shape = validation.check_open_shape(tuple(item.shape[:]), tensor, axis, max_rows)
+            shape = validation.check_open_shape(given, tensor, axis, max_rows)
             validation.check_dimensions(shape, tensor, axis, sizes)
         if "shared_memory_region" in item.parameters:
             raise BadInput(f"input {tensor.name!r}: shared memory is not served")

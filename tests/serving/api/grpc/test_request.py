@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -245,6 +246,20 @@ def test_what_protobuf_refuses_is_refused(wrong: bytes) -> None:
     decoder.decode(right).bind(Signature((Y,), (Y,)), True, 5)
     with pytest.raises(BadInput, match="the message is not a ModelInferRequest"):
         decoder.decode(wrong + right)
+
+
+def test_a_shape_of_very_many_dimensions_is_refused_before_they_are_numbers() -> None:
+    request = service_pb2.ModelInferRequest(model_name="m", raw_input_contents=[b""])
+    request.inputs.add(name="y", datatype="FP32", shape=[1] * 200_000)
+    decoded = RequestDecoder(service_pb2.ModelInferRequest.FromString).decode(request.SerializeToString())
+    tracemalloc.start()
+    try:
+        for tensor in (Y, Tensor("y", "FP32", (BATCH, "n"))):
+            with pytest.raises(BadInput, match="not a list of more than 16"):
+                decoded.bind(Signature((tensor,), (Y,)), True, 5)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 class Counted(bytes):
