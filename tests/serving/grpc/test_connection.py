@@ -173,6 +173,20 @@ def test_a_stream_whose_answers_are_not_read_ends_before_they_are_many(server, m
     assert answers(server)
 
 
+def test_answers_that_are_not_read_are_held_in_the_budget_of_bodies(stored_here):
+    with grpc_server() as server:
+        bodies, connections = server.gateway.bodies, server.service.connections
+        bodies.limit = 10_000
+        clients = [Client(server, frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0})) for _ in range(2)]
+        for client in clients:
+            for stream in (1, 3, 5):  # 2 KB of answer each
+                client.send(client.request(stream), frame(frames.DATA, frames.END_STREAM, stream, message(100)))
+        wait(lambda: len(connections) == 1 and 6000 < bodies.taken < 6600)  # there is no room for both
+        for client in clients:
+            client.socket.close()
+        wait(lambda: not connections and bodies.taken == 0)
+
+
 def test_messages_in_part_are_bounded_together(server):
     client = Client(server, frames.PREFACE + frames.settings({}))
     begin = b"\0" + (2**20 - 1).to_bytes(4)
