@@ -70,6 +70,8 @@ class Connection(Protocol):
     max_buffered_bytes: int
     bodies: MemoryBudget
 
+    def spend(self, call: Call) -> None: ...
+
 
 class Call:
     """A call from its headers to its trailers."""
@@ -80,6 +82,7 @@ class Call:
         "_connection",
         "_headers_sent",
         "_message",
+        "_paid",
         "_reserved",
         "_timer",
         "begun",
@@ -110,6 +113,7 @@ class Call:
         self.begun = self.since = connection.read_at  # when it, or a stream's last message, began; when something came
         self._message: bytes | None = None  # a unary call's, until the client has ended
         self._compressed = False
+        self._paid = False  # whether the request that its key was asked for has come
         self._reserved = 0  # bytes of messages that the budget of bodies was asked for
         self._buffer: bytearray | None = None  # of a message that has come in part
         self.deadline: float | None = None  # on perf_counter's clock
@@ -240,6 +244,15 @@ class Call:
         if message is None:
             raise BadInput("there is no message, where the method takes one")
         self.method.handle(self, message, self._compressed)
+
+    def spend(self) -> None:
+        """A request of a stream has come: each but the first, which the headers were, is one more of its key.
+
+        Overloaded over the key's rate; Unauthorized, Forbidden where the key is gone.
+        """
+        if self._paid:
+            self._connection.spend(self)
+        self._paid = True
 
     # What goes
 

@@ -37,6 +37,7 @@ class GrpcConnection(asyncio.Protocol):
         self.max_buffered_bytes = 2 * service.max_message_bytes + 2**20
         self.bodies = service.gateway.bodies
         self.buffered = 0  # bytes of messages that have come in part
+        self._unread = 0  # bytes of answers that wait for a window, as far as the budget of bodies knows
         self._write_paused = False
         self._since = self._checked = asyncio.get_running_loop().time()
         self._stuck: dict[int, tuple[int, float]] = {}  # by stream: bytes that wait for its window, and since when
@@ -59,6 +60,7 @@ class GrpcConnection(asyncio.Protocol):
         self.http2.closed = True
         self._service.connections.discard(self)
         self._cancel_all()
+        self._count_unread(0)
 
     def data_received(self, data: bytes) -> None:
         self._since = 0.0
@@ -98,6 +100,11 @@ class GrpcConnection(asyncio.Protocol):
     def data_of_stream(self, stream: Stream, data: bytes, ended: bool) -> None:
         stream.call.data_received(data, ended)
 
+    def spend(self, call: Call) -> None:
+        """One more request of a call's key. Unauthorized, Forbidden, Overloaded"""
+        assert call.method is not None
+        self._service.spend(call.headers, call.method.path)
+
     def stream_reset(self, stream: Stream) -> None:
         if stream.call is not None:
             stream.call.cancelled()
@@ -109,6 +116,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def _cancel_all(self) -> None:
         for stream in tuple(self.http2.streams.values()):
+            self.http2.discard(stream)
             self.stream_reset(stream)
         self.http2.streams.clear()
 
@@ -126,7 +134,7 @@ class GrpcConnection(asyncio.Protocol):
         if self._write_paused or self.transport.is_closing():
             if waited > limits.body_seconds:
                 self.transport.abort()
-        elif http2.blocked_bytes > MAX_UNREAD_BYTES:
+        elif not self._count_unread(http2.blocked_bytes):
             http2.fail(ProtocolError(frames.Code.ENHANCE_YOUR_CALM, "too many answers are not read"))
         elif http2.streams:
             self._check_streams(now, limits.body_seconds)
@@ -135,6 +143,16 @@ class GrpcConnection(asyncio.Protocol):
                 self.transport.close()
         elif waited > (limits.keep_alive_seconds if http2.configured and not http2.receiving else limits.body_seconds):
             self._go_away()
+
+    def _count_unread(self, n_bytes: int) -> bool:
+        """Have the budget of bodies hold what is not read; whether that is no more than there is room for."""
+        more = n_bytes - self._unread
+        if n_bytes > MAX_UNREAD_BYTES or (more > 0 and not self.bodies.take(more)):
+            return False
+        if more < 0:
+            self.bodies.give_back(-more)
+        self._unread = n_bytes
+        return True
 
     def _check_streams(self, now: float, seconds: float) -> None:
         stuck: dict[int, tuple[int, float]] = {}

@@ -79,14 +79,18 @@ class GrpcService:
         if not headers.get(b"content-type", b"").startswith(b"application/grpc"):
             raise UnsupportedMedia("a gRPC call has the content type application/grpc")
         method = self.methods.get(headers[b":path"])
-        if gateway.keys is not None:
-            key = gateway.keys.of("/v2" if method is None else method.path, headers.get(b"authorization"))
-            if key is not None:
-                key.spend()
+        self.spend(headers, "/v2" if method is None else method.path)
         if method is None:
             name = headers[b":path"][:100].decode("latin-1")
             raise Unimplemented(f"there is no method {name}; server reflection lists them")
         return method
+
+    def spend(self, headers: Headers, path: str) -> None:
+        """One request of the key that opens this path. Unauthorized, Forbidden, Overloaded"""
+        if self.gateway.keys is not None:
+            key = self.gateway.keys.of(path, headers.get(b"authorization"))
+            if key is not None:
+                key.spend()
 
     def is_synthetic(self, headers: Headers, method: Method) -> bool:
         """Whether a call that may pass says that it is a load test's, and may."""

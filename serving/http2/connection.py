@@ -285,7 +285,7 @@ class Http2Connection:
         self._spend(1 if stream is None else 1 + stream.cost)
 
     def _settings(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._spend(1)
+        self._spend(max(1, len(payload) // frames.SETTING.size))  # a window's size is set on every stream
         if stream_id != 0:
             raise ProtocolError(Code.PROTOCOL_ERROR, "SETTINGS on a stream")
         if len(payload) % 6 or (flags & frames.ACK and payload):
@@ -456,7 +456,8 @@ class Http2Connection:
         for stream in tuple(self._blocked.values()):
             if self.send_window <= 0:
                 return
-            self._send_blocked(stream)
+            if stream.send_window > 0:
+                self._send_blocked(stream)
 
     @property
     def receiving(self) -> bool:

@@ -110,7 +110,7 @@ class HeaderDecoder:
                 each, at = self._literal(block, at, first & 0x3F, 0x3F)
                 self._add(each)
             elif first & 0x20:  # a new size of the table, which only a block's beginning may have
-                if fields:
+                if n_bytes:
                     raise ProtocolError(Code.COMPRESSION_ERROR, "the table's size changes within a header block")
                 size, at = _integer(block, at, 0x1F) if first & 0x1F == 0x1F else (first & 0x1F, at)
                 self._resize(size)

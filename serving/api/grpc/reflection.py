@@ -28,6 +28,7 @@ class Reflection(Method):
         self._files = {file.name: file.SerializeToString() for file in schema.files}
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
+        call.spend()
         if compressed:
             message = inflate(message, call.coding or b"", MAX_MESSAGE_BYTES)
         try:

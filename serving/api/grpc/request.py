@@ -24,6 +24,7 @@ from serving.inference.onnx_files import varint
 
 ID, RAW_INPUT_CONTENTS = 0x1A, 0x3A  # tags of the fields 3 and 7
 MAX_LAYOUTS, MAX_LAYOUT_BYTES = 1024, 512  # that are remembered, and of what a request says
+MAX_LENGTH_BYTES = 5  # that protobuf takes before a field
 FORM = "form"
 # What Triton's clients send to be told which response of a request is the last; here each request has one.
 ASKS_FOR_FINAL = "triton_enable_empty_final_response"
@@ -100,7 +101,7 @@ class InferRequest:
         wanted = _wanted(message.outputs, signature.outputs)
         layout = Layout(self.name, self.version, _form(message), self.asks_for_final, signature, inputs, n_rows, wanted)
         # Parameters that mean nothing here may be a request's own, as an id of its user is.
-        if self.raw and self._said and message.parameters.keys() <= MEANT:
+        if self._said and message.parameters.keys() <= MEANT:
             self._decoder.remember(self._said, layout)
         return layout
 
@@ -119,7 +120,7 @@ class RequestDecoder:
             parsed = self.parse(message)
             return InferRequest(self, b"", parsed.id, parsed.raw_input_contents, message=parsed)
         said, request_id, raw = parts
-        layout = self._layouts.get(said) if raw else None
+        layout = self._layouts.get(said)
         return InferRequest(self, said, request_id, raw, layout, None if layout else self.parse(said))
 
     def parse(self, message: bytes) -> Any:
@@ -131,38 +132,46 @@ class RequestDecoder:
 
     def remember(self, said: bytes, layout: Layout) -> None:
         """Know a request again that says the same."""
-        if len(said) <= MAX_LAYOUT_BYTES:
-            if len(self._layouts) >= MAX_LAYOUTS:
-                self._layouts.clear()
-            self._layouts[said] = layout
+        if len(self._layouts) >= MAX_LAYOUTS:
+            self._layouts.clear()
+        self._layouts[said] = layout
 
 
 def _split(message: bytes) -> tuple[bytes, str, list[bytes]] | None:
-    """A message without its id and its raw contents, and these two; None where it is not of fields as clients write
-    them, which all have a tag of one byte and a length.
+    """A message without its id and its raw contents, and these two; None where it has no raw contents, says more than
+    is remembered, or is not of fields as clients write them, which all have a tag of one byte and a length.
     """
     said, request_id, raw = b"", b"", []
     at = start = 0
     end = len(message)
     try:
-        while at < end:
+        for _ in range(MAX_LAYOUT_BYTES):  # what is remembered has no more fields: each takes 2 bytes, or is an input's
+            if at >= end:
+                break
             tag, length, value = message[at], message[at + 1], at + 2
             if tag & 0x87 != 2:  # another wire type, or a tag of several bytes
                 return None
             if length > 0x7F:
                 length, value = varint(message, at + 1)
+                if value > at + 1 + MAX_LENGTH_BYTES:
+                    return None
             if tag == RAW_INPUT_CONTENTS:
                 said += message[start:at]
                 start = value + length
                 raw.append(message[value:start])
             elif tag == ID:
+                if request_id:  # which protobuf holds against UTF-8 as well, though the second counts
+                    return None
                 said += message[start:at]
                 start = value + length
                 request_id = message[value:start]
+            elif length > MAX_LAYOUT_BYTES:
+                return None
             at = value + length
-        if at != end:
+        if at != end or not raw:
             return None
-        return said + message[start:], request_id.decode(), raw
+        said += message[start:]
+        return (said, request_id.decode(), raw) if len(said) <= MAX_LAYOUT_BYTES else None
     except (IndexError, ValueError):  # UnicodeDecodeError is one
         return None
 
@@ -180,11 +189,12 @@ def _inputs(
         if place in places:
             raise BadInput(f"input {tensor.name!r} is given twice")
         validation.check_datatype(item.datatype, tensor)
+        given = tuple(item.shape[: validation.MAX_DIMENSIONS + 1])  # there may be millions, and too many are refused
         if signature.rows_alike:
-            shape = validation.check_shape(tuple(item.shape[:]), tensor, max_rows)
+            shape = validation.check_shape(given, tensor, max_rows)
         else:
             axis = signature.input_axes[place]
-            shape = validation.check_open_shape(tuple(item.shape[:]), tensor, axis, max_rows)
+            shape = validation.check_open_shape(given, tensor, axis, max_rows)
             validation.check_dimensions(shape, tensor, axis, sizes)
         if "shared_memory_region" in item.parameters:
             raise BadInput(f"input {tensor.name!r}: shared memory is not served")

@@ -126,6 +126,10 @@ class ModelStreamInfer(Method):
             request_id = request.id
             return StreamResponder(call, request, inference.encoder, new_answer, stream, turn)
 
+        try:
+            call.spend()
+        except Overloaded as error:
+            return fail(error, b"", False)
         inference.infer(call, message, compressed, begin, fail)
 
     def end(self, call: Call) -> None:

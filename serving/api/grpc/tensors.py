@@ -46,7 +46,8 @@ def from_contents(contents: Any, tensor: Tensor, shape: tuple[int, ...], finite:
     if not count:
         return np.empty(shape, tensor.dtype)
     if tensor.datatype in PACKED_AS_THEY_ARE:
-        # A packed field is its tag, its length and its values, which end it.
+        # A packed field is its tag, its length and its values, which end it, unless fields follow that nobody knows.
+        contents.DiscardUnknownFields()
         packed = contents.SerializeToString()
         flat = np.frombuffer(packed, tensor.dtype.newbyteorder("<"), count, len(packed) - count * tensor.dtype.itemsize)
     else:

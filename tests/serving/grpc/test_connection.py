@@ -1,6 +1,7 @@
 """What a connection puts up with: clients that do not read, send nothing, send too much, or come in numbers."""
 
 import gc
+import queue
 import socket
 import time
 from types import SimpleNamespace
@@ -172,6 +173,20 @@ def test_a_stream_whose_answers_are_not_read_ends_before_they_are_many(server, m
     assert answers(server)
 
 
+def test_answers_that_are_not_read_are_held_in_the_budget_of_bodies(stored_here):
+    with grpc_server() as server:
+        bodies, connections = server.gateway.bodies, server.service.connections
+        bodies.limit = 10_000
+        clients = [Client(server, frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0})) for _ in range(2)]
+        for client in clients:
+            for stream in (1, 3, 5):  # 2 KB of answer each
+                client.send(client.request(stream), frame(frames.DATA, frames.END_STREAM, stream, message(100)))
+        wait(lambda: len(connections) == 1 and 6000 < bodies.taken < 6600)  # there is no room for both
+        for client in clients:
+            client.socket.close()
+        wait(lambda: not connections and bodies.taken == 0)
+
+
 def test_messages_in_part_are_bounded_together(server):
     client = Client(server, frames.PREFACE + frames.settings({}))
     begin = b"\0" + (2**20 - 1).to_bytes(4)
@@ -315,3 +330,27 @@ def test_keys_and_hosts_are_those_of_http(stored_here, tmp_path):
             with pytest.raises(grpc.RpcError) as raised:
                 stub.ServerLive(service_pb2.ServerLiveRequest())
         assert raised.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_a_streams_requests_are_its_keys_and_it_ends_with_its_key(stored_here, tmp_path):
+    said = []
+    keys.main(["caller", "--per-second", "0.01"], said.append)
+    key, line = said[0].splitlines()[0].split()[1], said[0].splitlines()[1][6:]
+    (file := tmp_path / "keys").write_text(line)
+    request = service_pb2.ModelInferRequest.FromString(message()[5:])
+    to_send, known = queue.SimpleQueue(), Keys(file)
+    with grpc_server(keys=known) as server, grpc.insecure_channel(server.address) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        answers = stub.ModelStreamInfer(iter(to_send.get, None), metadata=[("authorization", f"Bearer {key}")])
+        to_send.put(request)
+        assert next(answers).infer_response.model_name == "iris"
+        for _ in range(2):
+            to_send.put(request)
+            assert next(answers).error_message == "key 'caller' may ask 0.01 times a second"
+        file.write_text("# nobody\n")
+        known._look_at = 0.0
+        to_send.put(request)
+        with pytest.raises(grpc.RpcError) as raised:
+            next(answers)
+        assert raised.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        to_send.put(None)

@@ -133,3 +133,9 @@ def test_a_bomb_is_counted_and_not_built():
     with pytest.raises(ProtocolError) as raised:
         decoder.decode(b"\xbe" * 16_000)  # 62 MB, were it built
     assert raised.value.code == Code.ENHANCE_YOUR_CALM
+
+
+def test_a_size_behind_a_field_that_is_too_long_ends_the_connection():
+    with pytest.raises(ProtocolError) as raised:
+        HeaderDecoder(1000).decode(encode([(b"x-a", b"v" * 1001)]) + b"\x20")
+    assert raised.value.code == Code.COMPRESSION_ERROR

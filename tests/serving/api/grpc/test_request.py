@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -220,3 +221,63 @@ def test_only_what_was_right_and_short_and_no_requests_own_is_remembered() -> No
         request.bind(Signature((Y,), (Y,)), True, 5)
         assert request.id == request_id
     assert len(decoder._layouts) == 1
+
+
+@pytest.mark.parametrize("tensor", [Y, Tensor("y", "FP64", (BATCH,)), Tensor("y", "BOOL", (BATCH,))])
+def test_fields_that_nobody_knows_among_typed_values_change_none(tensor: Tensor) -> None:
+    """A later protocol may have them; the values are those that the field has."""
+    item = message(True, y=(tensor, np.array([1, 0, 1], tensor.dtype))).inputs[0]
+    item.contents.MergeFromString(b"\xa2\x01\x04\0\0\x80\x3f")  # field 20: four bytes
+    request = service_pb2.ModelInferRequest(model_name="m", inputs=[item])
+    assert bound(request, tensor) == ([[1, 0, 1]], 3)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"\x1a\x01\xff\x1a\x017",  # an id that is no UTF-8, and another
+        b"\x1a\x81\x80\x80\x80\x80\x007",  # a length of six bytes, before the id, and before raw contents
+        b"\x3a\x84\x80\x80\x80\x80\x00\0\0\0\0",
+    ],
+)
+def test_what_protobuf_refuses_is_refused(wrong: bytes) -> None:
+    decoder = RequestDecoder(service_pb2.ModelInferRequest.FromString)
+    right = message(False, y=(Y, np.ones(2, np.float32))).SerializeToString()
+    decoder.decode(right).bind(Signature((Y,), (Y,)), True, 5)
+    with pytest.raises(BadInput, match="the message is not a ModelInferRequest"):
+        decoder.decode(wrong + right)
+
+
+def test_a_shape_of_very_many_dimensions_is_refused_before_they_are_numbers() -> None:
+    request = service_pb2.ModelInferRequest(model_name="m", raw_input_contents=[b""])
+    request.inputs.add(name="y", datatype="FP32", shape=[1] * 200_000)
+    decoded = RequestDecoder(service_pb2.ModelInferRequest.FromString).decode(request.SerializeToString())
+    tracemalloc.start()
+    try:
+        for tensor in (Y, Tensor("y", "FP32", (BATCH, "n"))):
+            with pytest.raises(BadInput, match="not a list of more than 16"):
+                decoded.bind(Signature((tensor,), (Y,)), True, 5)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+class Counted(bytes):
+    """Counts its bytes that are looked at or copied."""
+
+    seen = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        part = super().__getitem__(place)
+        self.seen += 1 if isinstance(part, int) else len(part)
+        return part
+
+
+LONG_NAME = b"\x0a\x84\x40" + b"n" * 8196
+
+
+@pytest.mark.parametrize("unit", [b"\x4a\0\x3a\0", b"\x3a\0", b"\x4a\0\x1a\0", LONG_NAME + b"\x3a\0"])
+def test_a_message_of_very_many_fields_is_left_to_protobuf_at_once(unit: bytes) -> None:
+    octets = Counted(unit * 1000)
+    assert requests._split(octets) is None
+    assert octets.seen < 2000 + len(unit)
