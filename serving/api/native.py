@@ -65,21 +65,26 @@ class NativeResponder:
 
     @property
     def trace_id(self) -> bytes:
+        """The request's, 32 hex digits."""
         return self._request.trace_id
 
     @property
     def disconnected(self) -> bool:
+        """Whether nobody is there to read a response."""
         return self._request.disconnected
 
     @property
     def synthetic(self) -> bool:
+        """Whether its rows are kept out of the drift watch."""
         return self._request.synthetic
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        """Send the model's answer as JSON; a list of them where a list came."""
         rows = answers(form, outputs, self.parameters)
         self._request.respond(Response(orjson.dumps(rows if self.several else rows[0])))
 
     def send_error(self, error: ServingError) -> None:
+        """Send `{"error": "…"}`."""
         self._request.fail(error)
 
 
@@ -94,12 +99,15 @@ class PredictHandler:
         self._max_seconds = settings.latency_ms(name) / 1e3
 
     def check(self, request: Request) -> None:
+        """Raises BadInput, NotFound or NotReady for the form that is asked for, and Overloaded."""
         self._plane.check_admission(self._form(request))
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error, counted for the model's best form."""
         send_error(self._default, INTERFACE, NativeResponder(request), error)
 
     def handle(self, request: Request) -> None:
+        """Read the payloads, preprocess and queue them; in a thread where that takes long."""
         responder = NativeResponder(request)
         pending = PendingRequest(self._default, responder, INTERFACE, request.path, request.begun)
         try:

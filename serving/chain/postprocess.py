@@ -28,6 +28,7 @@ class PostprocessStage(AskingService):
         self.ask_at("preprocess", SETTINGS.chain_preprocess_at)
 
     def routes(self) -> Routes:
+        """`POST /finalize`, and what all stages have."""
         return {"/finalize": {"POST": self.route(self.finalize)}, **self.routes_of_all()}
 
     async def finalize(self, call: Call, body: bytes) -> Message:

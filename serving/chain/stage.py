@@ -84,10 +84,12 @@ class StageEndpoint(Endpoint):
         self._admission = Admission(most)
 
     def check(self, request: Request) -> None:
+        """Raises Overloaded where what waits leaves the call's deadline no time."""
         super().check(request)
         self._admission.check(Call.of(request, self._seconds).seconds_left())
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error to the stage that asks, counted and logged."""
         request.respond(_reject(Call.of(request, self._seconds), error, self._metrics))
 
     async def answer(self, request: Request) -> Response:

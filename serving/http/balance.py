@@ -57,6 +57,7 @@ class Balance:
         self._publish()
 
     def closed(self) -> None:
+        """A connection of this worker has ended: the others may see."""
         self.n_held -= 1
         self._publish()
 

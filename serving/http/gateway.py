@@ -52,7 +52,8 @@ class Service(Protocol):
     lifecycle: Lifecycle
     memory: WorkerMemory
 
-    def routes(self) -> Routes: ...
+    def routes(self) -> Routes:
+        """Path → method → handler, complete."""
 
 
 @dataclass
@@ -97,6 +98,7 @@ class Gateway:
 
     @property
     def draining(self) -> bool:
+        """Whether the process ends once what it has accepted is answered."""
         return self._lifecycle is not None and self._lifecycle.draining
 
     def watch(self, connections: set[Any]) -> None:
@@ -146,6 +148,7 @@ class Gateway:
         reject(request, error)
 
     def check_host(self, host: bytes) -> None:
+        """Raises MisdirectedRequest where this Host is not among `allowed_hosts`, with its port or without."""
         name = host.decode("latin-1").lower()
         if not (name in self.allowed_hosts or name.rpartition(":")[0] in self.allowed_hosts):
             raise MisdirectedRequest("this host is not served here", "EKIBEN_ALLOWED_HOSTS")

@@ -139,6 +139,7 @@ def _presented(authorization: bytes | None) -> bytes:
 
 
 def main(arguments: list[str] | None = None, say: Callable[[str], None] = print) -> None:
+    """`python -m serving.http.keys`: make a key, and the line for the file that lets it in."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.http.keys",
         description="Make an API key, and the line for EKIBEN_API_KEYS_FILE that lets it in. The key is shown once.",

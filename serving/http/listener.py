@@ -61,6 +61,7 @@ class Loop(uvloop.Loop):
         return sum(balance.n_held for balance in self._balances) >= self._limit
 
     async def create_server(self, *arguments: Any, **options: Any) -> Any:
+        """uvloop's, whose sockets are shared among workers by how many connections each holds."""
         if "sock" not in options:
             return await super().create_server(*arguments, **options)
         sock, context, balance = options["sock"].dup(), options.get("ssl"), None
@@ -105,6 +106,7 @@ class Listener:
         self._server.close()
 
     async def wait_closed(self) -> None:
+        """Until its server has no connection."""
         await self._server.wait_closed()
 
     def leave(self) -> None:
@@ -170,5 +172,6 @@ class Counted(socket.socket):
         balance.opened()
 
     def detach(self) -> int:
+        """The file descriptor, which is no longer this socket's to count."""
         self._balance.closed()
         return super().detach()

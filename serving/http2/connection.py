@@ -44,12 +44,14 @@ Headers = dict[bytes, bytes]
 class Owner(Protocol):
     """What a connection knows of who does its I/O and answers its requests."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        """Send these bytes."""
 
     def request_received(self, stream: Stream, headers: Headers) -> None:
         """A new stream, with its headers; it has no body where `stream.remote_closed`."""
 
-    def data_of_stream(self, stream: Stream, data: bytes, ended: bool) -> None: ...
+    def data_of_stream(self, stream: Stream, data: bytes, ended: bool) -> None:
+        """Bytes of a stream's body; it ends with them where `ended`."""
 
     def stream_reset(self, stream: Stream) -> None:
         """The client wants no answer, or broke the protocol on this stream."""
@@ -387,11 +389,13 @@ class Http2Connection:
             self.end(stream, trailers)
 
     def send_headers(self, stream: Stream, headers: bytes) -> None:
+        """Write an encoded header block of the response; ignored where the stream has ended."""
         if self.streams.get(stream.id) is stream:
             block, self._prefix = self._prefix + headers, b""
             self._owner.write(frame(frames.HEADERS, frames.END_HEADERS, stream.id, block))
 
     def send_data(self, stream: Stream, data: bytes) -> None:
+        """Write as much as flow control allows; the rest waits for WINDOW_UPDATE."""
         if self.streams.get(stream.id) is not stream:
             return
         if stream.blocked is None:

@@ -128,6 +128,7 @@ class BatchingRunner:
             self._schedule()
 
     def enqueue_each(self, batches: Sequence[Batch], waiter: Waiter, client: Client | None = None) -> None:
+        """Queue the rows of one request that may differ in shape; the outputs are joined."""
         settle(asyncio.ensure_future(self._submit_parts([(batch, 1) for batch in batches], client)), waiter)
 
     def _admit(self, rows: int) -> None:
@@ -145,6 +146,7 @@ class BatchingRunner:
 
     @property
     def overload_error(self) -> Overloaded | None:
+        """Why not even one row more could be answered in time, or None."""
         if self._queued < self._max_batch_size and self._queued < self._max_queue_rows and self._axes is None:
             return None
         if self._queued >= self._max_queue_rows:
@@ -166,6 +168,7 @@ class BatchingRunner:
 
     @property
     def wait(self) -> float:
+        """Seconds of work that the engine has and that waits for it, by what calls took so far."""
         in_flight = max(0.0, self._free_at - perf_counter()) if self._busy else 0.0
         if self._axes is not None:
             cost, calls = self._queued_cost, self._calls_of_shapes()
@@ -175,10 +178,12 @@ class BatchingRunner:
 
     @property
     def pending(self) -> int:
+        """Rows that wait."""
         return self._queued
 
     @property
     def held(self) -> float:
+        """Seconds since the oldest request came that the engine's thread holds; 0 while it is idle."""
         return perf_counter() - self._in_flight[0].arrived if self._in_flight else 0.0
 
     def _parts(self, inputs: Batch, rows: int) -> list[tuple[Batch, int]]:

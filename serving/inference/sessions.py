@@ -36,7 +36,8 @@ class Session(Protocol):
     Refused, where the values are none that it computes with.
     """
 
-    def run(self, inputs: Batch) -> list[np.ndarray]: ...
+    def run(self, inputs: Batch) -> list[np.ndarray]:
+        """The outputs of one engine call, in the signature's order. Refused where it does not take the values"""
 
 
 class OnnxSession:
@@ -62,6 +63,7 @@ class OnnxSession:
         self._errors = states.InvalidArgument, states.Fail, states.RuntimeException
 
     def run(self, inputs: Batch) -> list[np.ndarray]:
+        """One call of ONNX Runtime. Refused where the graph does not take the values"""
         try:
             outputs: list[np.ndarray] = self._session.run(self._outputs, dict(zip(self._inputs, inputs, strict=True)))
         except self._errors as error:
@@ -83,6 +85,7 @@ class Bfloat16Session(OnnxSession):
         self._bfloat16 = {t.name for t in (*signature.inputs, *signature.outputs) if t.datatype == "BF16"}
 
     def run(self, inputs: Batch) -> list[np.ndarray]:
+        """The same through OrtValues, as NumPy has no BF16. Refused"""
         named = {name: self._value(name, array) for name, array in zip(self._inputs, inputs, strict=True)}
         try:
             values = self._session.run_with_ort_values(self._outputs, named)
@@ -120,6 +123,7 @@ class TrainedSession:
         self._outputs = [tensor.name for tensor in model.signature.outputs]
 
     def run(self, inputs: Batch) -> list[np.ndarray]:
+        """One call of the framework that trained it. Refused where it does not take the values"""
         try:
             outputs = self._predict(dict(zip(self._inputs, inputs, strict=True)))
         except (IndexError, RuntimeError, ValueError) as error:  # as PyTorch and scikit-learn refuse values

@@ -147,6 +147,7 @@ class Supervisor(circus.Arbiter):
         return self._grpc_socket
 
     def initialize(self) -> None:
+        """circus': open the sockets. BentoMLException, one line, where that fails"""
         try:
             super().initialize()
         except OSError as error:

@@ -16,15 +16,20 @@ class Watch(Protocol):
     """What a DriftMonitor is to a flusher."""
 
     @property
-    def full(self) -> bool: ...
+    def full(self) -> bool:
+        """Whether it holds as many rows as it may before they are binned."""
 
-    def add(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None: ...
+    def add(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None:
+        """Take the rows of one answered call."""
 
-    def leave_out(self, inputs: Sequence[np.ndarray]) -> None: ...
+    def leave_out(self, inputs: Sequence[np.ndarray]) -> None:
+        """Count rows that are kept out: a load test's."""
 
-    def bin(self) -> None: ...
+    def bin(self) -> None:
+        """Count what it holds into the reference's bins."""
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Write the counts to where all workers share them."""
 
 
 class MetricsFlusher:
