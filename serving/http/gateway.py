@@ -1,4 +1,4 @@
-"""What every connection of a worker shares: routes, keys, limits, and BentoML's own application for its few paths.
+"""The router, and what else a worker's connections share: keys, limits, BentoML's own application for its few paths.
 
 Every path is known when the service starts, so that a lookup is all the routing there is, and what a client invents is
 answered here: it reaches neither BentoML's middleware nor a metric's label.

@@ -31,7 +31,7 @@ KEYLESS_PATHS = ("/livez", "/readyz", "/healthz", "/v2/health/")
 
 
 class Key:
-    """One key, which holds a second's worth of requests."""
+    """One key, and its rate limit: a bucket that holds a second's worth of requests."""
 
     def __init__(self, name: str, opens: frozenset[str], digest: bytes, per_second: float) -> None:
         self.name, self.opens, self.digest, self.per_second = name, opens, digest, per_second

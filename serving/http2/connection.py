@@ -1,8 +1,9 @@
 """One HTTP/2 connection, from the server's side: bytes in, bytes out, and no I/O of its own (RFC 9113).
 
 `feed` parses frames and calls the owner; `respond` and the methods beside it write frames through `owner.write`, as far
-as the client's windows allow, and keep the rest. What a client sends is bounded: in memory by windows, the number of
-streams and the size of headers; in processor time by a budget that frames which ask for nothing are paid from.
+as flow control (the client's windows) allows, and keep the rest. What a client sends is bounded: in memory by windows,
+the number of streams and the size of headers; in processor time by a budget that frames which ask for nothing are paid
+from.
 """
 
 from __future__ import annotations

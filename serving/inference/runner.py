@@ -132,7 +132,7 @@ class BatchingRunner:
         settle(asyncio.ensure_future(self._submit_parts([(batch, 1) for batch in batches], client)), waiter)
 
     def _admit(self, rows: int) -> None:
-        """Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
+        """Load shedding. Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
         if self._queued + rows > self._max_queue_rows:
             raise Overloaded(
                 f"{self._queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait", QUEUE_ROWS

@@ -1,4 +1,4 @@
-"""Who looks after the workers: BentoML's arbiter, made to look four times a second and to know what it sees.
+"""The watchdog of the workers: BentoML's arbiter, made to look four times a second and to know what it sees.
 
 BentoML 1.4 has circus look every ten seconds and start whatever is missing, for ever, and not at all in a container; a
 worker that hangs is never missed. Here a dead worker is replaced at once, one that hangs is killed first, and a service
