@@ -228,10 +228,10 @@ def markdown(models: Sequence[Measured], quantities: Sequence[Measured], count: 
         "of_sides": table(["", "rows of training", "limit", *sigmas], of_sides),
         "of_quantities": table(["", "", "bins", "rows", "limit", "false alarms", *sigmas], of_quantities),
     }
-    told = {"quantities": quantities, "worst": max(models, key=lambda model: model.alone(0)), "blind": blind,
+    values = {"quantities": quantities, "worst": max(models, key=lambda model: model.alone(0)), "blind": blind,
             "still": max(models, key=lambda model: model.limited(0)), "limit": limit_of(blind), "share": share,
             "single": max(model.limited(FEWEST) for model in models), "count": count, "picture": picture}  # fmt: skip
-    return render(Path(__file__).with_suffix(".md"), **tables, **told, psi=PSI, fewest=FEWEST, shift=SHIFTS[-1])
+    return render(Path(__file__).with_suffix(".md"), **tables, **values, psi=PSI, fewest=FEWEST, shift=SHIFTS[-1])
 
 
 def share(value: float) -> str:

@@ -75,8 +75,8 @@ class Connection(asyncio.Protocol):
 
 def content_length(head: bytes) -> int:
     """Of a head in lower case. ValueError where it says none"""
-    _, there, rest = head.partition(LENGTH)
-    if not there:
+    _, separator, rest = head.partition(LENGTH)
+    if not separator:
         raise ValueError(f"an answer without content-length: {head[:80]!r}")
     return int(rest.partition(b"\r\n")[0])
 

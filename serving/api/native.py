@@ -113,7 +113,7 @@ class PredictHandler:
         try:
             pending.form = self._form(request)
             if request.query_string:
-                responder.parameters = given_parameters(pending.form.model, request.query)
+                responder.parameters = query_parameters(pending.form.model, request.query)
             body, content_type = request.body, request.headers.get(b"content-type", b"application/json")
             if (coding := request.headers.get(b"content-encoding")) is not None:
                 if len(body) > INFLATE_INLINE_BYTES:
@@ -164,16 +164,16 @@ def requested_form(name: str, request: Request, repository: Repository, paramete
     return repository.get(name, query.get("form"))
 
 
-def given_parameters(model: Model, query: Mapping[str, str]) -> dict[str, Any]:
+def query_parameters(model: Model, query: Mapping[str, str]) -> dict[str, Any]:
     """The parameters of postprocess that a query gives, by name. BadInput"""
-    given = {}
+    values = {}
     for parameter in model.parameters:
         if (text := query.get(parameter.name)) is not None:
             value = parameter_value(parameter, text)
             if not parameter.allows(value):
                 raise BadInput(f"{parameter.name} is {text[:40]!r}: it must be {parameter.allowed()}")
-            given[parameter.name] = parameter.encode(value)
-    return given
+            values[parameter.name] = parameter.encode(value)
+    return values
 
 
 def parameter_value(parameter: Field, text: str) -> Any:
@@ -194,7 +194,7 @@ async def random_prediction(
     """A payload like those it was trained on, with its prediction."""
     model = repository.get(name).model
     form = requested_form(name, request, repository, model.parameters)
-    given = given_parameters(model, request.query)
+    values = query_parameters(model, request.query)
     shown, payload = payloads.draw(form.stored.certificate.reference)
     outputs = await plane.infer(form, preprocess_batch(form.model, [payload]), 1, request)
-    return json_response({"payload": shown, "prediction": answers(form, outputs, given)[0]})
+    return json_response({"payload": shown, "prediction": answers(form, outputs, values)[0]})

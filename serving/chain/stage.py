@@ -170,16 +170,16 @@ async def ask(next_stage: Replicas, path: str, message: Message, call: Call, met
     return Message({name: reply.headers[name] for name in CALL_HEADERS if name in reply.headers}, reply.body)
 
 
-def health(stage: str, model: str, asked: Replicas) -> Routes:
+def health(stage: str, model: str, next_stage: Replicas) -> Routes:
     """`GET /health`: ok; degraded while a replica of the next stage is away or the volume is full; unready and 503
     while all are away."""
 
     async def respond(request: Request) -> Response:
-        states = await asked.states()
+        states = await next_stage.states()
         up = [state == "up" for state in states.values()]
-        volume = {"volume": complaint} if (complaint := asked.transport.complaint()) else {}
+        volume = {"volume": complaint} if (complaint := next_stage.transport.complaint()) else {}
         status = "ok" if up and all(up) and not volume else "degraded" if any(up) else "unready"
         report = {"status": status, "stage": stage, "model": model, "replica": replica(request), **volume}
-        return json_response({**report, "asks": {asked.stage: states}}, 200 if any(up) else 503)
+        return json_response({**report, "asks": {next_stage.stage: states}}, 200 if any(up) else 503)
 
     return {"/health": {"GET": Endpoint(respond)}}

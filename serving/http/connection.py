@@ -411,8 +411,8 @@ def too_large(limit: int, budget: int, n_bytes: int = 0) -> TooLarge:
     """The error for a body over the limit, or over what the budget could ever hold; its size, if that is known."""
     setting = "EKIBEN_MAX_BODY_BYTES" if limit <= budget else "EKIBEN_MEMORY_MB"
     size, most = in_words(n_bytes), in_words(min(limit, budget))
-    told = size if n_bytes and size != most else f"over {most}"
-    return TooLarge(f"the body is too large: {told}; at most {most}", setting)
+    words = size if n_bytes and size != most else f"over {most}"
+    return TooLarge(f"the body is too large: {words}; at most {most}", setting)
 
 
 def no_room() -> Overloaded:

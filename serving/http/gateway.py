@@ -164,7 +164,7 @@ class Gateway:
 
     async def _ask_bentoml(self, request: Request) -> Response:
         """The response of BentoML's application, by ASGI."""
-        sent: list[MutableMapping[str, Any]] = []
+        messages: list[MutableMapping[str, Any]] = []
 
         received = False
 
@@ -176,14 +176,14 @@ class Gateway:
             return {"type": "http.request", "body": request.body, "more_body": False}
 
         async def send(message: MutableMapping[str, Any]) -> None:
-            sent.append(message)
+            messages.append(message)
 
         await self.bentoml(_as_scope(request), receive, send)
-        fields = [(name, value) for name, value in sent[0]["headers"] if name not in (b"content-length", b"date")]
+        fields = [(name, value) for name, value in messages[0]["headers"] if name not in (b"content-length", b"date")]
         content_type = next((value for name, value in fields if name == b"content-type"), b"application/octet-stream")
         headers: tuple[Header, ...] = tuple(pair for pair in fields if pair[0] != b"content-type")
-        body = b"".join(message.get("body", b"") for message in sent[1:])
-        return Response(body, content_type, sent[0]["status"], headers)
+        body = b"".join(message.get("body", b"") for message in messages[1:])
+        return Response(body, content_type, messages[0]["status"], headers)
 
 
 def _as_scope(request: Request) -> Scope:

@@ -86,8 +86,8 @@ class Keys:
             new = _read(self._file, self._workers)
         except (OSError, ValueError) as error:
             return log.error("the API keys stay as they were: %s", error)
-        kept = {(k.name, k.opens, k.digest, k.per_second): k for k in self._keys}
-        self._keys = [kept.pop((k.name, k.opens, k.digest, k.per_second), k) for k in new]
+        current = {(k.name, k.opens, k.digest, k.per_second): k for k in self._keys}
+        self._keys = [current.pop((k.name, k.opens, k.digest, k.per_second), k) for k in new]
         log.info("API keys: %s", ", ".join(key.name for key in self._keys) or "none")
 
 

@@ -38,13 +38,13 @@ def check_onnx(file: Path) -> None:
     """EngineError where the file reads other files, or has operators that not every ONNX Runtime knows."""
     data = memoryview(file.read_bytes())
     try:
-        found = list(_messages(data, "model", DEEPEST))
+        messages = list(_messages(data, "model", DEEPEST))
     except (IndexError, ValueError) as error:
         raise EngineError(f"{file.name} is no ONNX file: {error}") from None
-    if any(EXTERNAL_DATA in fields or fields.get(DATA_LOCATION) for kind, fields in found if kind == "tensor"):
+    if any(EXTERNAL_DATA in fields or fields.get(DATA_LOCATION) for kind, fields in messages if kind == "tensor"):
         raise EngineError(f"{file.name} keeps weights in another file (external data), which no certificate covers")
-    own = {_name(fields, FUNCTION_DOMAIN, FUNCTION_NAME) for kind, fields in found if kind == "function"}
-    used = {_name(fields, NODE_DOMAIN, NODE_OPERATOR) for kind, fields in found if kind == "node"}
+    own = {_name(fields, FUNCTION_DOMAIN, FUNCTION_NAME) for kind, fields in messages if kind == "function"}
+    used = {_name(fields, NODE_DOMAIN, NODE_OPERATOR) for kind, fields in messages if kind == "node"}
     if foreign := sorted(name for name in used - own if name[0] not in DOMAINS):
         words = ", ".join(b".".join(name).decode(errors="replace")[:60] for name in foreign[:5])
         raise EngineError(f"{file.name} has operators that not every ONNX Runtime knows: {words}")

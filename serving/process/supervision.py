@@ -112,17 +112,17 @@ class Supervisor(circus.Arbiter):
 
     def _make_room(self) -> None:
         """Before a worker is started whose metrics would find no room: theirs and all later ones' go elsewhere."""
-        left = metrics_dir.free_bytes(self._metrics)
-        if left >= metrics_dir.BYTES_PER_WORKER:
+        free_bytes = metrics_dir.free_bytes(self._metrics)
+        if free_bytes >= metrics_dir.BYTES_PER_WORKER:
             return
-        needed = (len(self._workers) + 2) * metrics_dir.BYTES_PER_WORKER
+        n_bytes = (len(self._workers) + 2) * metrics_dir.BYTES_PER_WORKER
         try:
-            folder = metrics_dir.own_folder(needed, (metrics_dir.MEMORY,))
+            folder = metrics_dir.own_folder(n_bytes, (metrics_dir.MEMORY,))
             move_dead(self._metrics, folder)
         except (metrics_dir.NoSpace, OSError) as error:
-            log.error("the disk of %s is full (%d KiB left), and %s", self._metrics, left >> 10, error)
+            log.error("the disk of %s is full (%d KiB left), and %s", self._metrics, free_bytes >> 10, error)
             return
-        log.error("the disk of %s is full (%d KiB left): metrics go to %s", self._metrics, left >> 10, folder)
+        log.error("the disk of %s is full (%d KiB left): metrics go to %s", self._metrics, free_bytes >> 10, folder)
         self.exit_stack.callback(metrics_dir.remove, folder)
         self._metrics = folder
         for watcher in self.watchers:
@@ -253,15 +253,15 @@ class Supervisor(circus.Arbiter):
         """For whichever worker is scraped; a disk that is full costs the count."""
         self._ends[how] += 1
         with contextlib.suppress(OSError):
-            written = (self._metrics / ENDS).with_suffix(".new")
-            written.write_text(json.dumps(self._ends))
-            written.replace(self._metrics / ENDS)
+            file = (self._metrics / ENDS).with_suffix(".new")
+            file.write_text(json.dumps(self._ends))
+            file.replace(self._metrics / ENDS)
 
     def _fill(self, watcher: Any) -> None:
-        wanted = watcher.numprocesses + bool(self._old)
-        if len(watcher.processes) < wanted:
+        n_workers = watcher.numprocesses + bool(self._old)
+        if len(watcher.processes) < n_workers:
             self._make_room()
-        while len(watcher.processes) < wanted and watcher.spawn_process():
+        while len(watcher.processes) < n_workers and watcher.spawn_process():
             pass
         for pid, process in watcher.processes.items():
             self._workers.setdefault(pid, Worker(process.wid, self._metrics))

@@ -73,13 +73,13 @@ def category_places(reference: Histogram, field: Field | None) -> Places:
     """What tells the bins of codes, those of a field with choices, or of texts."""
     n_known = len(reference.classes)
     if field is None:
-        known = {text: place for place, text in enumerate(reference.classes)}
-        return lambda texts: np.array([known.get(text, n_known) for text in texts.tolist()], np.intp)
+        place_of = {text: place for place, text in enumerate(reference.classes)}
+        return lambda texts: np.array([place_of.get(text, n_known) for text in texts.tolist()], np.intp)
     codes = np.array([field.codes[word] for word in reference.classes], np.float64)  # ascending, as they were counted
 
     def places(values: np.ndarray) -> np.ndarray:
-        found = np.searchsorted(codes, values)
-        return np.where(codes.take(found, mode="clip") == values, found, n_known)
+        indices = np.searchsorted(codes, values)
+        return np.where(codes.take(indices, mode="clip") == values, indices, n_known)
 
     return places
 

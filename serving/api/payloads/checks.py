@@ -76,9 +76,9 @@ def checked_payloads(body: bytes, payload: Fields, max_depth: int = MOST) -> tup
     complaints: list[str] = []
     payloads = []
     for place, item in enumerate(items):
-        checked, found = checked_fields(item, payload)
+        checked, wrong = checked_fields(item, payload)
         payloads.append(checked)
-        complaints += _placed(found, place, several)
+        complaints += _placed(wrong, place, several)
         if len(complaints) > SHOWN_COMPLAINTS:
             break
     if complaints:

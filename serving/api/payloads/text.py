@@ -22,11 +22,11 @@ LARGE_BODY_BYTES = 64 * 1024  # of what is longer, the texts are counted first
 QUOTES = 4  # of one text as an object
 
 
-class _Said(msgspec.Struct, forbid_unknown_fields=True):
+class _TextObject(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
 
-_decode = msgspec.json.Decoder(str | _Said | list[str | _Said]).decode
+_decode = msgspec.json.Decoder(str | _TextObject | list[str | _TextObject]).decode
 
 
 class TextAdapter:
