@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bentos.certificate import Certificate, Histogram
-from bentos.contract import Arrays, Field, Fields, Model
+from bentos.contract import Arrays, Field, Model
 from serving.telemetry.buffers import CounterBuffer
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.predictions import Predictions
@@ -132,7 +132,7 @@ class DriftMonitor:
             data = certificate.dataset
             rows = data.held_out_rows if name.startswith("prediction:") else data.rows
             metrics.drift_rows.labels(model.name, version, name).set(rows)
-        fields = model.payload.fields if isinstance(model.payload, Fields) else ()
+        fields = [field for _, fields in model.columns_by_input for field in fields]
         bounds = {f"input:{field.name}": (field.low, field.high) for field in fields}
         self._inputs = {
             name: Input(bounds.get(name, (-np.inf, np.inf)), metrics, (model.name, version, name))
