@@ -25,7 +25,7 @@ from convert.same import same_answers
 from convert.sample import fitted
 
 SECONDS = 300.0
-LONGEST = 4096  # of a dimension that is tried because the graph stores something as long
+MAX_DIMENSION = 4096  # of a dimension that is tried because the graph stores something as long
 MOST_DIMS = 8
 MOST_CALLS = 4  # that are kept as golden ones
 
@@ -131,7 +131,7 @@ def lengths(model: onnx.ModelProto) -> list[int]:
     for tensor in tensors(model):
         if tensor.data_type == TensorProto.INT64 and np.prod(tensor.dims) <= MOST_DIMS:
             stored |= set(onnx.numpy_helper.to_array(tensor).ravel().tolist())
-    return sorted(size for size in stored - set(SIZES) if 0 < size <= LONGEST)
+    return sorted(size for size in stored - set(SIZES) if 0 < size <= MAX_DIMENSION)
 
 
 def open_session(file: Path) -> Any:

@@ -15,7 +15,7 @@ from loadtest import v2
 from loadtest.service import HOST, ServiceProcess
 
 COUNT = 64  # different requests; fewer where they are large
-MOST_VALUES = 2**20
+MAX_VALUES = 2**20
 END = b"\r\n\r\n"  # of a head
 Inputs = Sequence[Mapping[str, Any]]  # as a model's metadata has them: name, datatype, shape
 Columns = Mapping[str, Sequence[str]]  # of each input, by its name: fields
@@ -52,7 +52,7 @@ class Workload:
         its OpenAPI shows, or values in [0, 1).
         """
         sizes = [self.rows * abs(math.prod(tensor["shape"][1:])) for tensor in inputs]
-        count = max(4, min(COUNT, MOST_VALUES // sum(sizes)))
+        count = max(4, min(COUNT, MAX_VALUES // sum(sizes)))
         typical = typical_rows(service, self.model, inputs)
         batches = [list(islice(typical, self.rows)) for _ in range(count)]
         return [{t["name"]: np.stack([row[t["name"]] for row in rows]) for t in inputs} for rows in batches]

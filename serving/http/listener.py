@@ -150,7 +150,7 @@ class Listener:
             del connecting[first]
             first.cancel()
         if self._balance is not None:
-            client = Counted(client, self._balance)
+            client = CountedSocket(client, self._balance)
         task = self._loop.create_task(self._connected(client))
         connecting[task] = now
         task.add_done_callback(lambda task: connecting.pop(task, None))
@@ -163,7 +163,7 @@ class Listener:
             log.debug("a connection failed: %s", error)
 
 
-class Counted(socket.socket):
+class CountedSocket(socket.socket):
     """A client's socket, that counts until its transport is closed, which is when uvloop detaches it."""
 
     def __init__(self, client: socket.socket, balance: Balance) -> None:

@@ -29,7 +29,7 @@ FUNCTION_NAME, FUNCTION_DOMAIN = 1, 10
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 # An attribute's floats and whole numbers, each with its key: a forest of trees has millions.
 NUMBERS = re.compile(rb"(?:\x3d[\s\S]{4})++|(?:\x40[\x80-\xff]{0,9}[\x00-\x7f])++")
-DEEPEST = 100  # graphs within each other's nodes; protobuf itself refuses more
+MAX_NESTED_GRAPHS = 100  # graphs within each other's nodes; protobuf itself refuses more
 
 Message = tuple[str, dict[int, memoryview | int]]  # its kind, and its last value of each field that holds no message
 
@@ -38,7 +38,7 @@ def check_onnx(file: Path) -> None:
     """EngineError where the file reads other files, or has operators that not every ONNX Runtime knows."""
     data = memoryview(file.read_bytes())
     try:
-        messages = list(_messages(data, "model", DEEPEST))
+        messages = list(_messages(data, "model", MAX_NESTED_GRAPHS))
     except (IndexError, ValueError) as error:
         raise EngineError(f"{file.name} is no ONNX file: {error}") from None
     if any(EXTERNAL_DATA in fields or fields.get(DATA_LOCATION) for kind, fields in messages if kind == "tensor"):

@@ -15,7 +15,7 @@ from serving.inference.sessions import Batch, Refused, Session, check_outputs
 from serving.inference.shapes import cost_of
 
 MAX_BATCH_BYTES = 2**30  # of one tensor
-LONGEST_SECONDS = 4.0  # of one call: what larger batches cost, requests will tell
+MAX_CALL_SECONDS = 4.0  # of one call: what larger batches cost, requests will tell
 TEXT_BYTES = 64  # what an element of BYTES is taken for
 MAX_TRIAL_ELEMENTS = 2**24
 TRIAL_SIZES = (1, 8, 32)  # of open dimensions, where nothing is known of them
@@ -49,7 +49,7 @@ def warm_up(session: Session, signature: Signature, max_batch_size: int, calls: 
         one_row = _rows(signature, calls[0], 1)
     timings: list[tuple[int, float]] = []
     for rows in sorted({min(rows, most) for rows in (1, 2, 8, most)}):
-        if timings and timings[-1][1] / timings[-1][0] * rows > LONGEST_SECONDS and rows > 2:
+        if timings and timings[-1][1] / timings[-1][0] * rows > MAX_CALL_SECONDS and rows > 2:
             break  # a heavy model would keep the others waiting for minutes
         batch = [np.repeat(array, rows, 0) for array in one_row]
         timings += [(rows, seconds) for seconds in _run(session, signature, batch, rows)]

@@ -33,7 +33,7 @@ OWN_WAY = {"check_delay": LOOK_SECONDS, "endpoint": "inproc://control", "pubsub_
 # Starts in a row, for each worker there should be, that may fail while none is ready.
 TRIES = 3
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
-LONGEST_PAUSE = 30.0
+MAX_PAUSE_SECONDS = 30.0
 WORKER_ENVIRONMENT = {
     # Waiting threads of OpenMP spin by default, and take the cores that the others need to finish.
     "OMP_WAIT_POLICY": "passive",
@@ -246,7 +246,7 @@ class Supervisor(circus.Arbiter):
         if not worker.ready:
             self._failures += 1
             self._last = f"{how}, {worker.reason or 'and the log above says why'}"
-            self._pause = min(LONGEST_PAUSE, 2.0 ** (self._failures - 2))
+            self._pause = min(MAX_PAUSE_SECONDS, 2.0 ** (self._failures - 2))
         return True
 
     def _count_end(self, how: str) -> None:

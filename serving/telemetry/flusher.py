@@ -12,7 +12,7 @@ import numpy as np
 from serving.telemetry.metrics import Recorder
 
 
-class Watch(Protocol):
+class DriftBuffer(Protocol):
     """What a DriftMonitor is to a flusher."""
 
     @property
@@ -35,7 +35,7 @@ class Watch(Protocol):
 class MetricsFlusher:
     """Sees to it that one form's recorder and watch hold no more than a step until they are written."""
 
-    def __init__(self, recorder: Recorder, watch: Watch) -> None:
+    def __init__(self, recorder: Recorder, watch: DriftBuffer) -> None:
         self._recorder, self._watch = recorder, watch
         self._loop = asyncio.get_running_loop()
         self._due = False
