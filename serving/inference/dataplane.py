@@ -146,7 +146,7 @@ class PendingRequest:
         spans = {"preprocess": (self._received, self._queued), "postprocess": (computed, ended)}
         fields: dict[str, float] = {}
         if (job := self.form.runner.delivering) is not None:  # a request of several batches has no one of its own
-            fields = {"rows": job.rows, "batch_rows": job.run.rows}
+            fields = {"rows": job.n_rows, "batch_rows": job.run.n_rows}
             spans["queue"] = (job.arrived, job.run.started)
             spans["infer"] = (job.run.started, job.run.started + job.run.seconds)
         spans["request"] = (self._begun, ended)

@@ -41,11 +41,11 @@ class Waiter(Protocol):
 class Runner(Protocol):
     """What the interfaces know of a runner."""
 
-    def submit(self, inputs: Sequence[np.ndarray], rows: int, client: Client | None = None) -> asyncio.Future[Any]:
+    def submit(self, inputs: Sequence[np.ndarray], n_rows: int, client: Client | None = None) -> asyncio.Future[Any]:
         """The outputs of (rows, …) arrays, for who can wait. Overloaded, DeadlineExceeded, EngineError"""
 
     def enqueue(
-        self, inputs: Sequence[np.ndarray], rows: int, waiter: Waiter, client: Client | None = None, now: float = 0.0
+        self, inputs: Sequence[np.ndarray], n_rows: int, waiter: Waiter, client: Client | None = None, now: float = 0.0
     ) -> None:
         """`now` spares a reading of perf_counter where the caller has just had one."""
 
@@ -81,7 +81,7 @@ class Runner(Protocol):
 class Run(NamedTuple):
     """One engine call: rows of its batch, when it began, and seconds that it took."""
 
-    rows: int
+    n_rows: int
     started: float
     seconds: float
 
@@ -93,14 +93,14 @@ class Job:
     share a batch.
     """
 
-    __slots__ = ("arrived", "client", "cost", "inputs", "key", "rows", "run", "waiter")
+    __slots__ = ("arrived", "client", "cost", "inputs", "key", "n_rows", "run", "waiter")
 
     run: Run
 
     def __init__(
         self,
         inputs: Sequence[np.ndarray],
-        rows: int,
+        n_rows: int,
         waiter: Waiter,
         client: Client | None,
         cost: int,
@@ -108,7 +108,7 @@ class Job:
         now: float = 0.0,
     ) -> None:
         self.inputs = inputs
-        self.rows = rows
+        self.n_rows = n_rows
         self.cost = cost
         self.key = key
         self.waiter = waiter

@@ -140,20 +140,20 @@ def open_session(model: Model, form: str, file: Path, threads: int) -> Session:
     return kind(file, model.signature, threads)
 
 
-def check_outputs(outputs: Any, signature: Signature, rows: int) -> None:
+def check_outputs(outputs: Any, signature: Signature, n_rows: int) -> None:
     """EngineError where the engine's outputs are not what the signature says for so many rows."""
     if len(outputs) != len(signature.outputs):
         raise EngineError(f"the engine gave {len(outputs)} outputs, the signature says {len(signature.outputs)}")
     if not signature.rows_alike:
-        return _check_shapes(outputs, signature, rows)
+        return _check_shapes(outputs, signature, n_rows)
     for array, tensor in zip(outputs, signature.outputs, strict=True):
-        if len(array) != rows or array.shape[1:] != tensor.shape[1:] or array.dtype != tensor.dtype:
-            raise _other_output(array, tensor, [rows, *tensor.shape[1:]])
+        if len(array) != n_rows or array.shape[1:] != tensor.shape[1:] or array.dtype != tensor.dtype:
+            raise _other_output(array, tensor, [n_rows, *tensor.shape[1:]])
 
 
-def _check_shapes(outputs: Any, signature: Signature, rows: int) -> None:
+def _check_shapes(outputs: Any, signature: Signature, n_rows: int) -> None:
     for array, tensor, axis in zip(outputs, signature.outputs, signature.output_axes, strict=True):
-        expected = [rows if place == axis else size for place, size in enumerate(tensor.sizes)]
+        expected = [n_rows if place == axis else size for place, size in enumerate(tensor.sizes)]
         if (
             array.dtype != tensor.dtype
             or array.ndim != len(expected)
