@@ -33,6 +33,7 @@ class Ekiben:
     @bentoml.on_deployment
     @staticmethod
     def supervise() -> None:
+        """Run our supervisor in place of BentoML's."""
         from serving.process.supervision import supervise
 
         logs.configure(SETTINGS)
@@ -62,9 +63,11 @@ class Ekiben:
         return bentoml_clients.of_folders(models, SETTINGS)
 
     def routes(self) -> Routes:
+        """Every route there is, which the gateway asks for once."""
         return interface.routes(self.repository, self.lifecycle)
 
     def listen(self, gateway: Gateway) -> None:
+        """Serve gRPC too, where it has a port."""
         if SETTINGS.grpc_port:
             from serving.api.grpc.methods import listen  # and protobuf with it
 
@@ -76,5 +79,6 @@ class Ekiben:
 
     @bentoml.on_shutdown
     def close(self) -> None:
+        """Stop watching, and end the runners."""
         self.vitals.close()
         self.repository.close()

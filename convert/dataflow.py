@@ -58,8 +58,8 @@ def uses(model: ModelProto, name: str) -> Iterator[tuple[NodeProto, int]]:
     pending, seen = [name], set()
     consumers: dict[str, list[tuple[NodeProto, int]]] = {}
     for node in graphs.nodes(model):
-        for place, taken in enumerate(node.input):
-            consumers.setdefault(taken, []).append((node, place))
+        for place, input_name in enumerate(node.input):
+            consumers.setdefault(input_name, []).append((node, place))
     while pending:
         if (value := pending.pop()) in seen:
             continue

@@ -109,9 +109,9 @@ def from_forest(model: Model, framework: str, fitted: Any, read: Callable[[Path]
         file = Path(folder) / trained.FILES[framework]
         trained.save(framework, fitted, file)
         exported: onnx.ModelProto = to_onnx(read(file))
-    (taken,) = model.signature.inputs
+    (tensor,) = model.signature.inputs
     names = {t.name for t in model.signature.outputs}
-    renamed = {"features": taken.name} | ({} if names & {"label", "probabilities"} else {"value": min(names)})
+    renamed = {"features": tensor.name} | ({} if names & {"label", "probabilities"} else {"value": min(names)})
     for node in exported.graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
         node.output[:] = [renamed.get(name, name) for name in node.output]

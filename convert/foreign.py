@@ -106,11 +106,11 @@ def of_catboost(path: Path) -> Mended:
             mended = mend(Path(folder) / "model.onnx")
     except CatBoostError as error:
         raise ConvertError(f"CatBoost does not export it: {' '.join(str(error).split())[:300]}") from error
-    taken, given = mended.graph.graph.input[0].name, mended.graph.graph.output[-1].name
+    input_name, output_name = mended.graph.graph.input[0].name, mended.graph.graph.output[-1].name
 
     def reference(inputs: Arrays) -> Arrays:
         kind = "Probability" if classes else "RawFormulaVal"
-        return {given: np.asarray(fitted.predict(inputs[taken], prediction_type=kind))}
+        return {output_name: np.asarray(fitted.predict(inputs[input_name], prediction_type=kind))}
 
     mended.notes.insert(0, "by CatBoost's exporter, held against CatBoost")
     return replace(mended, labels=mended.labels or tuple(classes), reference=reference, foreign=True)

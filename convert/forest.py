@@ -44,6 +44,7 @@ class Forest:
 
     @property
     def classifies(self) -> bool:
+        """Whether its scores become probabilities of labels."""
         return self.link in ("logistic", "softmax", "logistic_each")
 
 

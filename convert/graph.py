@@ -232,8 +232,8 @@ def tidy(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 def name_outputs(graph: onnx.ModelProto, names: Sequence[str]) -> None:
     """Call the outputs so, and any other value of such a name otherwise: PyTorch's exporter would have two of one."""
-    given = dict(zip((value.name for value in graph.graph.output), names, strict=True))
-    renamed = {name: f"{name}_inner" for name in names if name not in given} | given
+    new_names = dict(zip((value.name for value in graph.graph.output), names, strict=True))
+    renamed = {name: f"{name}_inner" for name in names if name not in new_names} | new_names
     for node in nodes(graph):
         node.input[:] = [renamed.get(name, name) for name in node.input]
         node.output[:] = [renamed.get(name, name) for name in node.output]

@@ -75,21 +75,21 @@ def box(mended: Mended, origin: Path, wish: Wish) -> Imported:
         boxed = Path(folder) / "onnx" / "model.onnx"
         boxed.parent.mkdir()
         write(mended, origin, boxed)
-        given = origin if mended.changed and not mended.foreign else None
-        findings = probe(boxed, given, first_rows(wish.sample))
+        original = origin if mended.changed and not mended.foreign else None
+        findings = probe(boxed, original, first_rows(wish.sample))
         hold_against(mended, findings)
         if declare(mended, findings):
             write(mended, origin, boxed)
         signature = signature_of(findings, mended.graph, wish.finite)
         check_labels(findings, labels)
-        said = described(wish, origin, mended, findings)
-        model = model_of(wish.name, said, signature, tuple(labels))
+        description = described(wish, origin, mended, findings)
+        model = model_of(wish.name, description, signature, tuple(labels))
         rows = evidence(wish.sample, [inputs for inputs, _ in findings.calls], model)
         subject = Subject(model, version, origin, rows, findings.repeatable, findings.gap)
         bench = Bench(subject, Path(folder), boxed, mended.framework)
         certificates = bench.certify_all()
         for form, certificate in certificates.items():
-            store.save(bench.files[form], certificate, said)
+            store.save(bench.files[form], certificate, description)
     notes = [*mended.notes, *findings.notes, batching(findings), *of_forms(certificates, bench.refused)]
     return Imported(tag, f"saved: {graph.words(signature)}", notes)
 

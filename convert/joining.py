@@ -14,7 +14,7 @@ from convert import graph as graphs
 from convert.probe import Probe, Sizes
 
 ROWS = 5  # that are run together and alone
-MOST = 1e300  # so that the difference of two is a number
+MAX_MAGNITUDE = 1e300  # so that the difference of two is a number
 STRANGE = 8.0  # how much larger than usual the values of neighbours are that a row must not notice
 SHARE_OF_SPREAD = 1e-3  # how far a row's answer may move, of what answers differ by from row to row
 NOISE = 1e-5  # and of the value itself, as sums are taken in another order
@@ -135,7 +135,7 @@ def largest_gap(together: np.ndarray, alone: np.ndarray, axis: int) -> tuple[flo
     a, b = (np.moveaxis(x.astype(np.float64), axis, 0).reshape(x.shape[axis], -1) for x in (together, alone))
     if (np.isfinite(a) != np.isfinite(b)).any():
         return np.inf, False
-    a, b = (np.clip(np.nan_to_num(x), -MOST, MOST) for x in (a, b))
+    a, b = (np.clip(np.nan_to_num(x), -MAX_MAGNITUDE, MAX_MAGNITUDE) for x in (a, b))
     moved, level = np.abs(a - b), np.abs(b).max(0)
     allowed = SHARE_OF_SPREAD * (b.max(0) - b.min(0)) + NOISE * level + NOISE / 10 * level.max(initial=0.0) + 1e-9
     near = bool((moved <= allowed).all())

@@ -42,6 +42,7 @@ class Mended:
 
     @property
     def changed(self) -> bool:
+        """Whether anything was mended."""
         return bool(self.notes)
 
 

@@ -25,7 +25,7 @@ from convert.same import same_answers
 from convert.sample import fitted
 
 SECONDS = 300.0
-LONGEST = 4096  # of a dimension that is tried because the graph stores something as long
+MAX_DIMENSION = 4096  # of a dimension that is tried because the graph stores something as long
 MOST_DIMS = 8
 MOST_CALLS = 4  # that are kept as golden ones
 
@@ -45,7 +45,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def probe(file: Path, given: Path | None = None, sample: Arrays | None = None) -> Findings:
+def probe(file: Path, original: Path | None = None, sample: Arrays | None = None) -> Findings:
     """Try a file, and hold it against the file it was made of. ConvertError says why it cannot be served.
 
     A whole-number division by zero or a fault in the engine ends the process that runs it, and not this one.
@@ -53,7 +53,7 @@ def probe(file: Path, given: Path | None = None, sample: Arrays | None = None) -
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["convert.probing"])
     ours, theirs = context.Pipe()
-    process = context.Process(target=_child, args=(theirs, file, given, sample))
+    process = context.Process(target=_child, args=(theirs, file, original, sample))
     process.start()
     theirs.close()
     try:
@@ -78,17 +78,17 @@ def _ending(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit {code}"
 
 
-def _child(pipe: Connection, file: Path, given: Path | None, sample: Arrays | None) -> None:
+def _child(pipe: Connection, file: Path, original: Path | None, sample: Arrays | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # if it ends by a fault, it ends at once
     try:
-        pipe.send(investigate(file, given, sample))
+        pipe.send(investigate(file, original, sample))
     except ConvertError as error:
         pipe.send(str(error))
     except Exception as error:
         pipe.send(f"it cannot be tried: {type(error).__name__}: {' '.join(str(error).split())[:400]}")
 
 
-def investigate(file: Path, given: Path | None, sample: Arrays | None) -> Findings:
+def investigate(file: Path, original: Path | None, sample: Arrays | None) -> Findings:
     """As `probe`, in this process."""
     model = onnx.load(file)
     inputs, outputs = ports(model)
@@ -109,9 +109,9 @@ def investigate(file: Path, given: Path | None, sample: Arrays | None) -> Findin
     batch = find_batch(trial, changing or dynamic_scale(model))
     single = trial.vary(symbols(trial, batch.inputs))
     notes = [f"{name}: only {trial.sizes[name]} was answered, of the sizes tried" for name in single]
-    if given is not None and repeatable:
+    if original is not None and repeatable:
         for _, arrays, answers in trial.observed:
-            same_answers(given, arrays, answers)
+            same_answers(original, arrays, answers)
     return Findings(
         inputs={name: input_dims(dims, name, batch) for name, dims in trial.dims.items()},
         outputs={port.name: output_dims(trial, port, batch) for port in outputs},
@@ -131,7 +131,7 @@ def lengths(model: onnx.ModelProto) -> list[int]:
     for tensor in tensors(model):
         if tensor.data_type == TensorProto.INT64 and np.prod(tensor.dims) <= MOST_DIMS:
             stored |= set(onnx.numpy_helper.to_array(tensor).ravel().tolist())
-    return sorted(size for size in stored - set(SIZES) if 0 < size <= LONGEST)
+    return sorted(size for size in stored - set(SIZES) if 0 < size <= MAX_DIMENSION)
 
 
 def open_session(file: Path) -> Any:
@@ -201,21 +201,21 @@ def output_dims(trial: Probe, port: Port, batch: Batch) -> Dims:
     declared = port.dims if port.dims is not None and len(port.dims) in n_dims else (None,) * n_dims.pop()
     dims: list[int | str] = []
     for axis, dim in enumerate(declared):
-        seen = [(sizes, shape[axis]) for sizes, shape in shapes]
+        observations = [(sizes, shape[axis]) for sizes, shape in shapes]
         if batch.outputs.get(port.name) == axis:
             dims.append(BATCH)
-        elif isinstance(dim, int) and all(size == dim for _, size in seen):
+        elif isinstance(dim, int) and all(size == dim for _, size in observations):
             dims.append(dim)
         else:
-            dims.append(_following(trial, seen, f"{port.name}.{axis}" if axis == 0 else -1))
+            dims.append(_following(trial, observations, f"{port.name}.{axis}" if axis == 0 else -1))
     return tuple(dims)
 
 
-def _following(trial: Probe, seen: Sequence[tuple[dict[str, int], int]], otherwise: int | str) -> int | str:
+def _following(trial: Probe, observations: Sequence[tuple[dict[str, int], int]], otherwise: int | str) -> int | str:
     """The named dimension of the inputs that has always had this size, where more than one size was seen."""
     named = {d for n, dims in trial.dims.items() for a, d in enumerate(dims) if isinstance(d, str) and d != f"{n}.{a}"}
-    if len({size for _, size in seen}) > 1:
+    if len({size for _, size in observations}) > 1:
         for symbol in sorted(named):
-            if all(sizes[symbol] == size for sizes, size in seen):
+            if all(sizes[symbol] == size for sizes, size in observations):
                 return f"{symbol}_" if symbol == BATCH else symbol
     return otherwise

@@ -18,9 +18,9 @@ from convert.engine import options
 SAME = 1e-5  # of the largest value: a mended graph may be optimised otherwise
 
 
-def same_answers(given: Path, inputs: Arrays, answers: Arrays) -> None:
-    """ConvertError where the file as given answers otherwise than the mended one did."""
-    for name, expected in answer(given, inputs).items():
+def same_answers(original: Path, inputs: Arrays, answers: Arrays) -> None:
+    """ConvertError where the original file answers otherwise than the mended one did."""
+    for name, expected in answer(original, inputs).items():
         if words := _differing(answers[name], expected):
             raise ConvertError(f"mended, its {name} {words}")
 
@@ -40,15 +40,15 @@ def _differing(actual: np.ndarray, expected: np.ndarray) -> str:
 
 
 @lru_cache(maxsize=1)
-def _session(given: Path) -> Any:
+def _session(original: Path) -> Any:
     import onnxruntime
 
-    return onnxruntime.InferenceSession(str(given), options(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(original), options(), providers=["CPUExecutionProvider"])
 
 
-def answer(given: Path, inputs: Arrays) -> Arrays:
-    """What the file as given answers, in the words of the mended one: dictionaries as columns, BF16 as FP32."""
-    session = _session(given)
+def answer(original: Path, inputs: Arrays) -> Arrays:
+    """What the original file answers, in the words of the mended one: dictionaries as columns, BF16 as FP32."""
+    session = _session(original)
     ports = (*session.get_inputs(), *session.get_outputs())
     names = [port.name for port in session.get_outputs()]
     if any(port.type == "tensor(bfloat16)" for port in ports):

@@ -49,9 +49,9 @@ def _parquet(file: Path) -> dict[str, list[object]]:
 
 def _columns(columns: dict[str, list[str]] | dict[str, list[object]]) -> Arrays:
     arrays: Arrays = {name: _column(list(values)) for name, values in columns.items()}
-    taken = [array for name, array in arrays.items() if name != TARGET]
-    if taken and all(array.dtype.kind == "f" for array in taken):
-        arrays[TABLE] = np.stack(taken, 1)
+    inputs = [array for name, array in arrays.items() if name != TARGET]
+    if inputs and all(array.dtype.kind == "f" for array in inputs):
+        arrays[TABLE] = np.stack(inputs, 1)
     return arrays
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 NUMBERS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
 CONSTANTS = {b"Z": None, b"T": True, b"F": False}
-DEEPEST = 64
+MAX_DEPTH = 64
 
 
 def decode(data: bytes) -> Any:
@@ -38,7 +38,7 @@ class _Reader:
         return True
 
     def value(self, depth: int, kind: bytes = b"") -> Any:
-        if depth > DEEPEST:
+        if depth > MAX_DEPTH:
             raise ValueError("lists within lists without end")
         kind = kind or self._bytes(1)
         if kind in NUMBERS:

@@ -6,6 +6,7 @@ and what the requirements.txt beside such models names is installed with the ben
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -62,13 +63,16 @@ def _copy(source: Path, target: Path) -> None:
 
 def main() -> int:
     """Lay out the folder that is named; 1 and the reason if that cannot be."""
+    parser = argparse.ArgumentParser("deploy.context", description="Lay out what a bento is built from.")
+    parser.add_argument("folder", type=Path, help="made anew: what is in it is removed")
+    folder = parser.parse_args().folder
     places = [Path(place) for place in os.environ.get("EKIBEN_BENTOS", "").split(os.pathsep) if place]
     try:
-        names = lay_out(Path(sys.argv[1]), places)
+        names = lay_out(folder, places)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{sys.argv[1]}: {', '.join(names) or 'no models from elsewhere'}")
+    print(f"{folder}: {', '.join(names) or 'no models from elsewhere'}")
     return 0
 
 

@@ -161,11 +161,11 @@ def wheels(python: str, platform: Platform, pins: Mapping[str, Pin]) -> tuple[li
     return [], absent
 
 
-def _altered(found: Mapping[str, Any], pins: Mapping[str, Pin]) -> str:
+def _altered(item: Mapping[str, Any], pins: Mapping[str, Pin]) -> str:
     """The package's name if the lock does not have this wheel's hash; of a build like 2.13.0+cpu it has none."""
-    name = canonicalize_name(found["metadata"]["name"])
-    known = found["download_info"]["archive_info"]["hashes"]["sha256"] in pins[name].hashes
-    return "" if known or "+" in found["metadata"]["version"] else name
+    name = canonicalize_name(item["metadata"]["name"])
+    is_pinned = item["download_info"]["archive_info"]["hashes"]["sha256"] in pins[name].hashes
+    return "" if is_pinned or "+" in item["metadata"]["version"] else name
 
 
 def _command(python: str, platform: Platform, pins: Mapping[str, Pin], folder: str, report: Path) -> list[str]:

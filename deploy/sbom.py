@@ -79,15 +79,15 @@ def _docker(*words: str) -> str:
         raise SystemExit(f"docker {words[0]}: {error.stderr.strip()}") from None
 
 
-def bill(image: str, identity: str, created: datetime, found: Contents) -> Bom:
+def bill(image: str, identity: str, created: datetime, contents: Contents) -> Bom:
     """The bill of an image; its serial number follows from the image's id (sha256:…), its time is the image's."""
     box = Component(name=image, version=identity, type=ComponentType.CONTAINER, bom_ref=image)
     serial = uuid.uuid5(uuid.NAMESPACE_OID, identity)
     bom = Bom(serial_number=serial, metadata=BomMetaData(component=box, timestamp=created))
-    bom.components.add(_python(found.python))
-    bom.components.update(_components("pypi", None, found.distributions))
-    bom.components.update(_components("deb", "debian", found.packages))
-    bom.components.update(map(_model, found.models))
+    bom.components.add(_python(contents.python))
+    bom.components.update(_components("pypi", None, contents.distributions))
+    bom.components.update(_components("deb", "debian", contents.packages))
+    bom.components.update(map(_model, contents.models))
     bom.register_dependency(box, bom.components)
     return bom
 

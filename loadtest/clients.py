@@ -116,7 +116,7 @@ def run_h2load(address: str, message: bytes, answer: bytes, connections: int, se
         if counted is None or not log.exists() or not log.stat().st_size:
             raise ServiceError(f"h2load gave no figures: {(done.stderr or done.stdout).strip()[-300:]}")
         _, statuses, micros = np.loadtxt(log, np.int64, ndmin=2, unpack=True)
-    requests, right = int(counted[1]), int(counted[2]) / (len(answer) + 5)
-    missing = max(0, round(abs(requests - right)) - connections)  # some are under way at the end
+    requests, n_right = int(counted[1]), int(counted[2]) / (len(answer) + 5)
+    missing = max(0, round(abs(requests - n_right)) - connections)  # some are under way at the end
     p50, p95, p99, most = np.percentile(micros, [50, 95, 99, 100]) / 1e3
     return ClosedLoop(requests, whole, p50, p95, p99, most, int((statuses != 200).sum()) + missing, 0, 0, spent / whole)

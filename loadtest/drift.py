@@ -36,7 +36,7 @@ ROWS = (500, 1000, 5000, 10_000)  # in the window; below the first the rules tel
 SHIFTS = (0.25, 0.5, 0.75, 1.0)  # standard deviations
 MONTH = 720  # windows of an hour
 SHARES, ROWS_NAME = "ekiben_drift_reference_ratio", "ekiben_drift_reference_rows"
-FEWEST = ROWS[0]
+MIN_ROWS = ROWS[0]
 TRAINED = np.geomspace(25, 20_000, 18).astype(int)
 PLOTTED_SHIFTS = np.linspace(0, 1.5, 31)
 DECILES = np.append(np.full(10, 0.1), 0.0)  # the usual quantity: ten bins alike, none missing
@@ -185,8 +185,8 @@ def measure(
     for reference in references:
         tell(f"{reference.model} {reference.quantity}")
         alarms = {rows: _alarms(reference, rows, count, random) for rows in ROWS}
-        alarms[0] = _alarms(reference, FEWEST, max(count // 10, 1), random, each=MONTH)
-        power = {shift: float(_alarms(reference, FEWEST, count, random, shift=shift)[1].mean()) for shift in SHIFTS}
+        alarms[0] = _alarms(reference, MIN_ROWS, max(count // 10, 1), random, each=MONTH)
+        power = {shift: float(_alarms(reference, MIN_ROWS, count, random, shift=shift)[1].mean()) for shift in SHIFTS}
         quantities.append(Measured(reference.model, [reference], alarms, power))
     models = []
     for name in dict.fromkeys(each.model for each in quantities):
@@ -217,21 +217,21 @@ def markdown(models: Sequence[Measured], quantities: Sequence[Measured], count: 
         powers = [share(min(m.power[shift] for m in own)) for shift in SHIFTS]
         of_sides.append([side, trained(own[0]), f"{max(limit_of(m) for m in own):.2f}", *powers])
     for m in quantities:
-        figures = [str(m.references[0].filled), trained(m), f"{limit_of(m):.2f}", m.both(FEWEST)]
+        figures = [str(m.references[0].filled), trained(m), f"{limit_of(m):.2f}", m.both(MIN_ROWS)]
         of_quantities.append([m.model, m.references[0].quantity, *figures, *(share(m.power[s]) for s in SHIFTS)])
     windows, sigmas = [f"{rows:,}" for rows in ROWS], [f"{shift:g} σ" for shift in SHIFTS]
     blind = min(quantities, key=lambda quantity: quantity.power[SHIFTS[-1]])
     tables = {
         "of_models": table(
-            ["", "quantities", "rows of training", *windows, f"months of {MONTH} × {FEWEST}"], of_models
+            ["", "quantities", "rows of training", *windows, f"months of {MONTH} × {MIN_ROWS}"], of_models
         ),
         "of_sides": table(["", "rows of training", "limit", *sigmas], of_sides),
         "of_quantities": table(["", "", "bins", "rows", "limit", "false alarms", *sigmas], of_quantities),
     }
-    told = {"quantities": quantities, "worst": max(models, key=lambda model: model.alone(0)), "blind": blind,
+    values = {"quantities": quantities, "worst": max(models, key=lambda model: model.alone(0)), "blind": blind,
             "still": max(models, key=lambda model: model.limited(0)), "limit": limit_of(blind), "share": share,
-            "single": max(model.limited(FEWEST) for model in models), "count": count, "picture": picture}  # fmt: skip
-    return render(Path(__file__).with_suffix(".md"), **tables, **told, psi=PSI, fewest=FEWEST, shift=SHIFTS[-1])
+            "single": max(model.limited(MIN_ROWS) for model in models), "count": count, "picture": picture}  # fmt: skip
+    return render(Path(__file__).with_suffix(".md"), **tables, **values, psi=PSI, fewest=MIN_ROWS, shift=SHIFTS[-1])
 
 
 def share(value: float) -> str:
@@ -246,7 +246,7 @@ def trained(measured: Measured) -> str:
 
 def limit_of(measured: Measured) -> float:
     """The limit of a quantity at the fewest rows."""
-    return limit(measured.references[0], FEWEST)
+    return limit(measured.references[0], MIN_ROWS)
 
 
 def draw(quantities: Sequence[Measured], count: int, path: Path) -> None:
@@ -261,15 +261,17 @@ def _chance(axis: plots.Axes, count: int, random: np.random.Generator) -> None:
     """What a quantity of ten bins that has not drifted shows, and the limits above it."""
     references = [Reference("", "", DECILES, int(rows)) for rows in TRAINED]
     low, median, high, rare = np.array(
-        [np.quantile(looks(r, FEWEST, count, random), (0.05, 0.5, 0.95, 0.999)) for r in references]
+        [np.quantile(looks(r, MIN_ROWS, count, random), (0.05, 0.5, 0.95, 0.999)) for r in references]
     ).T
     axis.fill_between(TRAINED, low, high, color=plots.PALE, alpha=0.5, linewidth=0, label="9 of 10 looks")
     axis.plot(TRAINED, median, color=plots.GREY, label="the median look")
     axis.plot(TRAINED, rare, color=plots.GREY, linestyle=":", label="one look of 1,000 is above")
     axis.axhline(PSI, color=plots.INK, linestyle="--", linewidth=1, label=f"{PSI:g} alone")
-    limits = [limit(reference, FEWEST) for reference in references]
+    limits = [limit(reference, MIN_ROWS) for reference in references]
     axis.plot(TRAINED, limits, color=plots.RED, linewidth=2, label="the limit of the rules")
-    axis.set(xscale="log", yscale="log", xlabel="rows of training", title=f"PSI of {FEWEST} rows that have not drifted")
+    axis.set(
+        xscale="log", yscale="log", xlabel="rows of training", title=f"PSI of {MIN_ROWS} rows that have not drifted"
+    )
     plots.plain_numbers(axis, "{x:,.0f}", "{x:g}")
     axis.legend(loc="upper right")
 
@@ -278,12 +280,12 @@ def _power(axis: plots.Axes, trained: Sequence[int], count: int, random: np.rand
     """Which shifts are told, by the rows of training that the service's quantities have."""
     for rows, colour in zip(trained, plt.colormaps["viridis"](np.linspace(0, 0.85, len(trained))), strict=True):
         reference = Reference("", "", DECILES, rows)
-        above = limit(reference, FEWEST)
-        values = [looks(reference, FEWEST, count // 4, random, shift=shift) for shift in PLOTTED_SHIFTS]
+        above = limit(reference, MIN_ROWS)
+        values = [looks(reference, MIN_ROWS, count // 4, random, shift=shift) for shift in PLOTTED_SHIFTS]
         alarms = [100 * (each > above).mean() for each in values]
         axis.plot(PLOTTED_SHIFTS, alarms, color=colour, label=f"{rows:,} rows, limit {above:.2f}")
     axis.set(xlabel="shift, in standard deviations of a normal quantity", xlim=(0, 2.15), ylim=(-2, 102))
-    axis.set_title(f"Looks at {FEWEST} rows that tell a shift, %")
+    axis.set_title(f"Looks at {MIN_ROWS} rows that tell a shift, %")
     axis.legend(loc="lower right")
 
 

@@ -55,12 +55,15 @@ class Connection(asyncio.Protocol):
         self.exchange: Exchange | None = None  # that is under way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport to write requests to."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Report its request as broken."""
         self._on_answer(self, BROKEN, str(error or "the service closed the connection").encode())
 
     def data_received(self, data: bytes) -> None:
+        """Report the answer once it is whole."""
         data = self._partial + data if self._partial else data
         end = data.find(END)
         if end < 0 or len(data) < end + len(END) + content_length(data[:end].lower()):
@@ -72,8 +75,8 @@ class Connection(asyncio.Protocol):
 
 def content_length(head: bytes) -> int:
     """Of a head in lower case. ValueError where it says none"""
-    _, there, rest = head.partition(LENGTH)
-    if not there:
+    _, separator, rest = head.partition(LENGTH)
+    if not separator:
         raise ValueError(f"an answer without content-length: {head[:80]!r}")
     return int(rest.partition(b"\r\n")[0])
 

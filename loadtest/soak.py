@@ -32,8 +32,8 @@ from loadtest.openloop import Load, LoadResult
 from loadtest.service import ServiceProcess, run_command
 
 CONNECTIONS = 32
-SLICES = 180  # at most; none is shorter than SHORTEST seconds
-SHORTEST = 2.0
+SLICES = 180  # at most; none is shorter than MIN_SLICE_SECONDS seconds
+MIN_SLICE_SECONDS = 2.0
 FOLDER = Path("build/soak")
 WARM_UP = 0.1  # of all slices: caches and allocators fill
 MEMORY_GROWTH, LATENCY_GROWTH = 0.01, 0.1
@@ -87,7 +87,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def soak(target: Target, rate: float, seconds: float) -> list[Sample]:
     """A sample after each slice. ServiceError"""
-    each = max(SHORTEST, seconds / SLICES)
+    each = max(MIN_SLICE_SECONDS, seconds / SLICES)
     started, samples = time.monotonic(), list[Sample]()
     with Progress(seconds) as progress:
         while time.monotonic() - started < seconds:

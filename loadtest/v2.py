@@ -49,12 +49,12 @@ def octets(values: np.ndarray) -> bytes:
 
 def texts(raw: bytes) -> np.ndarray:
     """The texts of a tensor of the binary extension. (n,) object"""
-    found, start = [], 0
+    texts, start = [], 0
     while start < len(raw):
         end = start + 4 + int.from_bytes(raw[start : start + 4], "little")
-        found.append(raw[start + 4 : end].decode())
+        texts.append(raw[start + 4 : end].decode())
         start = end
-    return np.array(found, object)
+    return np.array(texts, object)
 
 
 def decode(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], Tensors]:
@@ -80,13 +80,13 @@ def difference(actual: Mapping[str, Any], expected: Mapping[str, np.ndarray], to
     """What differs by more than a relative and absolute tolerance (floats) or at all (others); empty if nothing."""
     if actual.keys() != expected.keys():
         return f"outputs are {sorted(actual)}, not {sorted(expected)}"
-    for name, right in expected.items():
+    for name, array in expected.items():
         values = np.asarray(actual[name])
-        same = values.shape == right.shape and (
-            np.allclose(values, right, rtol=tolerance, atol=tolerance)
-            if right.dtype.kind == "f"
-            else np.array_equal(values, right)
+        same = values.shape == array.shape and (
+            np.allclose(values, array, rtol=tolerance, atol=tolerance)
+            if array.dtype.kind == "f"
+            else np.array_equal(values, array)
         )
         if not same:
-            return f"{name} is {values.ravel()[:10].tolist()}, not {right.ravel()[:10].tolist()}"
+            return f"{name} is {values.ravel()[:10].tolist()}, not {array.ravel()[:10].tolist()}"
     return ""

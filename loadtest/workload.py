@@ -15,7 +15,7 @@ from loadtest import v2
 from loadtest.service import HOST, ServiceProcess
 
 COUNT = 64  # different requests; fewer where they are large
-MOST_VALUES = 2**20
+MAX_VALUES = 2**20
 END = b"\r\n\r\n"  # of a head
 Inputs = Sequence[Mapping[str, Any]]  # as a model's metadata has them: name, datatype, shape
 Columns = Mapping[str, Sequence[str]]  # of each input, by its name: fields
@@ -52,7 +52,7 @@ class Workload:
         its OpenAPI shows, or values in [0, 1).
         """
         sizes = [self.rows * abs(math.prod(tensor["shape"][1:])) for tensor in inputs]
-        count = max(4, min(COUNT, MOST_VALUES // sum(sizes)))
+        count = max(4, min(COUNT, MAX_VALUES // sum(sizes)))
         typical = typical_rows(service, self.model, inputs)
         batches = [list(islice(typical, self.rows)) for _ in range(count)]
         return [{t["name"]: np.stack([row[t["name"]] for row in rows]) for t in inputs} for rows in batches]
@@ -70,8 +70,8 @@ def typical_rows(service: ServiceProcess, model: str, inputs: Inputs) -> Iterato
         payload = service.json(f"/{model}/random")["payload"]
         if {name: np.ndim(value) for name, value in payload.items()} == ranks:  # it is of tensors
             yield {t["name"]: np.array(payload[t["name"]], v2.DTYPES[t["datatype"]]) for t in inputs}
-        elif found := columns(inputs, tuple(payload), _says(paths, model)):
-            yield fields_row(payload, inputs, found, {})
+        elif by_input := columns(inputs, tuple(payload), _says(paths, model)):
+            yield fields_row(payload, inputs, by_input, {})
         elif model in examples:
             shown = examples[model]["value"]["inputs"]
             yield {t["name"]: np.array(t["data"], v2.DTYPES[t["datatype"]]).reshape(t["shape"])[0] for t in shown}
@@ -92,9 +92,9 @@ def _says(paths: Mapping[str, Any], model: str) -> dict[str, str]:
 def columns(inputs: Inputs, fields: Sequence[str], says: Mapping[str, str]) -> dict[str, list[str]]:
     """Which fields are the columns of each input, the first one where nothing is said; empty where they do not fit."""
     first = inputs[0]["name"] if inputs else ""
-    found = {t["name"]: [name for name in fields if says.get(name, first) == t["name"]] for t in inputs}
-    fits = all(t["shape"][1:] == [len(names)] for t, names in zip(inputs, found.values(), strict=True))
-    return found if fits else {}
+    by_input = {t["name"]: [name for name in fields if says.get(name, first) == t["name"]] for t in inputs}
+    fits = all(t["shape"][1:] == [len(names)] for t, names in zip(inputs, by_input.values(), strict=True))
+    return by_input if fits else {}
 
 
 def fields_row(payload: Mapping[str, Any], inputs: Inputs, names: Columns, codes: Codes) -> v2.Tensors:

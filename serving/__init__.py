@@ -1,3 +1,3 @@
-"""How any model is served, in rooms: http, inference, api, telemetry, process, chain."""
+"""How any model is served, in rooms: http, http2, grpc, inference, api, telemetry, process, chain."""
 
 VERSION = "0.1.0"  # pyproject.toml's

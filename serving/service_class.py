@@ -48,6 +48,7 @@ class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untype
     instance: Any = None
 
     def __call__(self) -> Any:
+        """The instance, in a worker; the supervisor is told why there is none. SettingsError; what loading raises"""
         heartbeat = HeartbeatSender()
         try:
             self.instance = super().__call__()
@@ -62,6 +63,7 @@ class LeanService(Service):  # type: ignore[misc] # BentoML's classes are untype
         return self.instance
 
     def to_asgi(self, is_main: bool = True) -> Gateway:
+        """The gateway in front of BentoML's application, with our protocol class and event loop installed."""
         settings = Settings.read()
         install_http_protocol()
         shared = inherited_memory() if settings.workers > 1 else None

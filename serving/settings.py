@@ -139,14 +139,14 @@ class Settings:
     def __post_init__(self) -> None:
         for each in variables(type(self)):
             value, least, of = getattr(self, each.name), each.metadata["least"], each.metadata["of"]
-            said = f"EKIBEN_{each.name.upper()}={value} must be"
+            must_be = f"EKIBEN_{each.name.upper()}={value} must be"
             if least is not None and not value >= least:
-                raise ValueError(f"{said} at least {least}")
+                raise ValueError(f"{must_be} at least {least}")
             for model, number in self.limits.get(each.name, {}).items():
                 if not number >= least:
                     raise ValueError(f"EKIBEN_{each.name.upper()}={model}={number} must be at least {least}")
             if of and value not in of:
-                raise ValueError(f"{said} {' or '.join(map(str, of))}")
+                raise ValueError(f"{must_be} {' or '.join(map(str, of))}")
         self.pinned()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A rate and a burst: what keys and log lines are bounded by."""
+"""A token bucket: what bounds keys, log lines and looks at other workers."""
 
 from __future__ import annotations
 

@@ -3,9 +3,12 @@
 import ast
 import subprocess
 import sys
+import tomllib
 
 import pytest
+import yaml
 
+from serving import VERSION
 from tests.conftest import ROOT
 
 ROOMS = ("bentos", "serving", "train", "convert", "loadtest", "deploy")
@@ -178,3 +181,16 @@ def test_a_circle_and_a_deep_chain_would_be_seen():
     assert longest_chain({"a": {"b"}, "b": {"c"}, "c": set()}) == ["a", "b", "c"]
     with pytest.raises(AssertionError, match="a → b → a"):
         longest_chain({"a": {"b"}, "b": {"a"}})
+
+
+def test_there_is_one_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    chart = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "chart" / "Chart.yaml").read_text())
+    assert VERSION == project["version"] == chart["version"]
+
+
+def test_every_room_of_serving_has_one_line_that_says_what_belongs_there():
+    rooms = [folder for folder in (ROOT / "serving").iterdir() if (folder / "__init__.py").is_file()]
+    assert {room.name for room in rooms} == set(LAYERS)
+    for room in rooms:
+        assert ast.get_docstring(ast.parse((room / "__init__.py").read_text())), room

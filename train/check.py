@@ -23,29 +23,31 @@ def _check_split(model: Model, split: Split, where: str) -> None:
     targets, by_name = np.asarray(split.targets), isinstance(split.inputs, Mapping)
     names = [tensor.name for tensor in model.signature.inputs]
     if set(split.inputs if by_name else names[:1]) != set(names):
-        there = ", ".join(map(str, split.inputs)) if by_name else "one array"
-        raise TrainingError(f"{where}.inputs are {there}: the model takes {', '.join(names)}, an array of each by name")
+        members = ", ".join(map(str, split.inputs)) if by_name else "one array"
+        raise TrainingError(
+            f"{where}.inputs are {members}: the model takes {', '.join(names)}, an array of each by name"
+        )
     for tensor, columns in model.columns_by_input:
         rows = split.inputs[tensor.name] if by_name else split.inputs
-        said = f"{where}.inputs[{tensor.name!r}]" if by_name else f"{where}.inputs"
+        name = f"{where}.inputs[{tensor.name!r}]" if by_name else f"{where}.inputs"
         if len(rows) != len(targets) or not len(rows):
-            given = said if by_name else where
-            raise TrainingError(f"{given} has {len(rows)} rows of inputs and {len(targets)} targets")
-        _check_rows(tensor, rows, said)
+            outer = name if by_name else where
+            raise TrainingError(f"{outer} has {len(rows)} rows of inputs and {len(targets)} targets")
+        _check_rows(tensor, rows, name)
         for column, field in enumerate(columns if model.preprocess is None else ()):
             values = rows.reshape(len(rows), -1)[:, column]
-            _check_column(field, values, f"{said}, column {column} ({field.name})")
+            _check_column(field, values, f"{name}, column {column} ({field.name})")
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():
         place = int(np.flatnonzero(~np.isfinite(targets.reshape(len(targets), -1)).all(1))[0])
         raise TrainingError(f"{where}.targets[{place}] is {targets[place]}: every target must be a finite number")
     _check_classes(targets, len(model.labels), where)
 
 
-def _check_rows(tensor: Tensor, rows: np.ndarray, said: str) -> None:
+def _check_rows(tensor: Tensor, rows: np.ndarray, name: str) -> None:
     if rows.dtype != tensor.dtype or tensor.batch_axis != 0 or not _fits(rows.shape[1:], tensor.sizes[1:]):
         wanted = "BYTES, which is text in an array of objects," if tensor.datatype == "BYTES" else tensor.datatype
         raise TrainingError(
-            f"{said} are {rows.dtype} {list(rows.shape[1:])} a row,"
+            f"{name} are {rows.dtype} {list(rows.shape[1:])} a row,"
             f" the signature says {tensor.name} {wanted} {list(tensor.shape[1:])}"
         )
 

@@ -67,9 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FleetError as error:
         print(error, file=sys.stderr)
         return 1
-    kept = sum(not scene.broken for scene in played)
-    print(f"\n{kept} of {len(played)} scenes ended as promised")
-    return 0 if kept == len(played) else 1
+    n_kept = sum(not scene.broken for scene in played)
+    print(f"\n{n_kept} of {len(played)} scenes ended as promised")
+    return 0 if n_kept == len(played) else 1
 
 
 if __name__ == "__main__":

@@ -85,9 +85,9 @@ class Scene:
 
     def log(self, lines: Iterable[str], words: str) -> None:
         """The last line of a log with these words, which is promised."""
-        found = [line for line in lines if words in line]
-        self.seen.append(f"log: {found[-1].strip() if found else ''}")
-        self.promise(found, f"a line of the log with {words!r}")
+        matches = [line for line in lines if words in line]
+        self.seen.append(f"log: {matches[-1].strip() if matches else ''}")
+        self.promise(matches, f"a line of the log with {words!r}")
 
 
 def statuses(answers: Iterable[Answer]) -> str:

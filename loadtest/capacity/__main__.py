@@ -39,7 +39,7 @@ PUNCTUAL = Limit(0.99, 0.02)  # no objective; the generator may be 2 ms late
 LOADS = (0.4, 0.5, 0.6, 0.7, 0.8)  # of saturation, 1/a
 CHOSEN = 0.7  # as in docs/fleet.md: below the saturation alert's 0.8
 HOURS = 730  # of a month
-FEWEST = 4  # rates, for the four figures that are fitted
+MIN_RATES = 4  # rates, for the four figures that are fitted
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Measured:
         A machine's speed drifts, and all that a round measures shares its drift: a round is one observation, and the
         errors of the single rates, of which there are more, are not. Not `known` of fewer than three rounds.
         """
-        whole = [each for each in self.rounds if len(each.points) >= FEWEST]
+        whole = [each for each in self.rounds if len(each.points) >= MIN_RATES]
         return estimate([fit_queue(each.points, each.saturation, self.idle).saturation for each in whole])
 
 
@@ -172,7 +172,7 @@ def measure(target: Target, seconds: float) -> Measured:
             rounds.append(Round([point for point in points if point.kept_up], saturations[-1]))
     fitted, held_out = ([Point.of(runs[share]) for share in shares if share in runs] for shares in (FITTED, HELD_OUT))
     fitted = [point for point in fitted if point.kept_up]
-    if len(fitted) < FEWEST or len(held_out) < len(HELD_OUT):
+    if len(fitted) < MIN_RATES or len(held_out) < len(HELD_OUT):
         raise ServiceError(
             f"{len(fitted)} of {len(FITTED)} rates can be fitted and {len(held_out)} of {len(HELD_OUT)} held out: at "
             "the others the generator was late or the worker fell behind: the machine is busy"

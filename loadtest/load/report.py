@@ -26,7 +26,7 @@ RECORDS = np.dtype([("due", "<f8"), ("latency", "<f8"), ("lag", "<f8"), ("kind",
 SHOWN = (50.0, 90.0, 95.0, 99.0)
 # A generator that sends later than this at its own p99 has measured itself.
 LATE = 0.05  # seconds
-TOLD = 5  # reasons of failures
+MAX_REASONS = 5  # reasons of failures
 MARKED = 120  # seconds that can be told from one another
 COLUMNS = ("second", "offered", "answered", "failed", *(f"p{which:g}_seconds" for which in SHOWN))
 
@@ -189,7 +189,7 @@ def text(plan: Plan, records: Records, verdicts: list[Verdict]) -> str:
     table, late = rows(records), lag(records)
     lines = ["", str(plan), "", HEAD, *map(str, table), ""]
     if records.reasons:
-        lines += [f"{count:>8,} × {reason}" for reason, count in records.reasons.most_common(TOLD)] + [""]
+        lines += [f"{count:>8,} × {reason}" for reason, count in records.reasons.most_common(MAX_REASONS)] + [""]
     if late > LATE:
         lines += [
             f"The load generator was late: {1000 * late:.0f} ms at its p99, which is in the latencies above.",

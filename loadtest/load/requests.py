@@ -198,8 +198,8 @@ def tensor_rows(model: ServedModel, payloads: list[Any]) -> list[v2.Tensors] | N
     if native is None or not all(tensor["datatype"] in v2.DTYPES for tensor in model.inputs):
         return None
     if native.fields:
-        found = columns(model.inputs, native.fields, native.inputs)
-        return [fields_row(payload, model.inputs, found, native.codes) for payload in payloads] if found else None
+        by_input = columns(model.inputs, native.fields, native.inputs)
+        return [fields_row(payload, model.inputs, by_input, native.codes) for payload in payloads] if by_input else None
     (tensor, *more) = model.inputs
     name, dtype, shape = tensor["name"], v2.DTYPES[tensor["datatype"]], tuple(tensor["shape"][1:])
     if more or len(shape) != 3 or shape[0] not in (1, 3):

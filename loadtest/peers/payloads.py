@@ -24,7 +24,7 @@ PAYLOADS = ("json", "v2-json", "v2-binary", "native", "picture", "grpc", "senten
 COUNT = 64
 TOLERANCE = 1e-4
 # With heads of their own: more than any cache of heads should hold, fewer where bodies are large.
-FEWEST, MOST, MOST_BYTES = 4096, 8192, 48 * 2**20
+MIN_REQUESTS, MAX_REQUESTS, MAX_BYTES = 4096, 8192, 48 * 2**20
 # Mean and spread in cm of sepal length and width, petal length and width, of the three species (Fisher, 1936).
 IRISES = np.array(
     [
@@ -35,7 +35,7 @@ IRISES = np.array(
 )
 SPECIES = ["setosa", "versicolor", "virginica"]
 FIELDS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
-FEWEST_TOKENS, MOST_TOKENS, MEAN_TOKENS = 4, 64, 15
+MIN_TOKENS, MAX_TOKENS, MEAN_TOKENS = 4, 64, 15
 WORDS = (1996, 29612)  # of BERT's vocabulary: whole words and their ends, no signs
 START, END = 101, 102
 
@@ -76,8 +76,8 @@ def digits(count: int = COUNT) -> np.ndarray:
 def sentences(count: int = 4 * COUNT) -> list[np.ndarray]:
     """Sentences as ids of MiniLM's word pieces, all different: most are short, some are long. (tokens,) int64 each."""
     draw = np.random.default_rng(2018)
-    spread = draw.gamma(1.5, (MEAN_TOKENS - FEWEST_TOKENS) / 1.5, count).astype(int)
-    lengths = np.minimum(FEWEST_TOKENS + spread, MOST_TOKENS)
+    spread = draw.gamma(1.5, (MEAN_TOKENS - MIN_TOKENS) / 1.5, count).astype(int)
+    lengths = np.minimum(MIN_TOKENS + spread, MAX_TOKENS)
     return [np.array([START, *draw.integers(*WORDS, length - 2), END]) for length in lengths]
 
 
@@ -196,7 +196,7 @@ def requests(dialect: str, samples: Samples, port: int, path: str, heads: str) -
         return [http_request(port, path, *body(dialect, samples, place)) for place in range(len(samples.rows))]
     draw = random.Random(f"{dialect} {samples.model}")  # noqa: S311
     size = len(http_request(port, path, *body(dialect, samples, 0))) + 400
-    count = min(MOST, max(FEWEST, MOST_BYTES // size))
+    count = min(MAX_REQUESTS, max(MIN_REQUESTS, MAX_BYTES // size))
     whole = []
     for place in range(count):
         own_id = f"{draw.getrandbits(128):032x}"

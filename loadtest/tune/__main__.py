@@ -124,8 +124,8 @@ def publish(findings: Findings, folder: Path, options: argparse.Namespace) -> No
         written += space.write(settings, findings.rate)
     if options.docs:
         report.draw(findings, DOCUMENT.path.with_name("tuning.png"))
-        asked = f"{options.model} --form {options.form}" if options.form else options.model
-        how = f"--model {asked} --slo {space.slo_text(options.slo)} --budget {options.budget / 60:g}m"
+        target = f"{options.model} --form {options.form}" if options.form else options.model
+        how = f"--model {target} --slo {space.slo_text(options.slo)} --budget {options.budget / 60:g}m"
         DOCUMENT.replace(f"`python -m loadtest.tune {how}`\n\n{report.markdown(findings, 'tuning.png')}")
         written.append(str(DOCUMENT.path))
     print("\n".join(f"written: {each}" for each in written), file=sys.stderr)

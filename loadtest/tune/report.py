@@ -17,9 +17,9 @@ from loadtest.tune.search import LIMITS, Results, Trial, Trials
 from loadtest.tune.space import Setting, slo_text
 from loadtest.tune.verdict import GROWING, Estimate, Verdict, unseen
 
-MOST_FRONT = 10
+MAX_FRONT = 10
 UNNAMED = "#d5dbe1"  # the best are named, the rest are drawn
-FULL, HALF = 0.85, 0.5  # of a core: the rest goes to the kernel, and to the ends of the measurement
+FULL_CORE, HALF_CORE = 0.85, 0.5  # of a core: the rest goes to the kernel, and to the ends of the measurement
 
 
 @dataclass
@@ -89,13 +89,13 @@ def bound_by(run: Run, cores: int, workers: int) -> str:
     busy = f"the engine ran {100 * engine:.0f} % of the time"
     if run.rejected:
         return f"generator: {run.rejected}"
-    if run.background_cores > HALF and cpu < FULL:
+    if run.background_cores > HALF_CORE and cpu < FULL_CORE:
         return f"other programs: they took {run.background_cores:.1f} cores ({used}); measure again on a quiet machine"
-    if engine >= FULL or (cpu >= FULL and run.engine_cores >= HALF * run.cpu_cores):
+    if engine >= FULL_CORE or (cpu >= FULL_CORE and run.engine_cores >= HALF_CORE * run.cpu_cores):
         return f"engine: {busy}, {used}"
-    if cpu >= FULL:
+    if cpu >= FULL_CORE:
         return f"CPU: {used}, {busy}: the rest is HTTP, parsing and writing"
-    if run.queue >= HALF * run.mean:
+    if run.queue >= HALF_CORE * run.mean:
         return f"queue: {run.queue:.1f} of {run.mean:.1f} ms a request, with {used}"
     return f"none of CPU, engine and queue was full ({used}, {busy}): requests waited outside the service's own clock"
 
@@ -125,11 +125,11 @@ def _why(run: Run) -> str:
 
 
 def pareto(findings: Findings) -> list[Trial]:
-    """At most MOST_FRONT of the trials that passed of which no other is faster, sooner and cheaper at once."""
+    """At most MAX_FRONT of the trials that passed of which no other is faster, sooner and cheaper at once."""
     passed = [trial for trial in findings.trials.all if trial.verdict is Verdict.PASS and not trial.run.rejected]
     points = [(-trial.run.achieved, trial.run.at_percentile, trial.run.cpu_us) for trial in passed]
     best = sorted((passed[place] for place in front(points)), key=lambda trial: -trial.run.achieved)
-    return best[:: max(1, math.ceil(len(best) / MOST_FRONT))]
+    return best[:: max(1, math.ceil(len(best) / MAX_FRONT))]
 
 
 def front(points: Sequence[tuple[float, ...]]) -> list[int]:

@@ -26,7 +26,7 @@ from loadtest.tune.space import Setting, combine
 from loadtest.tune.verdict import Estimate, Verdict, estimate, least, of_runs
 
 LOWEST = 1.0  # requests a second: what does not meet the objective at this rate does not meet it
-MOST_ROUNDS = 6
+MAX_ROUNDS = 6
 FIRST_SHARE = 0.5  # of the budget for the first round
 BETTER = 1.05  # a setting that gains less in the first round is not worth combining
 
@@ -157,7 +157,7 @@ def play_rounds(
             one(setting, 1)
         if (together := results.together()) is not None:
             one(together, 1)
-        for number in range(2, MOST_ROUNDS + 1):
+        for number in range(2, MAX_ROUNDS + 1):
             for setting in filter(None, (results.default, results.finalist)):
                 one(setting, number)
 
@@ -232,10 +232,10 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 PROBE_CONNECTIONS = 32
 PROBE_SECONDS = 1.0
 LIMITS = 20  # times the latency limit: the shortest load, so that a queue has the time to grow
-LONGEST = 5  # times the usual load, for rates so low that a verdict takes longer
+MAX_STRETCH = 5  # times the usual load, for rates so low that a verdict takes longer
 LOOKS = 2  # loads at a rate before it is left undecided
 ATTEMPTS = 3  # with those that are thrown away
-MOST_CONNECTIONS = 512
+MAX_CONNECTIONS = 512
 RESERVE = 3.0  # seconds of the budget for the report
 
 
@@ -292,8 +292,8 @@ class Trials:
 
     def _trial(self, setting: Setting, number: int, rate: float) -> Verdict:
         enough = 1.5 * least(0, self.limit.percentile) / rate
-        seconds = max(LIMITS * self.limit.seconds, min(LONGEST * self.seconds, max(self.seconds, enough)))
-        connections = round(min(MOST_CONNECTIONS, max(PROBE_CONNECTIONS, rate * self.limit.seconds)))
+        seconds = max(LIMITS * self.limit.seconds, min(MAX_STRETCH * self.seconds, max(self.seconds, enough)))
+        connections = round(min(MAX_CONNECTIONS, max(PROBE_CONNECTIONS, rate * self.limit.seconds)))
         trial = Trial(setting, number, rate, [], Verdict.UNDECIDED)
         for attempt in range(ATTEMPTS):
             patience = max(1.0, 0.5 + self.limit.seconds)  # what comes later is slow whenever it comes

@@ -28,15 +28,15 @@ def routes(repository: Repository) -> Routes:
 
 def of_folders(names: Iterable[str], settings: Settings) -> list[dict[str, Any]]:
     """The same routes of models by name, before any is loaded; a model without a folder that can be read has none."""
-    found = []
+    routes_found = []
     for name in sorted(set(names)):
         try:
             model = contract.model(name)
         except (KeyError, ImportError, ModelError):
             continue
         if model.payload is not None:
-            found.append(_route(model, settings))
-    return found
+            routes_found.append(_route(model, settings))
+    return routes_found
 
 
 def _route(model: Model, settings: Settings) -> dict[str, Any]:

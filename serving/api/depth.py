@@ -6,7 +6,7 @@ import numpy as np
 
 from serving.errors import BadInput
 
-MOST = 64  # what EKIBEN_MAX_JSON_DEPTH is where it is not set
+MAX_JSON_DEPTH = 64  # what EKIBEN_MAX_JSON_DEPTH is where it is not set
 _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")] = 1
 _STEPS[list(b"]}")] = -1
@@ -14,7 +14,7 @@ _OTHERS = bytes(set(range(256)) - set(b'[]{}"'))
 _PIECE_BYTES = 64 * 1024  # what is looked at at once: it stays in the cache, and other threads get their turn between
 
 
-def check_depth(text: bytes, most: int = MOST) -> None:
+def check_depth(text: bytes, most: int = MAX_JSON_DEPTH) -> None:
     """BadInput for well-formed JSON with lists and objects more than `most` deep within each other."""
     # Nearly every text has fewer brackets than that, and is not looked at twice.
     if text.count(b"[") + text.count(b"{") > most and (deep := depth(text)) > most:

@@ -1,4 +1,4 @@
-"""The whole interface of a repository: every route there is, in one dictionary."""
+"""The routing table: every route there is, in one dictionary."""
 
 from __future__ import annotations
 

@@ -65,21 +65,26 @@ class NativeResponder:
 
     @property
     def trace_id(self) -> bytes:
+        """The request's, 32 hex digits."""
         return self._request.trace_id
 
     @property
     def disconnected(self) -> bool:
+        """Whether nobody is there to read a response."""
         return self._request.disconnected
 
     @property
     def synthetic(self) -> bool:
+        """Whether its rows are kept out of the drift watch."""
         return self._request.synthetic
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        """Send the model's answer as JSON; a list of them where a list came."""
         rows = answers(form, outputs, self.parameters)
         self._request.respond(Response(orjson.dumps(rows if self.several else rows[0])))
 
     def send_error(self, error: ServingError) -> None:
+        """Send `{"error": "…"}`."""
         self._request.fail(error)
 
 
@@ -94,18 +99,21 @@ class PredictHandler:
         self._max_seconds = settings.latency_ms(name) / 1e3
 
     def check(self, request: Request) -> None:
+        """Raises BadInput, NotFound or NotReady for the form that is asked for, and Overloaded."""
         self._plane.check_admission(self._form(request))
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error, counted for the model's best form."""
         send_error(self._default, INTERFACE, NativeResponder(request), error)
 
     def handle(self, request: Request) -> None:
+        """Read the payloads, preprocess and queue them; in a thread where that takes long."""
         responder = NativeResponder(request)
         pending = PendingRequest(self._default, responder, INTERFACE, request.path, request.begun)
         try:
             pending.form = self._form(request)
             if request.query_string:
-                responder.parameters = given_parameters(pending.form.model, request.query)
+                responder.parameters = query_parameters(pending.form.model, request.query)
             body, content_type = request.body, request.headers.get(b"content-type", b"application/json")
             if (coding := request.headers.get(b"content-encoding")) is not None:
                 if len(body) > INFLATE_INLINE_BYTES:
@@ -156,16 +164,16 @@ def requested_form(name: str, request: Request, repository: Repository, paramete
     return repository.get(name, query.get("form"))
 
 
-def given_parameters(model: Model, query: Mapping[str, str]) -> dict[str, Any]:
+def query_parameters(model: Model, query: Mapping[str, str]) -> dict[str, Any]:
     """The parameters of postprocess that a query gives, by name. BadInput"""
-    given = {}
+    values = {}
     for parameter in model.parameters:
         if (text := query.get(parameter.name)) is not None:
             value = parameter_value(parameter, text)
             if not parameter.allows(value):
                 raise BadInput(f"{parameter.name} is {text[:40]!r}: it must be {parameter.allowed()}")
-            given[parameter.name] = parameter.encode(value)
-    return given
+            values[parameter.name] = parameter.encode(value)
+    return values
 
 
 def parameter_value(parameter: Field, text: str) -> Any:
@@ -186,7 +194,7 @@ async def random_prediction(
     """A payload like those it was trained on, with its prediction."""
     model = repository.get(name).model
     form = requested_form(name, request, repository, model.parameters)
-    given = given_parameters(model, request.query)
+    values = query_parameters(model, request.query)
     shown, payload = payloads.draw(form.stored.certificate.reference)
     outputs = await plane.infer(form, preprocess_batch(form.model, [payload]), 1, request)
-    return json_response({"payload": shown, "prediction": answers(form, outputs, given)[0]})
+    return json_response({"payload": shown, "prediction": answers(form, outputs, values)[0]})

@@ -79,6 +79,7 @@ class OwnResponder(NativeResponder):
         self.batches: Batches = []
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        """Send what the route's own `answer` makes of them, as JSON."""
         named = {t.name: array for t, array in zip(form.signature.outputs, outputs, strict=True)}
         answer = self._route.answer(self.asked, self.batches, named)
         self._request.respond(Response(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)))
@@ -96,13 +97,16 @@ class OwnRouteHandler:
         self.error_body = partial(error_body, route)
 
     def check(self, request: Request) -> None:
+        """Raises BadInput, NotFound or NotReady for the form that is asked for, and Overloaded."""
         self._plane.check_admission(self._form(request))
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error as the route's clients expect it, counted for the model."""
         request.error_body = self.error_body
         send_error(self._default, INTERFACE, NativeResponder(request), error)
 
     def handle(self, request: Request) -> None:
+        """Have the route read the request, and queue its rows."""
         request.error_body = self.error_body
         responder = OwnResponder(request, self._route)
         pending = PendingRequest(self._default, responder, INTERFACE, request.path, request.begun)
@@ -178,5 +182,6 @@ class UnavailableRoute(Unavailable):
         self.error_body = partial(error_body, route)
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error as the route's clients expect it."""
         request.error_body = self.error_body
         reject(request, error)

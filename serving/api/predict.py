@@ -45,6 +45,7 @@ class TensorResponder(NativeResponder):
         self.single = False  # whether one row was sent without its batch
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        """Send them as named nested lists."""
         self._request.respond(Response(answer(form, outputs, self.single)))
 
 
@@ -59,12 +60,15 @@ class TensorHandler:
         self._factor = reading_factor(self._default.signature)
 
     def check(self, request: Request) -> None:
+        """Raises BadInput, NotFound or NotReady for the form that is asked for, and Overloaded."""
         self._plane.check_admission(self._form(request))
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error, counted for the model's best form."""
         send_error(self._default, INTERFACE, TensorResponder(request), error)
 
     def handle(self, request: Request) -> None:
+        """Read the nested lists and queue them; in a thread where the body is large."""
         responder = TensorResponder(request)
         pending = PendingRequest(self._default, responder, INTERFACE, request.path, request.begun)
         try:

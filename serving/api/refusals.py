@@ -20,6 +20,7 @@ class Unavailable:
         self._failures = families.failures.labels(*labels)
 
     def check(self, request: Request) -> None:
+        """Counts the request, and raises NotReady with why the form is refused."""
         self._failures.inc()
         raise NotReady(self._reason)
 
@@ -27,4 +28,5 @@ class Unavailable:
         """Never called: `check` has raised."""
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error."""
         reject(request, error)

@@ -33,9 +33,11 @@ class ModelStage(StageService):
         gc.freeze()
 
     def load(self) -> None:
+        """Load the forms in the bento, or of the store. SettingsError"""
         self.repository.load(ModelStage.own_models())  # type: ignore[attr-defined]
 
     def routes(self) -> Routes:
+        """Those of the whole interface, with V2's inference as the stages ask it."""
         table = interface.routes(self.repository, self.lifecycle)
         for name, served in self.repository.served.items():
             path = f"/v2/models/{name}/infer"
@@ -63,9 +65,11 @@ class LocalConnection:
 
     @property
     def lost(self) -> bool:
+        """Whether the stage that asks is gone."""
         return self._request.disconnected
 
     def send(self, request: Request, response: Response) -> None:
+        """Hand the response to who waits for it in this process."""
         if not self.response.done():
             self.response.set_result(response)
 

@@ -28,6 +28,7 @@ class PostprocessStage(AskingService):
         self.ask_at("preprocess", SETTINGS.chain_preprocess_at)
 
     def routes(self) -> Routes:
+        """`POST /finalize`, and what all stages have."""
         return {"/finalize": {"POST": self.route(self.finalize)}, **self.routes_of_all()}
 
     async def finalize(self, call: Call, body: bytes) -> Message:
@@ -40,5 +41,5 @@ class PostprocessStage(AskingService):
         reply = await ask(self.next_stage, path, message, call, self.metrics)
         outputs, which = tensors.outputs(self.model.signature, reply)
         who = {"model": self.model.name, **which, "replica": call.replica}
-        answers = [{**found, **who} for found in self.model.answers(outputs)]
+        answers = [{**answer, **who} for answer in self.model.answers(outputs)]
         return Message({KIND: "application/json"}, orjson.dumps(answers if len(answers) > 1 else answers[0]))

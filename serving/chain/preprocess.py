@@ -28,6 +28,7 @@ class PreprocessStage(AskingService):
         self.ask_at("model", SETTINGS.chain_model_at)
 
     def routes(self) -> Routes:
+        """`POST /preprocess`, and what all stages have."""
         return {"/preprocess": {"POST": self.route(self.preprocess)}, **self.routes_of_all()}
 
     async def preprocess(self, call: Call, body: bytes) -> Message:

@@ -31,6 +31,7 @@ class StageService:
     @bentoml.on_deployment
     @staticmethod
     def supervise() -> None:
+        """Run our supervisor in place of BentoML's."""
         from serving.process.supervision import supervise
 
         logs.configure(SETTINGS)
@@ -62,6 +63,7 @@ class StageService:
 
     @bentoml.on_shutdown
     def close(self) -> None:
+        """Stop watching, and end the runners."""
         self.vitals.close()
         self.repository.close()
 
@@ -74,8 +76,10 @@ class AskingService(StageService):
         self.next_stage = Replicas(stage, addresses(at), self.transport)
 
     def routes_of_all(self) -> Routes:
+        """Health, which says how the next stage's replicas are, and metrics."""
         return {**health(self.stage, self.model.name, self.next_stage), **self.metrics.routes()}
 
     @bentoml.on_shutdown
     async def hang_up(self) -> None:
+        """Close the connections to the next stage."""
         await self.next_stage.close()

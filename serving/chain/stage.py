@@ -84,10 +84,12 @@ class StageEndpoint(Endpoint):
         self._admission = Admission(most)
 
     def check(self, request: Request) -> None:
+        """Raises Overloaded where what waits leaves the call's deadline no time."""
         super().check(request)
         self._admission.check(Call.of(request, self._seconds).seconds_left())
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error to the stage that asks, counted and logged."""
         request.respond(_reject(Call.of(request, self._seconds), error, self._metrics))
 
     async def answer(self, request: Request) -> Response:
@@ -168,16 +170,16 @@ async def ask(next_stage: Replicas, path: str, message: Message, call: Call, met
     return Message({name: reply.headers[name] for name in CALL_HEADERS if name in reply.headers}, reply.body)
 
 
-def health(stage: str, model: str, asked: Replicas) -> Routes:
+def health(stage: str, model: str, next_stage: Replicas) -> Routes:
     """`GET /health`: ok; degraded while a replica of the next stage is away or the volume is full; unready and 503
     while all are away."""
 
     async def respond(request: Request) -> Response:
-        states = await asked.states()
+        states = await next_stage.states()
         up = [state == "up" for state in states.values()]
-        volume = {"volume": complaint} if (complaint := asked.transport.complaint()) else {}
+        volume = {"volume": complaint} if (complaint := next_stage.transport.complaint()) else {}
         status = "ok" if up and all(up) and not volume else "degraded" if any(up) else "unready"
         report = {"status": status, "stage": stage, "model": model, "replica": replica(request), **volume}
-        return json_response({**report, "asks": {asked.stage: states}}, 200 if any(up) else 503)
+        return json_response({**report, "asks": {next_stage.stage: states}}, 200 if any(up) else 503)
 
     return {"/health": {"GET": Endpoint(respond)}}

@@ -25,9 +25,11 @@ Wire = tuple[dict[str, str], bytes]  # further headers, and the body of the HTTP
 class Transport(Protocol):
     """The asker's side: `asking` gives what goes on the wire, and while it lasts `answered` what came back."""
 
-    def asking(self, body: bytes) -> AbstractAsyncContextManager[Wire]: ...
+    def asking(self, body: bytes) -> AbstractAsyncContextManager[Wire]:
+        """While the context lasts: the headers and the bytes that bring this body to the next stage."""
 
-    async def answered(self, headers: Mapping[str, str], wire: bytes) -> bytes: ...
+    async def answered(self, headers: Mapping[str, str], wire: bytes) -> bytes:
+        """The body that a response's headers and bytes bring. ServingError where it cannot be read"""
 
     def complaint(self) -> str:
         """What is wrong with the way itself; empty if nothing is."""
@@ -38,12 +40,15 @@ class OverHttp:
 
     @asynccontextmanager
     async def asking(self, body: bytes) -> AsyncIterator[Wire]:
+        """No headers; the body itself."""
         yield {}, body
 
     async def answered(self, headers: Mapping[str, str], wire: bytes) -> bytes:
+        """The bytes themselves."""
         return wire
 
     def complaint(self) -> str:
+        """Empty: there is nothing that could be missing."""
         return ""
 
 
@@ -55,6 +60,7 @@ class OverVolume:
 
     @asynccontextmanager
     async def asking(self, body: bytes) -> AsyncIterator[Wire]:
+        """The body in a file, and its name; both files are removed at the end. VolumeFull"""
         name = self._volume.new()
         try:
             await apart(len(body), self._volume.write, name, body)
@@ -63,6 +69,7 @@ class OverVolume:
             self._volume.remove(name, reply_to(name))
 
     async def answered(self, headers: Mapping[str, str], wire: bytes) -> bytes:
+        """What the file holds that the headers name. BadInput, TooLarge"""
         if FILE not in headers:  # an error, in the message itself
             return wire
         return await read(self._volume, reply_to(checked(headers[FILE])), self._limit)

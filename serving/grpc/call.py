@@ -70,7 +70,8 @@ class Connection(Protocol):
     max_buffered_bytes: int
     bodies: MemoryBudget
 
-    def spend(self, call: Call) -> None: ...
+    def spend(self, call: Call) -> None:
+        """One more request of a call's key. Unauthorized, Forbidden, Overloaded"""
 
 
 class Call:
@@ -183,7 +184,7 @@ class Call:
         buffer += data
         connection.buffered += len(data)
         self._reserve(len(data))
-        at = kept = 0
+        at = reserved = 0
         while len(buffer) - at >= 5 and not self.done:
             flag, length = PREFIX.unpack_from(buffer, at)
             self._check(flag, length)
@@ -191,7 +192,7 @@ class Call:
                 break
             message = bytes(memoryview(buffer)[at + 5 : at + 5 + length])
             at += 5 + length
-            kept += reserved_bytes(message)
+            reserved += reserved_bytes(message)
             self._message_received(message, bool(flag))
             if self.method is not None and self.method.streams:
                 self.begun = connection.read_at  # of the next, if what came holds some of it
@@ -200,7 +201,7 @@ class Call:
         if at:
             del buffer[:at]
             connection.buffered -= at
-            self.give_back(at - kept)
+            self.give_back(at - reserved)
         if connection.buffered > connection.max_buffered_bytes:
             raise MessageTooLarge("this connection has too many messages under way that have come in part")
         if not buffer:
@@ -325,17 +326,17 @@ class Call:
         """The client has reset the stream, or is gone."""
         if self.done:
             return
-        told, self.on_end = self.on_end, None
+        on_end, self.on_end = self.on_end, None
         self._close()
-        if told is not None:
-            told(ClientGone("the client cancelled the call"))
+        if on_end is not None:
+            on_end(ClientGone("the client cancelled the call"))
 
     def _end_by(self, error: ServingError) -> None:
         if self.done:
             return
-        told, self.on_end = self.on_end, None
-        if told is not None:
-            told(error)
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(error)
         self.reject(error)
 
     def _close(self) -> None:

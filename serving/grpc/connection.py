@@ -45,6 +45,7 @@ class GrpcConnection(asyncio.Protocol):
     # The transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say our settings, or that too many connections are open."""
         self.transport = cast(asyncio.Transport, transport)
         self.write = self.transport.write
         self.write(HELLO)
@@ -56,6 +57,7 @@ class GrpcConnection(asyncio.Protocol):
             self.http2.fail(ProtocolError(frames.Code.ENHANCE_YOUR_CALM, "too many connections are open"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel its calls: nobody waits for their answers."""
         self.lost = True
         self.http2.closed = True
         self._service.connections.discard(self)
@@ -63,6 +65,7 @@ class GrpcConnection(asyncio.Protocol):
         self._count_unread(0)
 
     def data_received(self, data: bytes) -> None:
+        """Feed the frames to HTTP/2, which calls back with what they are."""
         self._since = 0.0
         self.read_at, clock = perf_counter(), self._service.gateway.clock
         if self.read_at > clock.punctual_until:
@@ -72,14 +75,17 @@ class GrpcConnection(asyncio.Protocol):
             self._go_away()
 
     def eof_received(self) -> bool:
+        """Close: a client that sends no more reads no more."""
         return False
 
     def pause_writing(self) -> None:
+        """Backpressure: read nothing while the client does not read."""
         self._write_paused = True
         self._since = asyncio.get_running_loop().time()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        """The client has read enough: read again."""
         self._write_paused = False
         if not self.transport.is_closing():
             self.transport.resume_reading()
@@ -87,6 +93,7 @@ class GrpcConnection(asyncio.Protocol):
     # The state machine's calls
 
     def request_received(self, stream: Stream, headers: Headers) -> None:
+        """Begin a call of the method that the headers name, or end it with its status."""
         call = stream.call = Call(self, stream, headers)
         try:
             call.begin(method := self._service.method_of(headers))
@@ -98,6 +105,7 @@ class GrpcConnection(asyncio.Protocol):
             call.data_received(b"", True)
 
     def data_of_stream(self, stream: Stream, data: bytes, ended: bool) -> None:
+        """Hand the bytes to the stream's call."""
         stream.call.data_received(data, ended)
 
     def spend(self, call: Call) -> None:
@@ -106,10 +114,12 @@ class GrpcConnection(asyncio.Protocol):
         self._service.spend(call.headers, call.method.path)
 
     def stream_reset(self, stream: Stream) -> None:
+        """Cancel the stream's call."""
         if stream.call is not None:
             stream.call.cancelled()
 
     def connection_failed(self, error: ProtocolError) -> None:
+        """Close, and cancel all calls."""
         log.debug("a gRPC connection ends: %s (%s)", error, error.code.name)
         self.transport.close()
         self._cancel_all()

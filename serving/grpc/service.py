@@ -19,13 +19,16 @@ class Limits(Protocol):
     """What one worker puts up with."""
 
     @property
-    def connections(self) -> int: ...
+    def connections(self) -> int:
+        """HTTP's and gRPC's together."""
 
     @property
-    def body_seconds(self) -> float: ...
+    def body_seconds(self) -> float:
+        """In which a call's message must arrive."""
 
     @property
-    def keep_alive_seconds(self) -> float: ...
+    def keep_alive_seconds(self) -> float:
+        """After which a connection without a call is told to go."""
 
 
 class Gateway(Protocol):
@@ -40,11 +43,14 @@ class Gateway(Protocol):
     lingering: Any  # HTTP connections that are answered for the last time, which count no more
 
     @property
-    def draining(self) -> bool: ...
+    def draining(self) -> bool:
+        """Whether the process ends once what it has accepted is answered."""
 
-    def watch(self, connections: set[Any]) -> None: ...
+    def watch(self, connections: set[Any]) -> None:
+        """See to it that these connections keep to their time limits."""
 
-    def check_host(self, host: bytes) -> None: ...
+    def check_host(self, host: bytes) -> None:
+        """Raises MisdirectedRequest where this host is not served."""
 
 
 @dataclass
@@ -58,15 +64,18 @@ class GrpcService:
 
     @property
     def limits(self) -> Limits:
+        """The gateway's."""
         limits: Limits = self.gateway.limits
         return limits
 
     @property
     def draining(self) -> bool:
+        """The gateway's."""
         return self.gateway.draining
 
     @property
     def watch(self) -> Callable[[set[Any]], None]:
+        """The gateway's."""
         return self.gateway.watch
 
     def method_of(self, headers: Headers) -> Method:

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 0.02
 # to share out what comes in a burst.
 LOOKS_PER_SECOND, MAX_LOOKS = 50, 200
 MAX_PORTS = 2
-FULL = 2**40  # more than anybody holds
+FULL_FLAG = 2**40  # more than anybody holds
 
 
 class Balance:
@@ -57,6 +57,7 @@ class Balance:
         self._publish()
 
     def closed(self) -> None:
+        """A connection of this worker has ended: the others may see."""
         self.n_held -= 1
         self._publish()
 
@@ -66,7 +67,7 @@ class Balance:
         self._publish()
 
     def _publish(self) -> None:
-        full = FULL if self._is_full() else 0
+        full = FULL_FLAG if self._is_full() else 0
         self._held[self._worker] = 0 if self._leaving else self.n_held + 1 + full
 
     def is_next(self) -> bool:
@@ -92,7 +93,7 @@ class Balance:
         if now - self._since > PATIENCE_SECONDS:
             self.pass_over()
             return not self.is_next()
-        return self._leaving or self._held[self._worker] > FULL or self._budget.take(now)
+        return self._leaving or self._held[self._worker] > FULL_FLAG or self._budget.take(now)
 
     def pass_over(self) -> None:
         """Count those who hold fewer, and did not take who waits, no more until they take somebody."""

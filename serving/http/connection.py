@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
     # The transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note scheme and address; answer 503 where too many connections are open."""
         self.transport = cast(asyncio.Transport, transport)
         self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         address = transport.get_extra_info("sockname")
@@ -92,6 +93,7 @@ class Connection(asyncio.Protocol):
             self.parsing_failed(None, error)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Forget its requests: nobody reads a response."""
         self.lost = True
         self._forget_incoming()
         self._state.connections.discard(self)
@@ -106,16 +108,19 @@ class Connection(asyncio.Protocol):
         return self.scheme == "http"  # TLS knows no half-closed connection
 
     def pause_writing(self) -> None:
+        """Backpressure: the client does not read, so nothing more of it is read."""
         self._write_paused = True
         self._since = self._loop.time()
         self._pause_reading()
 
     def resume_writing(self) -> None:
+        """The client has read enough: go on with what waits, and read again."""
         self._write_paused = False
         self._advance()
         self._resume_reading()
 
     def data_received(self, data: bytes) -> None:
+        """Feed bytes to the parser, unless they wait behind a request that is not answered."""
         came = perf_counter()
         if came > self._clock.punctual_until:
             came = self._clock.arrival(came, self.transport)
@@ -152,6 +157,7 @@ class Connection(asyncio.Protocol):
     # The parser's calls
 
     def new_request(self, method: str, headers: dict[bytes, bytes]) -> Request:
+        """A request that began when its first byte came."""
         return Request(self, method, headers, self._begun)
 
     def head_received(self, request: Request, target: bytes) -> None:
@@ -207,6 +213,7 @@ class Connection(asyncio.Protocol):
                 self.transport.write(CONTINUE)
 
     def body_over_limit(self, request: Request) -> bool:
+        """Whether the budget of bodies has room for more of it; else it is answered with an error."""
         if request.error is None:
             request.error = self._extend(request)
             if request.error is None:
@@ -247,11 +254,13 @@ class Connection(asyncio.Protocol):
         self._unread = b""
 
     def request_received(self, request: Request) -> None:
+        """Queue it behind those before it; answers go out in their order."""
         self._begun = self._fed  # of the next, if what was fed holds some of it
         self._waiting.append(request)
         self._advance()
 
     def parsing_failed(self, request: Request | None, error: ServingError) -> None:
+        """Answer with the error, and close."""
         request = request or Request(self, "", {}, self._begun)
         self._release(request)
         request.error = error
@@ -402,8 +411,8 @@ def too_large(limit: int, budget: int, n_bytes: int = 0) -> TooLarge:
     """The error for a body over the limit, or over what the budget could ever hold; its size, if that is known."""
     setting = "EKIBEN_MAX_BODY_BYTES" if limit <= budget else "EKIBEN_MEMORY_MB"
     size, most = in_words(n_bytes), in_words(min(limit, budget))
-    told = size if n_bytes and size != most else f"over {most}"
-    return TooLarge(f"the body is too large: {told}; at most {most}", setting)
+    words = size if n_bytes and size != most else f"over {most}"
+    return TooLarge(f"the body is too large: {words}; at most {most}", setting)
 
 
 def no_room() -> Overloaded:

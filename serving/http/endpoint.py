@@ -24,12 +24,14 @@ class Endpoint:
         self._respond, self.max_body_bytes, self._same_origin = respond, max_body_bytes, same_origin
 
     def check(self, request: Request) -> None:
+        """Raises Forbidden for what a page of another origin sends, where that matters."""
         if self._same_origin and (origin := request.headers.get(b"origin")) is not None:
             host = urlsplit(origin.decode("latin-1")).netloc
             if host.lower() != request.headers.get(b"host", b"").decode("latin-1").lower():
                 raise Forbidden("a page of another origin sends this, which is refused")
 
     def handle(self, request: Request) -> None:
+        """Send the function's response, at once or when its coroutine ends."""
         response = self._respond(request)
         if isinstance(response, Response):
             request.respond(response)
@@ -45,6 +47,7 @@ class Endpoint:
             reject(request, error)
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error; no model is known that it would be counted for."""
         reject(request, error)
 
 

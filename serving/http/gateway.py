@@ -1,4 +1,4 @@
-"""What every connection of a worker shares: routes, keys, limits, and BentoML's own application for its few paths.
+"""The router, and what else a worker's connections share: keys, limits, BentoML's own application for its few paths.
 
 Every path is known when the service starts, so that a lookup is all the routing there is, and what a client invents is
 answered here: it reaches neither BentoML's middleware nor a metric's label.
@@ -52,7 +52,8 @@ class Service(Protocol):
     lifecycle: Lifecycle
     memory: WorkerMemory
 
-    def routes(self) -> Routes: ...
+    def routes(self) -> Routes:
+        """Path → method → handler, complete."""
 
 
 @dataclass
@@ -97,6 +98,7 @@ class Gateway:
 
     @property
     def draining(self) -> bool:
+        """Whether the process ends once what it has accepted is answered."""
         return self._lifecycle is not None and self._lifecycle.draining
 
     def watch(self, connections: set[Any]) -> None:
@@ -146,6 +148,7 @@ class Gateway:
         reject(request, error)
 
     def check_host(self, host: bytes) -> None:
+        """Raises MisdirectedRequest where this Host is not among `allowed_hosts`, with its port or without."""
         name = host.decode("latin-1").lower()
         if not (name in self.allowed_hosts or name.rpartition(":")[0] in self.allowed_hosts):
             raise MisdirectedRequest("this host is not served here", "EKIBEN_ALLOWED_HOSTS")
@@ -161,7 +164,7 @@ class Gateway:
 
     async def _ask_bentoml(self, request: Request) -> Response:
         """The response of BentoML's application, by ASGI."""
-        sent: list[MutableMapping[str, Any]] = []
+        messages: list[MutableMapping[str, Any]] = []
 
         received = False
 
@@ -173,14 +176,14 @@ class Gateway:
             return {"type": "http.request", "body": request.body, "more_body": False}
 
         async def send(message: MutableMapping[str, Any]) -> None:
-            sent.append(message)
+            messages.append(message)
 
         await self.bentoml(_as_scope(request), receive, send)
-        fields = [(name, value) for name, value in sent[0]["headers"] if name not in (b"content-length", b"date")]
+        fields = [(name, value) for name, value in messages[0]["headers"] if name not in (b"content-length", b"date")]
         content_type = next((value for name, value in fields if name == b"content-type"), b"application/octet-stream")
         headers: tuple[Header, ...] = tuple(pair for pair in fields if pair[0] != b"content-type")
-        body = b"".join(message.get("body", b"") for message in sent[1:])
-        return Response(body, content_type, sent[0]["status"], headers)
+        body = b"".join(message.get("body", b"") for message in messages[1:])
+        return Response(body, content_type, messages[0]["status"], headers)
 
 
 def _as_scope(request: Request) -> Scope:

@@ -31,7 +31,7 @@ KEYLESS_PATHS = ("/livez", "/readyz", "/healthz", "/v2/health/")
 
 
 class Key:
-    """One key, which holds a second's worth of requests."""
+    """One key, and its rate limit: a bucket that holds a second's worth of requests."""
 
     def __init__(self, name: str, opens: frozenset[str], digest: bytes, per_second: float) -> None:
         self.name, self.opens, self.digest, self.per_second = name, opens, digest, per_second
@@ -86,8 +86,8 @@ class Keys:
             new = _read(self._file, self._workers)
         except (OSError, ValueError) as error:
             return log.error("the API keys stay as they were: %s", error)
-        kept = {(k.name, k.opens, k.digest, k.per_second): k for k in self._keys}
-        self._keys = [kept.pop((k.name, k.opens, k.digest, k.per_second), k) for k in new]
+        current = {(k.name, k.opens, k.digest, k.per_second): k for k in self._keys}
+        self._keys = [current.pop((k.name, k.opens, k.digest, k.per_second), k) for k in new]
         log.info("API keys: %s", ", ".join(key.name for key in self._keys) or "none")
 
 
@@ -139,6 +139,7 @@ def _presented(authorization: bytes | None) -> bytes:
 
 
 def main(arguments: list[str] | None = None, say: Callable[[str], None] = print) -> None:
+    """`python -m serving.http.keys`: make a key, and the line for the file that lets it in."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.http.keys",
         description="Make an API key, and the line for EKIBEN_API_KEYS_FILE that lets it in. The key is shown once.",

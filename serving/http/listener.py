@@ -61,6 +61,7 @@ class Loop(uvloop.Loop):
         return sum(balance.n_held for balance in self._balances) >= self._limit
 
     async def create_server(self, *arguments: Any, **options: Any) -> Any:
+        """uvloop's, whose sockets are shared among workers by how many connections each holds."""
         if "sock" not in options:
             return await super().create_server(*arguments, **options)
         sock, context, balance = options["sock"].dup(), options.get("ssl"), None
@@ -105,6 +106,7 @@ class Listener:
         self._server.close()
 
     async def wait_closed(self) -> None:
+        """Until its server has no connection."""
         await self._server.wait_closed()
 
     def leave(self) -> None:
@@ -148,7 +150,7 @@ class Listener:
             del connecting[first]
             first.cancel()
         if self._balance is not None:
-            client = Counted(client, self._balance)
+            client = CountedSocket(client, self._balance)
         task = self._loop.create_task(self._connected(client))
         connecting[task] = now
         task.add_done_callback(lambda task: connecting.pop(task, None))
@@ -161,7 +163,7 @@ class Listener:
             log.debug("a connection failed: %s", error)
 
 
-class Counted(socket.socket):
+class CountedSocket(socket.socket):
     """A client's socket, that counts until its transport is closed, which is when uvloop detaches it."""
 
     def __init__(self, client: socket.socket, balance: Balance) -> None:
@@ -170,5 +172,6 @@ class Counted(socket.socket):
         balance.opened()
 
     def detach(self) -> int:
+        """The file descriptor, which is no longer this socket's to count."""
         self._balance.closed()
         return super().detach()

@@ -45,7 +45,8 @@ class Sender(Protocol):
     scheme: str
     server: tuple[str, int]
 
-    def send(self, request: Request, response: Response) -> None: ...
+    def send(self, request: Request, response: Response) -> None:
+        """Send the response in its request's turn; ignored where it was answered, or the client is gone."""
 
 
 class Request:

@@ -26,7 +26,8 @@ REQUEST_LINE = re.compile(rb"^([A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}) [^ ]+ HTTP/1[.]
 class Sink(Protocol):
     """Who is told what was parsed."""
 
-    def new_request(self, method: str, headers: dict[bytes, bytes]) -> Request: ...
+    def new_request(self, method: str, headers: dict[bytes, bytes]) -> Request:
+        """The object that head and body are put into."""
 
     def head_received(self, request: Request, target: bytes) -> None:
         """A head is there. Sets the request's `body_limit`; may call `stop`."""
@@ -34,7 +35,8 @@ class Sink(Protocol):
     def body_over_limit(self, request: Request) -> bool:
         """Whether more of the body may arrive than `body_limit` says, which is raised then."""
 
-    def request_received(self, request: Request) -> None: ...
+    def request_received(self, request: Request) -> None:
+        """A request is whole."""
 
     def parsing_failed(self, request: Request | None, error: ServingError) -> None:
         """What comes cannot be read as requests, or not at this size; `request` is the one whose body was arriving."""
@@ -128,6 +130,7 @@ class RequestParser:
     # llhttp's calls
 
     def on_message_begin(self) -> None:
+        """llhttp: a request begins."""
         self._progress = True
         if not self._replaying:
             self._target = b""
@@ -136,11 +139,13 @@ class RequestParser:
             self._in_head = self.receiving = not self.deaf
 
     def on_url(self, target: bytes) -> None:
+        """llhttp: a piece of the target."""
         if self._in_head:
             self._target += target
             self._head_bytes += len(target)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """llhttp: a field of the head or of the trailer."""
         if self._in_head:
             self._lines.append((name, value))
         elif not (self._replaying or self.deaf):
@@ -172,6 +177,7 @@ class RequestParser:
             self._fail(BadInput("the chunks of the body are mostly extensions"))
 
     def on_headers_complete(self) -> None:
+        """llhttp: the head is there; its sizes are judged, and the sink is told."""
         self._progress = True
         if not self._in_head:
             return
@@ -193,6 +199,7 @@ class RequestParser:
             self._upgrading = request
 
     def on_body(self, body: bytes) -> None:
+        """llhttp: a piece of the body, which is kept as far as its limit goes."""
         self._progress = True
         request = self.incoming
         if request is None:
@@ -204,9 +211,11 @@ class RequestParser:
             request.chunks.append(body)
 
     def on_chunk_header(self) -> None:
+        """llhttp: a chunk begins."""
         self._progress = True
 
     def on_message_complete(self) -> None:
+        """llhttp: the request is whole; the sink is told."""
         self._progress = True
         request = self.incoming
         if request is None or request is self._upgrading:

@@ -1,8 +1,9 @@
 """One HTTP/2 connection, from the server's side: bytes in, bytes out, and no I/O of its own (RFC 9113).
 
 `feed` parses frames and calls the owner; `respond` and the methods beside it write frames through `owner.write`, as far
-as the client's windows allow, and keep the rest. What a client sends is bounded: in memory by windows, the number of
-streams and the size of headers; in processor time by a budget that frames which ask for nothing are paid from.
+as flow control (the client's windows) allows, and keep the rest. What a client sends is bounded: in memory by windows,
+the number of streams and the size of headers; in processor time by a budget that frames which ask for nothing are paid
+from.
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ Headers = dict[bytes, bytes]
 class Owner(Protocol):
     """What a connection knows of who does its I/O and answers its requests."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        """Send these bytes."""
 
     def request_received(self, stream: Stream, headers: Headers) -> None:
         """A new stream, with its headers; it has no body where `stream.remote_closed`."""
 
-    def data_of_stream(self, stream: Stream, data: bytes, ended: bool) -> None: ...
+    def data_of_stream(self, stream: Stream, data: bytes, ended: bool) -> None:
+        """Bytes of a stream's body; it ends with them where `ended`."""
 
     def stream_reset(self, stream: Stream) -> None:
         """The client wants no answer, or broke the protocol on this stream."""
@@ -387,11 +390,13 @@ class Http2Connection:
             self.end(stream, trailers)
 
     def send_headers(self, stream: Stream, headers: bytes) -> None:
+        """Write an encoded header block of the response; ignored where the stream has ended."""
         if self.streams.get(stream.id) is stream:
             block, self._prefix = self._prefix + headers, b""
             self._owner.write(frame(frames.HEADERS, frames.END_HEADERS, stream.id, block))
 
     def send_data(self, stream: Stream, data: bytes) -> None:
+        """Write as much as flow control allows; the rest waits for WINDOW_UPDATE."""
         if self.streams.get(stream.id) is not stream:
             return
         if stream.blocked is None:

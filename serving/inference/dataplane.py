@@ -60,7 +60,8 @@ class Responder(Protocol):
     """Who waits for the outputs, and knows what its protocol makes of them. Called once, by one of the two."""
 
     @property
-    def trace_id(self) -> bytes: ...
+    def trace_id(self) -> bytes:
+        """What logs and errors name the request by, 32 hex digits."""
 
     @property
     def disconnected(self) -> bool:
@@ -69,7 +70,8 @@ class Responder(Protocol):
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
         """Encode and send. An exception counts as the request's failure."""
 
-    def send_error(self, error: ServingError) -> None: ...
+    def send_error(self, error: ServingError) -> None:
+        """Send it in the protocol's words."""
 
 
 class PendingRequest:
@@ -144,7 +146,7 @@ class PendingRequest:
         spans = {"preprocess": (self._received, self._queued), "postprocess": (computed, ended)}
         fields: dict[str, float] = {}
         if (job := self.form.runner.delivering) is not None:  # a request of several batches has no one of its own
-            fields = {"rows": job.rows, "batch_rows": job.run.rows}
+            fields = {"rows": job.n_rows, "batch_rows": job.run.n_rows}
             spans["queue"] = (job.arrived, job.run.started)
             spans["infer"] = (job.run.started, job.run.started + job.run.seconds)
         spans["request"] = (self._begun, ended)

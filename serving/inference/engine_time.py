@@ -13,7 +13,7 @@ class EngineTime:
 
     DECAY = 0.98
     # A call that the system preempted says nothing of the engine; a real change is still followed in a few calls.
-    MOST = 3.0
+    MAX_RATIO = 3.0
 
     def __init__(self) -> None:
         self._weight = self._cost = self._seconds = self._cost2 = self._product = 0.0
@@ -23,7 +23,7 @@ class EngineTime:
         """Take in a call of this cost, and the seconds that it took."""
         keep = self.DECAY
         if expected := self.estimate(cost):
-            seconds = min(seconds, self.MOST * expected)
+            seconds = min(seconds, self.MAX_RATIO * expected)
         self._weight = weight = self._weight * keep + 1
         self._cost = self._cost * keep + cost
         self._seconds = self._seconds * keep + seconds

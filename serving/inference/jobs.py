@@ -16,7 +16,8 @@ class Client(Protocol):
     """Who waits for an answer."""
 
     @property
-    def disconnected(self) -> bool: ...
+    def disconnected(self) -> bool:
+        """Whether nobody is there to read an answer: it is not computed then."""
 
 
 def is_synthetic(client: Client | None) -> bool:
@@ -27,20 +28,24 @@ def is_synthetic(client: Client | None) -> bool:
 class Waiter(Protocol):
     """Whom the outputs are given to; an asyncio.Future is one."""
 
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether it has its outputs or its error, or wants none any more."""
 
-    def set_result(self, outputs: list[np.ndarray], /) -> None: ...
+    def set_result(self, outputs: list[np.ndarray], /) -> None:
+        """Take the outputs."""
 
-    def set_exception(self, error: Exception, /) -> None: ...
+    def set_exception(self, error: Exception, /) -> None:
+        """Take the error."""
 
 
 class Runner(Protocol):
     """What the interfaces know of a runner."""
 
-    def submit(self, inputs: Sequence[np.ndarray], rows: int, client: Client | None = None) -> asyncio.Future[Any]: ...
+    def submit(self, inputs: Sequence[np.ndarray], n_rows: int, client: Client | None = None) -> asyncio.Future[Any]:
+        """The outputs of (rows, …) arrays, for who can wait. Overloaded, DeadlineExceeded, EngineError"""
 
     def enqueue(
-        self, inputs: Sequence[np.ndarray], rows: int, waiter: Waiter, client: Client | None = None, now: float = 0.0
+        self, inputs: Sequence[np.ndarray], n_rows: int, waiter: Waiter, client: Client | None = None, now: float = 0.0
     ) -> None:
         """`now` spares a reading of perf_counter where the caller has just had one."""
 
@@ -69,13 +74,14 @@ class Runner(Protocol):
     def delivering(self) -> Job | None:
         """The job whose waiter is being given its outputs."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the engine's thread once it has done what it holds."""
 
 
 class Run(NamedTuple):
     """One engine call: rows of its batch, when it began, and seconds that it took."""
 
-    rows: int
+    n_rows: int
     started: float
     seconds: float
 
@@ -87,14 +93,14 @@ class Job:
     share a batch.
     """
 
-    __slots__ = ("arrived", "client", "cost", "inputs", "key", "rows", "run", "waiter")
+    __slots__ = ("arrived", "client", "cost", "inputs", "key", "n_rows", "run", "waiter")
 
     run: Run
 
     def __init__(
         self,
         inputs: Sequence[np.ndarray],
-        rows: int,
+        n_rows: int,
         waiter: Waiter,
         client: Client | None,
         cost: int,
@@ -102,7 +108,7 @@ class Job:
         now: float = 0.0,
     ) -> None:
         self.inputs = inputs
-        self.rows = rows
+        self.n_rows = n_rows
         self.cost = cost
         self.key = key
         self.waiter = waiter

@@ -29,7 +29,7 @@ FUNCTION_NAME, FUNCTION_DOMAIN = 1, 10
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 # An attribute's floats and whole numbers, each with its key: a forest of trees has millions.
 NUMBERS = re.compile(rb"(?:\x3d[\s\S]{4})++|(?:\x40[\x80-\xff]{0,9}[\x00-\x7f])++")
-DEEPEST = 100  # graphs within each other's nodes; protobuf itself refuses more
+MAX_NESTED_GRAPHS = 100  # graphs within each other's nodes; protobuf itself refuses more
 
 Message = tuple[str, dict[int, memoryview | int]]  # its kind, and its last value of each field that holds no message
 
@@ -38,13 +38,13 @@ def check_onnx(file: Path) -> None:
     """EngineError where the file reads other files, or has operators that not every ONNX Runtime knows."""
     data = memoryview(file.read_bytes())
     try:
-        found = list(_messages(data, "model", DEEPEST))
+        messages = list(_messages(data, "model", MAX_NESTED_GRAPHS))
     except (IndexError, ValueError) as error:
         raise EngineError(f"{file.name} is no ONNX file: {error}") from None
-    if any(EXTERNAL_DATA in fields or fields.get(DATA_LOCATION) for kind, fields in found if kind == "tensor"):
+    if any(EXTERNAL_DATA in fields or fields.get(DATA_LOCATION) for kind, fields in messages if kind == "tensor"):
         raise EngineError(f"{file.name} keeps weights in another file (external data), which no certificate covers")
-    own = {_name(fields, FUNCTION_DOMAIN, FUNCTION_NAME) for kind, fields in found if kind == "function"}
-    used = {_name(fields, NODE_DOMAIN, NODE_OPERATOR) for kind, fields in found if kind == "node"}
+    own = {_name(fields, FUNCTION_DOMAIN, FUNCTION_NAME) for kind, fields in messages if kind == "function"}
+    used = {_name(fields, NODE_DOMAIN, NODE_OPERATOR) for kind, fields in messages if kind == "node"}
     if foreign := sorted(name for name in used - own if name[0] not in DOMAINS):
         words = ", ".join(b".".join(name).decode(errors="replace")[:60] for name in foreign[:5])
         raise EngineError(f"{file.name} has operators that not every ONNX Runtime knows: {words}")

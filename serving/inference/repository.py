@@ -76,11 +76,15 @@ class Repository:
         models = {served.model.name: served.model for served in self.served.values()}
         owners = {f"/{m.name}/{word}": m.name for m in models.values() for word in (m.verb, "predict", "random")}
         for name, model in sorted(models.items()):
-            taken = next((route.path for route in model.routes if owners.setdefault(route.path, name) != name), None)
-            for form in [f for f in self.served.values() if f.model.name == name and taken]:
+            shared_path = next(
+                (route.path for route in model.routes if owners.setdefault(route.path, name) != name), None
+            )
+            for form in [f for f in self.served.values() if f.model.name == name and shared_path]:
                 form.runner.close()
                 del self.served[form.stored.name]
-                self._refuse(form.stored.refused(f"{form.stored.tag}: its route {taken} is {owners[str(taken)]}'s"))
+                self._refuse(
+                    form.stored.refused(f"{form.stored.tag}: its route {shared_path} is {owners[str(shared_path)]}'s")
+                )
 
     def _refuse(self, refused: RefusedForm) -> None:
         self.refused[refused.name] = refused
@@ -158,10 +162,10 @@ class Repository:
         if served is not None:
             return served
         if form is not None:
-            there = ", ".join(s.form for s in self.forms(self._model(name)))
+            forms = ", ".join(s.form for s in self.forms(self._model(name)))
             if refused := self.refused.get(f"{self._model(name)}-{form}"):
                 raise NotReady(f"form {form} is refused: {refused.refusal}")
-            raise NotFound(f"{name} has no form {form[:60]!r}: there is {there}")
+            raise NotFound(f"{name} has no form {form[:60]!r}: there is {forms}")
         if refused := self.refused.get(name):
             raise NotReady(f"model {name} is refused: {refused.refusal}")
         raise NotFound(f"no model {name!r}: there is {', '.join(sorted(self.served))}")

@@ -97,8 +97,8 @@ class BatchingRunner:
         self._in_flight: list[Job] = []
         self._free_at = 0.0  # when the engine's thread will have computed them, as far as calls so far tell
         self._engine_time = EngineTime()
-        for rows, seconds in timings:
-            self._engine_time.learn(rows, seconds)
+        for n_rows, seconds in timings:
+            self._engine_time.learn(n_rows, seconds)
         self._handed: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -106,35 +106,38 @@ class BatchingRunner:
         self._no_room = Overloaded(f"{max_queue_rows} rows are waiting, as many as may", QUEUE_ROWS)
         self._too_late = Overloaded(f"what waits is over {max_latency * 1e3:.0f} ms of work", LATENCY_MS)
 
-    def submit(self, inputs: Batch, rows: int, client: Client | None = None) -> asyncio.Future[Any]:
+    def submit(self, inputs: Batch, n_rows: int, client: Client | None = None) -> asyncio.Future[Any]:
         """Queue one request of `rows` rows; `client` knows whether it has hung up."""
         future = self._loop.create_future()
-        self.enqueue(inputs, rows, future, client)
+        self.enqueue(inputs, n_rows, future, client)
         return future
 
-    def enqueue(self, inputs: Batch, rows: int, waiter: Waiter, client: Client | None = None, now: float = 0.0) -> None:
+    def enqueue(
+        self, inputs: Batch, n_rows: int, waiter: Waiter, client: Client | None = None, now: float = 0.0
+    ) -> None:
         """As `submit`, for a waiter of the caller's own."""
-        self._admit(rows)
-        if rows > self._max_batch_size:
-            return settle(asyncio.ensure_future(self._submit_parts(self._parts(inputs, rows), client)), waiter)
+        self._admit(n_rows)
+        if n_rows > self._max_batch_size:
+            return settle(asyncio.ensure_future(self._submit_parts(self._parts(inputs, n_rows), client)), waiter)
         if self._axes is None:
-            self._queue.append(Job(inputs, rows, waiter, client, rows, None, now))
+            self._queue.append(Job(inputs, n_rows, waiter, client, n_rows, None, now))
         else:
-            job = Job(inputs, rows, waiter, client, cost_of(inputs), self._axes.key(inputs), now)
+            job = Job(inputs, n_rows, waiter, client, cost_of(inputs), self._axes.key(inputs), now)
             self._shapes.append(job)
             self._queued_cost += job.cost
-        self._queued += rows
+        self._queued += n_rows
         if not (self._scheduled or self._busy):
             self._schedule()
 
     def enqueue_each(self, batches: Sequence[Batch], waiter: Waiter, client: Client | None = None) -> None:
+        """Queue the rows of one request that may differ in shape; the outputs are joined."""
         settle(asyncio.ensure_future(self._submit_parts([(batch, 1) for batch in batches], client)), waiter)
 
-    def _admit(self, rows: int) -> None:
-        """Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
-        if self._queued + rows > self._max_queue_rows:
+    def _admit(self, n_rows: int) -> None:
+        """Load shedding. Overloaded, where the queue has no room, or is so long that the deadline would pass in it."""
+        if self._queued + n_rows > self._max_queue_rows:
             raise Overloaded(
-                f"{self._queued} rows are waiting and {rows} came; {self._max_queue_rows} may wait", QUEUE_ROWS
+                f"{self._queued} rows are waiting and {n_rows} came; {self._max_queue_rows} may wait", QUEUE_ROWS
             )
         if (wait := self._wait()) > self._max_latency:
             raise Overloaded(
@@ -145,6 +148,7 @@ class BatchingRunner:
 
     @property
     def overload_error(self) -> Overloaded | None:
+        """Why not even one row more could be answered in time, or None."""
         if self._queued < self._max_batch_size and self._queued < self._max_queue_rows and self._axes is None:
             return None
         if self._queued >= self._max_queue_rows:
@@ -166,6 +170,7 @@ class BatchingRunner:
 
     @property
     def wait(self) -> float:
+        """Seconds of work that the engine has and that waits for it, by what calls took so far."""
         in_flight = max(0.0, self._free_at - perf_counter()) if self._busy else 0.0
         if self._axes is not None:
             cost, calls = self._queued_cost, self._calls_of_shapes()
@@ -175,25 +180,27 @@ class BatchingRunner:
 
     @property
     def pending(self) -> int:
+        """Rows that wait."""
         return self._queued
 
     @property
     def held(self) -> float:
+        """Seconds since the oldest request came that the engine's thread holds; 0 while it is idle."""
         return perf_counter() - self._in_flight[0].arrived if self._in_flight else 0.0
 
-    def _parts(self, inputs: Batch, rows: int) -> list[tuple[Batch, int]]:
+    def _parts(self, inputs: Batch, n_rows: int) -> list[tuple[Batch, int]]:
         """A request larger than a batch: as many batches as it takes, and their rows."""
         step = self._max_batch_size
         axes = self._axes or RowAxes(self._signature)
-        return [(axes.part(inputs, start, start + step), min(step, rows - start)) for start in range(0, rows, step)]
+        return [(axes.part(inputs, start, start + step), min(step, n_rows - start)) for start in range(0, n_rows, step)]
 
     async def _submit_parts(self, parts: Sequence[tuple[Batch, int]], client: Client | None) -> list[np.ndarray]:
         """The outputs of the parts of one request, joined."""
         axes = self._axes or RowAxes(self._signature)
         futures: list[asyncio.Future[Any]] = []
         try:
-            for inputs, rows in parts:
-                futures.append(self.submit(inputs, rows, client))
+            for inputs, n_rows in parts:
+                futures.append(self.submit(inputs, n_rows, client))
             outputs = await asyncio.gather(*futures)
         finally:
             for future in futures:  # one part failed, or was not admitted: the others' answers are of no use
@@ -234,39 +241,39 @@ class BatchingRunner:
     def _take(self) -> tuple[list[Job], int]:
         """The oldest jobs that fit one batch, without those that nobody waits for or that come too late; their rows."""
         jobs: list[Job] = []
-        rows = 0
+        n_rows = 0
         queue, recorder = self._queue, self._recorder.queue
         now = perf_counter()
         # What is left of the time allowed must do for the engine call itself.
         latest = now - self._max_latency + self._engine_time.estimate(1)
-        while queue and rows + queue[0].rows <= self._max_batch_size:
+        while queue and n_rows + queue[0].n_rows <= self._max_batch_size:
             job = queue.popleft()
-            self._queued -= job.rows
+            self._queued -= job.n_rows
             if self._awaited(job, now, latest):
                 recorder.append(now - job.arrived)
                 jobs.append(job)
-                rows += job.rows
-        return jobs, rows
+                n_rows += job.n_rows
+        return jobs, n_rows
 
     def _take_alike(self) -> tuple[list[Job], int]:
         """The same of jobs whose shapes are those of the oldest; their cost."""
         jobs: list[Job] = []
-        rows = cost = 0
+        n_rows = cost = 0
         now, most = perf_counter(), self._max_latency
         most_cost = self._most_cost()
         while self._shapes and not jobs:
             key, queue = self._shapes.next_group()
-            while queue and rows + queue[0].rows <= self._max_batch_size:
+            while queue and n_rows + queue[0].n_rows <= self._max_batch_size:
                 if jobs and cost + queue[0].cost > most_cost:
                     break
                 job = queue.popleft()
-                self._queued -= job.rows
+                self._queued -= job.n_rows
                 self._queued_cost -= job.cost
                 needed = min(self._engine_time.estimate(job.cost), most * (1 - FRESH_SHARE))
                 if self._awaited(job, now, now - most + needed):
                     self._recorder.queue.append(now - job.arrived)
                     jobs.append(job)
-                    rows += job.rows
+                    n_rows += job.n_rows
                     cost += job.cost
             self._shapes.put_back(key)
         return jobs, cost
@@ -310,7 +317,7 @@ class BatchingRunner:
             return [outputs]
         parts, start = [], 0
         for job in jobs:
-            stop = start + job.rows
+            stop = start + job.n_rows
             if self._axes is None:
                 parts.append([array[start:stop] for array in outputs])
             else:
@@ -320,9 +327,9 @@ class BatchingRunner:
 
     def _joined(self, jobs: list[Job]) -> tuple[Batch, int]:
         if len(jobs) == 1:
-            return jobs[0].inputs, jobs[0].rows
+            return jobs[0].inputs, jobs[0].n_rows
         if self._axes is not None:
-            return self._axes.join(jobs), sum(job.rows for job in jobs)
+            return self._axes.join(jobs), sum(job.n_rows for job in jobs)
         batch = [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
         return batch, len(batch[0])
 
@@ -338,22 +345,22 @@ class BatchingRunner:
             return BadInput(f"the model does not compute with these values: {error}")
         return EngineError(_first_line(error))
 
-    def _call(self, batch: Batch, rows: int, jobs: list[Job]) -> tuple[Run, list[np.ndarray]]:
+    def _call(self, batch: Batch, n_rows: int, jobs: list[Job]) -> tuple[Run, list[np.ndarray]]:
         started = perf_counter()
         outputs = self._session.run(batch)
         seconds = perf_counter() - started
-        check_outputs(outputs, self._signature, rows)
+        check_outputs(outputs, self._signature, n_rows)
         self._calls += 1
         if self._calls % LEARN_EVERY == 0:
-            self._engine_time.learn(rows if self._axes is None else cost_of(batch), seconds)
+            self._engine_time.learn(n_rows if self._axes is None else cost_of(batch), seconds)
         self._recorder.infer.append(seconds)
-        self._recorder.batch.append(rows)
+        self._recorder.batch.append(n_rows)
         if self._tells_synthetic and any(is_synthetic(job.client) for job in jobs):
             for job, part in zip(jobs, self._divided(outputs, jobs), strict=True):
                 self._observe(job.inputs, part, not is_synthetic(job.client))
         else:
             self._observe(batch, outputs)
-        return Run(rows, started, seconds), outputs
+        return Run(n_rows, started, seconds), outputs
 
     def _deliver(self, done: list[tuple[Job, Any]]) -> None:
         for job, result in done:

@@ -36,7 +36,8 @@ class Session(Protocol):
     Refused, where the values are none that it computes with.
     """
 
-    def run(self, inputs: Batch) -> list[np.ndarray]: ...
+    def run(self, inputs: Batch) -> list[np.ndarray]:
+        """The outputs of one engine call, in the signature's order. Refused where it does not take the values"""
 
 
 class OnnxSession:
@@ -62,6 +63,7 @@ class OnnxSession:
         self._errors = states.InvalidArgument, states.Fail, states.RuntimeException
 
     def run(self, inputs: Batch) -> list[np.ndarray]:
+        """One call of ONNX Runtime. Refused where the graph does not take the values"""
         try:
             outputs: list[np.ndarray] = self._session.run(self._outputs, dict(zip(self._inputs, inputs, strict=True)))
         except self._errors as error:
@@ -83,6 +85,7 @@ class Bfloat16Session(OnnxSession):
         self._bfloat16 = {t.name for t in (*signature.inputs, *signature.outputs) if t.datatype == "BF16"}
 
     def run(self, inputs: Batch) -> list[np.ndarray]:
+        """The same through OrtValues, as NumPy has no BF16. Refused"""
         named = {name: self._value(name, array) for name, array in zip(self._inputs, inputs, strict=True)}
         try:
             values = self._session.run_with_ort_values(self._outputs, named)
@@ -120,6 +123,7 @@ class TrainedSession:
         self._outputs = [tensor.name for tensor in model.signature.outputs]
 
     def run(self, inputs: Batch) -> list[np.ndarray]:
+        """One call of the framework that trained it. Refused where it does not take the values"""
         try:
             outputs = self._predict(dict(zip(self._inputs, inputs, strict=True)))
         except (IndexError, RuntimeError, ValueError) as error:  # as PyTorch and scikit-learn refuse values
@@ -136,20 +140,20 @@ def open_session(model: Model, form: str, file: Path, threads: int) -> Session:
     return kind(file, model.signature, threads)
 
 
-def check_outputs(outputs: Any, signature: Signature, rows: int) -> None:
+def check_outputs(outputs: Any, signature: Signature, n_rows: int) -> None:
     """EngineError where the engine's outputs are not what the signature says for so many rows."""
     if len(outputs) != len(signature.outputs):
         raise EngineError(f"the engine gave {len(outputs)} outputs, the signature says {len(signature.outputs)}")
     if not signature.rows_alike:
-        return _check_shapes(outputs, signature, rows)
+        return _check_shapes(outputs, signature, n_rows)
     for array, tensor in zip(outputs, signature.outputs, strict=True):
-        if len(array) != rows or array.shape[1:] != tensor.shape[1:] or array.dtype != tensor.dtype:
-            raise _other_output(array, tensor, [rows, *tensor.shape[1:]])
+        if len(array) != n_rows or array.shape[1:] != tensor.shape[1:] or array.dtype != tensor.dtype:
+            raise _other_output(array, tensor, [n_rows, *tensor.shape[1:]])
 
 
-def _check_shapes(outputs: Any, signature: Signature, rows: int) -> None:
+def _check_shapes(outputs: Any, signature: Signature, n_rows: int) -> None:
     for array, tensor, axis in zip(outputs, signature.outputs, signature.output_axes, strict=True):
-        expected = [rows if place == axis else size for place, size in enumerate(tensor.sizes)]
+        expected = [n_rows if place == axis else size for place, size in enumerate(tensor.sizes)]
         if (
             array.dtype != tensor.dtype
             or array.ndim != len(expected)

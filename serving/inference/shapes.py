@@ -75,9 +75,9 @@ def _value(array: np.ndarray) -> Hashable:
 
 
 def _part(arrays: Sequence[np.ndarray], axes: Sequence[int | None], start: int, stop: int) -> list[np.ndarray]:
-    rows = slice(start, stop)
+    span = slice(start, stop)
     return [
-        array if axis is None else array[(slice(None),) * axis + (rows,)]
+        array if axis is None else array[(slice(None),) * axis + (span,)]
         for array, axis in zip(arrays, axes, strict=True)
     ]
 

@@ -65,16 +65,16 @@ def stored_forms(
     ValueError names a pinned version, a model or a form that is not there.
     """
     candidates = list(bentoml.models.list()) if tags is None else [bentoml.models.get(tag) for tag in tags]
-    ours = [
+    items = [
         item
         for item in sorted(candidates, key=lambda m: m.info.creation_time)
         if item.info.labels.get("form") in FORMS
         and item.tag.name == f"{item.info.labels.get('model')}-{item.info.labels['form']}"
     ]
-    version: dict[str, str] = {item.info.labels["model"]: item.tag.version or "" for item in ours} | dict(pinned)
+    version: dict[str, str] = {item.info.labels["model"]: item.tag.version or "" for item in items} | dict(pinned)
     wanted = [
         item
-        for item in ours
+        for item in items
         if item.tag.version == version[item.info.labels["model"]]
         and (not models or item.info.labels["model"] in models)
         and (not forms or item.info.labels["form"] in forms)
@@ -82,29 +82,29 @@ def stored_forms(
     _require(
         "EKIBEN_VERSIONS",
         {f"{m}={v}" for m, v in pinned.items()},
-        {f"{i.info.labels['model']}={i.tag.version}" for i in ours},
+        {f"{i.info.labels['model']}={i.tag.version}" for i in items},
     )
     _require("EKIBEN_MODELS", models, set(version))
     _require("EKIBEN_FORMS", forms, set(FORMS))
     if not wanted:
-        _refuse_nothing(models, forms, {item.info.labels["form"] for item in ours})
+        _refuse_nothing(models, forms, {item.info.labels["form"] for item in items})
     return sorted((_read(item) for item in wanted), key=lambda f: (f.model, FORMS.index(f.form)))
 
 
-def _refuse_nothing(models: set[str], forms: set[str], there: set[str]) -> None:
+def _refuse_nothing(models: set[str], forms: set[str], stored: set[str]) -> None:
     """SettingsError for a store without any form, or without those that are asked for."""
-    if not there:
+    if not stored:
         raise SettingsError("there is no model to serve: `make models` trains, converts and stores them")
     of = f" of {', '.join(sorted(models))}" if models else ""
     raise SettingsError(
-        f"EKIBEN_FORMS={','.join(sorted(forms))}: there is no such form{of} here; there is {', '.join(sorted(there))}"
+        f"EKIBEN_FORMS={','.join(sorted(forms))}: there is no such form{of} here; there is {', '.join(sorted(stored))}"
     )
 
 
-def _require(setting: str, named: set[str], there: set[str]) -> None:
-    if missing := sorted(named - there):
+def _require(setting: str, names: set[str], stored: set[str]) -> None:
+    if missing := sorted(names - stored):
         raise SettingsError(
-            f"{setting} names {', '.join(missing)}; the store has {', '.join(sorted(there)) or 'nothing'}"
+            f"{setting} names {', '.join(missing)}; the store has {', '.join(sorted(stored)) or 'nothing'}"
         )
 
 

@@ -15,7 +15,7 @@ from serving.inference.sessions import Batch, Refused, Session, check_outputs
 from serving.inference.shapes import cost_of
 
 MAX_BATCH_BYTES = 2**30  # of one tensor
-LONGEST_SECONDS = 4.0  # of one call: what larger batches cost, requests will tell
+MAX_CALL_SECONDS = 4.0  # of one call: what larger batches cost, requests will tell
 TEXT_BYTES = 64  # what an element of BYTES is taken for
 MAX_TRIAL_ELEMENTS = 2**24
 TRIAL_SIZES = (1, 8, 32)  # of open dimensions, where nothing is known of them
@@ -48,11 +48,11 @@ def warm_up(session: Session, signature: Signature, max_batch_size: int, calls: 
             raise
         one_row = _rows(signature, calls[0], 1)
     timings: list[tuple[int, float]] = []
-    for rows in sorted({min(rows, most) for rows in (1, 2, 8, most)}):
-        if timings and timings[-1][1] / timings[-1][0] * rows > LONGEST_SECONDS and rows > 2:
+    for n_rows in sorted({min(n_rows, most) for n_rows in (1, 2, 8, most)}):
+        if timings and timings[-1][1] / timings[-1][0] * n_rows > MAX_CALL_SECONDS and n_rows > 2:
             break  # a heavy model would keep the others waiting for minutes
-        batch = [np.repeat(array, rows, 0) for array in one_row]
-        timings += [(rows, seconds) for seconds in _run(session, signature, batch, rows)]
+        batch = [np.repeat(array, n_rows, 0) for array in one_row]
+        timings += [(n_rows, seconds) for seconds in _run(session, signature, batch, n_rows)]
     return WarmUp(tuple(timings), one_row, most)
 
 
@@ -68,9 +68,9 @@ def most_rows(signature: Signature) -> int:
     return MAX_BATCH_BYTES // max(1, sizes[largest])
 
 
-def _run(session: Session, signature: Signature, batch: Batch, rows: int) -> list[float]:
+def _run(session: Session, signature: Signature, batch: Batch, n_rows: int) -> list[float]:
     """The seconds of two calls, after one in which the engine allocates."""
-    check_outputs(session.run(batch), signature, rows)
+    check_outputs(session.run(batch), signature, n_rows)
     seconds = []
     for _ in range(2):
         started = perf_counter()
@@ -87,9 +87,9 @@ def _warm_up_shapes(session: Session, signature: Signature, max_batch_size: int,
         try:
             one = call if not signature.batched else _rows(signature, call, 1)
             most = min(most, _most_rows(session.run(one), one, signature))
-            for rows in sorted({1, min(2, most), min(8, most)}) if signature.batched else (1,):
-                batch = _rows(signature, one, rows) if signature.batched else one
-                timings += [(cost_of(batch), seconds) for seconds in _run(session, signature, batch, rows)]
+            for n_rows in sorted({1, min(2, most), min(8, most)}) if signature.batched else (1,):
+                batch = _rows(signature, one, n_rows) if signature.batched else one
+                timings += [(cost_of(batch), seconds) for seconds in _run(session, signature, batch, n_rows)]
             answered = one
         except Refused:  # of zeros, or of sizes that it does not take: what it does take, clients know
             continue
@@ -105,10 +105,10 @@ def _most_rows(outputs: Sequence[np.ndarray], inputs: Batch, signature: Signatur
     return MAX_BATCH_BYTES // max(1, size)
 
 
-def _rows(signature: Signature, call: Batch, rows: int) -> list[np.ndarray]:
+def _rows(signature: Signature, call: Batch, n_rows: int) -> list[np.ndarray]:
     """The call's first row, so many times."""
     return [
-        array if axis is None else np.repeat(np.take(array, [0], axis), rows, axis)
+        array if axis is None else np.repeat(np.take(array, [0], axis), n_rows, axis)
         for array, axis in zip(call, signature.input_axes, strict=True)
     ]
 

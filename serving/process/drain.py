@@ -1,4 +1,4 @@
-"""The end of a worker: what was accepted is answered.
+"""Graceful shutdown of a worker: what was accepted is answered.
 
 SIGTERM begins it. At once /readyz says 503, so that balancers look elsewhere, every answer closes its connection, and
 new ones are left to workers that do not drain, where there are any.

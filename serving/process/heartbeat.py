@@ -61,6 +61,7 @@ class HeartbeatReceiver:
         return [_read(line) for line in lines]
 
     def close(self) -> None:
+        """Close both ends of the pipe."""
         os.close(self._read)
         os.close(self.fd)
 

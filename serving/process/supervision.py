@@ -1,4 +1,4 @@
-"""Who looks after the workers: BentoML's arbiter, made to look four times a second and to know what it sees.
+"""The watchdog of the workers: BentoML's arbiter, made to look four times a second and to know what it sees.
 
 BentoML 1.4 has circus look every ten seconds and start whatever is missing, for ever, and not at all in a container; a
 worker that hangs is never missed. Here a dead worker is replaced at once, one that hangs is killed first, and a service
@@ -33,7 +33,7 @@ OWN_WAY = {"check_delay": LOOK_SECONDS, "endpoint": "inproc://control", "pubsub_
 # Starts in a row, for each worker there should be, that may fail while none is ready.
 TRIES = 3
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
-LONGEST_PAUSE = 30.0
+MAX_PAUSE_SECONDS = 30.0
 WORKER_ENVIRONMENT = {
     # Waiting threads of OpenMP spin by default, and take the cores that the others need to finish.
     "OMP_WAIT_POLICY": "passive",
@@ -112,17 +112,17 @@ class Supervisor(circus.Arbiter):
 
     def _make_room(self) -> None:
         """Before a worker is started whose metrics would find no room: theirs and all later ones' go elsewhere."""
-        left = metrics_dir.free_bytes(self._metrics)
-        if left >= metrics_dir.BYTES_PER_WORKER:
+        free_bytes = metrics_dir.free_bytes(self._metrics)
+        if free_bytes >= metrics_dir.BYTES_PER_WORKER:
             return
-        needed = (len(self._workers) + 2) * metrics_dir.BYTES_PER_WORKER
+        n_bytes = (len(self._workers) + 2) * metrics_dir.BYTES_PER_WORKER
         try:
-            folder = metrics_dir.own_folder(needed, (metrics_dir.MEMORY,))
+            folder = metrics_dir.own_folder(n_bytes, (metrics_dir.MEMORY,))
             move_dead(self._metrics, folder)
         except (metrics_dir.NoSpace, OSError) as error:
-            log.error("the disk of %s is full (%d KiB left), and %s", self._metrics, left >> 10, error)
+            log.error("the disk of %s is full (%d KiB left), and %s", self._metrics, free_bytes >> 10, error)
             return
-        log.error("the disk of %s is full (%d KiB left): metrics go to %s", self._metrics, left >> 10, folder)
+        log.error("the disk of %s is full (%d KiB left): metrics go to %s", self._metrics, free_bytes >> 10, folder)
         self.exit_stack.callback(metrics_dir.remove, folder)
         self._metrics = folder
         for watcher in self.watchers:
@@ -147,6 +147,7 @@ class Supervisor(circus.Arbiter):
         return self._grpc_socket
 
     def initialize(self) -> None:
+        """circus': open the sockets. BentoMLException, one line, where that fails"""
         try:
             super().initialize()
         except OSError as error:
@@ -245,22 +246,22 @@ class Supervisor(circus.Arbiter):
         if not worker.ready:
             self._failures += 1
             self._last = f"{how}, {worker.reason or 'and the log above says why'}"
-            self._pause = min(LONGEST_PAUSE, 2.0 ** (self._failures - 2))
+            self._pause = min(MAX_PAUSE_SECONDS, 2.0 ** (self._failures - 2))
         return True
 
     def _count_end(self, how: str) -> None:
         """For whichever worker is scraped; a disk that is full costs the count."""
         self._ends[how] += 1
         with contextlib.suppress(OSError):
-            written = (self._metrics / ENDS).with_suffix(".new")
-            written.write_text(json.dumps(self._ends))
-            written.replace(self._metrics / ENDS)
+            file = (self._metrics / ENDS).with_suffix(".new")
+            file.write_text(json.dumps(self._ends))
+            file.replace(self._metrics / ENDS)
 
     def _fill(self, watcher: Any) -> None:
-        wanted = watcher.numprocesses + bool(self._old)
-        if len(watcher.processes) < wanted:
+        n_workers = watcher.numprocesses + bool(self._old)
+        if len(watcher.processes) < n_workers:
             self._make_room()
-        while len(watcher.processes) < wanted and watcher.spawn_process():
+        while len(watcher.processes) < n_workers and watcher.spawn_process():
             pass
         for pid, process in watcher.processes.items():
             self._workers.setdefault(pid, Worker(process.wid, self._metrics))

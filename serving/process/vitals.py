@@ -33,6 +33,7 @@ class Vitals:
         self._timer = asyncio.get_running_loop().call_soon(self._beat)
 
     def close(self) -> None:
+        """Stop looking, and stop the loop's clock."""
         self._timer.cancel()
         self._lifecycle.clock.stop()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bentos.certificate import Certificate, Histogram
-from bentos.contract import Arrays, Field, Fields, Model
+from bentos.contract import Arrays, Field, Model
 from serving.telemetry.buffers import CounterBuffer
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.predictions import Predictions
@@ -73,13 +73,13 @@ def category_places(reference: Histogram, field: Field | None) -> Places:
     """What tells the bins of codes, those of a field with choices, or of texts."""
     n_known = len(reference.classes)
     if field is None:
-        known = {text: place for place, text in enumerate(reference.classes)}
-        return lambda texts: np.array([known.get(text, n_known) for text in texts.tolist()], np.intp)
+        place_of = {text: place for place, text in enumerate(reference.classes)}
+        return lambda texts: np.array([place_of.get(text, n_known) for text in texts.tolist()], np.intp)
     codes = np.array([field.codes[word] for word in reference.classes], np.float64)  # ascending, as they were counted
 
     def places(values: np.ndarray) -> np.ndarray:
-        found = np.searchsorted(codes, values)
-        return np.where(codes.take(found, mode="clip") == values, found, n_known)
+        indices = np.searchsorted(codes, values)
+        return np.where(codes.take(indices, mode="clip") == values, indices, n_known)
 
     return places
 
@@ -132,7 +132,7 @@ class DriftMonitor:
             data = certificate.dataset
             rows = data.held_out_rows if name.startswith("prediction:") else data.rows
             metrics.drift_rows.labels(model.name, version, name).set(rows)
-        fields = model.payload.fields if isinstance(model.payload, Fields) else ()
+        fields = [field for _, fields in model.columns_by_input for field in fields]
         bounds = {f"input:{field.name}": (field.low, field.high) for field in fields}
         self._inputs = {
             name: Input(bounds.get(name, (-np.inf, np.inf)), metrics, (model.name, version, name))

@@ -12,25 +12,30 @@ import numpy as np
 from serving.telemetry.metrics import Recorder
 
 
-class Watch(Protocol):
+class DriftBuffer(Protocol):
     """What a DriftMonitor is to a flusher."""
 
     @property
-    def full(self) -> bool: ...
+    def full(self) -> bool:
+        """Whether it holds as many rows as it may before they are binned."""
 
-    def add(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None: ...
+    def add(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None:
+        """Take the rows of one answered call."""
 
-    def leave_out(self, inputs: Sequence[np.ndarray]) -> None: ...
+    def leave_out(self, inputs: Sequence[np.ndarray]) -> None:
+        """Count rows that are kept out: a load test's."""
 
-    def bin(self) -> None: ...
+    def bin(self) -> None:
+        """Count what it holds into the reference's bins."""
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Write the counts to where all workers share them."""
 
 
 class MetricsFlusher:
     """Sees to it that one form's recorder and watch hold no more than a step until they are written."""
 
-    def __init__(self, recorder: Recorder, watch: Watch) -> None:
+    def __init__(self, recorder: Recorder, watch: DriftBuffer) -> None:
         self._recorder, self._watch = recorder, watch
         self._loop = asyncio.get_running_loop()
         self._due = False

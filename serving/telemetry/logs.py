@@ -76,6 +76,7 @@ class AsJson(logging.Formatter):
     """One object per line: time, level, logger, message, and a request's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON: time, level, logger, and the record's fields or message."""
         fields = getattr(record, "fields", None)
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -92,13 +93,16 @@ class LogSettings(Protocol):
     """What is set of the log."""
 
     @property
-    def log_format(self) -> str: ...
+    def log_format(self) -> str:
+        """`human` or `json`."""
 
     @property
-    def log_level(self) -> str: ...
+    def log_level(self) -> str:
+        """As logging names it."""
 
     @property
-    def log_requests_per_second(self) -> int: ...
+    def log_requests_per_second(self) -> int:
+        """Lines for answered requests at most; 0: none."""
 
 
 def configure(settings: LogSettings) -> None:

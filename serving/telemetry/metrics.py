@@ -51,7 +51,7 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REASONS = ("bad_input", "cancelled", "engine", "not_ready", "shed", "timeout")
 # Requests that are held before they are binned: a third of a millisecond.
-FULL = 1000
+MAX_BUFFERED_REQUESTS = 1000
 STAGES = ("queue", "preprocess", "infer", "postprocess")
 INTERFACES = ("native", "v2", "grpc")
 
@@ -214,7 +214,7 @@ class Recorder:
     @property
     def full(self) -> bool:
         """Whether so much is held that binning it begins to hold requests up."""
-        return len(self.queue) >= FULL
+        return len(self.queue) >= MAX_BUFFERED_REQUESTS
 
     @property
     def holds(self) -> bool:

@@ -50,6 +50,7 @@ class Resources(Collector):
             (self._fleet / f"worker-{index}.pid").write_text(str(os.getpid()))
 
     def collect(self) -> Iterator[Family]:
+        """What the processes, the network, the disks and the ended workers have taken until now."""
         processes = dict(self._processes())
         for name, (doc, read) in OF_A_PROCESS.items():
             yield family(name, doc, "process", ((label, tell(read, p)) for label, p in processes.items()))

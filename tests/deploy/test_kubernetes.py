@@ -158,7 +158,15 @@ def test_probes_ask_what_the_service_answers(folder: str) -> None:
     probes = [value for key, value in pod(folder)["containers"][0].items() if key.endswith("Probe")]
     assert len(probes) >= 2
     for probe in probes:
-        assert f'"{probe["httpGet"]["path"]}"' in SERVING or probe["httpGet"]["path"].startswith("/v2/health/")
+        if "grpc" in probe:  # of the whole server: `service` is not said
+            assert probe["grpc"] == {"port": pod(folder)["containers"][0]["ports"][0]["containerPort"]}
+        else:
+            assert f'"{probe["httpGet"]["path"]}"' in SERVING or probe["httpGet"]["path"].startswith("/v2/health/")
+
+
+def test_where_requests_come_by_grpc_alone_readiness_is_asked_by_grpc() -> None:
+    container = pod("kserve-grpc")["containers"][0]
+    assert "grpc" in container["readinessProbe"] and "httpGet" not in container["readinessProbe"]
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)

@@ -1,4 +1,4 @@
-"""KServe's Python server, Open Inference Protocol over REST: a Model per file, predict() as its documentation has it.
+"""KServe's Python server, Open Inference Protocol over REST and gRPC: a Model per file, predict() as it is documented.
 
 KServe batches in a sidecar of the cluster (the agent), not in this process: there is no batching to switch on here.
 """
@@ -10,6 +10,10 @@ import sys
 
 import kserve
 import onnxruntime
+from grpc import aio
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor, LoggingInterceptor
+from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.rest.server import RESTServer
 from kserve.utils.numpy_codec import from_np_dtype
 from kserve.utils.utils import generate_uuid
@@ -35,16 +39,26 @@ class Onnx(kserve.Model):
         return kserve.InferResponse(payload.id or generate_uuid(), self.name, outputs)
 
 
-def main(port: int) -> None:
+async def serve(server: kserve.ModelServer, port: int, grpc_port: int) -> None:
+    """As ModelServer.start() does, which would bind every interface, and has no option for it."""
+    parts = server.dataplane, server.model_repository_extension
+    by_grpc = aio.server(interceptors=(LoggingInterceptor(), ExceptionToStatusInterceptor()))
+    add_GRPCInferenceServiceServicer_to_server(InferenceServicer(*parts), by_grpc)
+    by_grpc.add_insecure_port(f"127.0.0.1:{grpc_port}")
+    await by_grpc.start()
+    rest = RESTServer("kserve.model_server:app", *parts, port)
+    rest.config.host = "127.0.0.1"
+    await rest.start()
+
+
+def main(port: int, grpc_port: int) -> None:
     logging.getLogger("kserve.trace").setLevel(logging.WARNING)  # no line per request, as with every other peer
-    server = kserve.ModelServer(http_port=port, enable_grpc=False, enable_latency_logging=False)
+    server = kserve.ModelServer(http_port=port, grpc_port=grpc_port, enable_latency_logging=False)
     for name in ("iris", "digits"):
         server.register_model(Onnx(name))
-    rest = RESTServer("kserve.model_server:app", server.dataplane, server.model_repository_extension, port)
-    rest.config.host = "127.0.0.1"  # ModelServer.start() would bind every interface, and has no option for it
-    asyncio.run(rest.start())
+    asyncio.run(serve(server, port, grpc_port))
 
 
 if __name__ == "__main__":
-    port = int(sys.argv.pop())  # popped: KServe reads the command line too, when it is imported
-    main(port)
+    ports = [int(sys.argv.pop()) for _ in range(2)]  # popped: KServe reads the command line too, when it is imported
+    main(*reversed(ports))

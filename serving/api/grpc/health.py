@@ -32,6 +32,7 @@ class Check(Method):
         )
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
+        """Answer with the state. BadInput, NotFound"""
         name = self.name(call, message, compressed)
         if (state := self.state(name)) == SERVICE_UNKNOWN:
             raise NotFound(f"no service {name[:60]!r}: there is {self._service}, and each model by its name")
@@ -71,6 +72,7 @@ class Watch(Check):
         self._timer: asyncio.TimerHandle | None = None
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
+        """Send the state now, and again whenever it has changed. BadInput"""
         name = self.name(call, message, compressed)
         self._watching[call] = name, (state := self.state(name))
         call.send(self.encode(state))
@@ -92,6 +94,7 @@ class Watch(Check):
             self._look_later()
 
     def leave(self, call: Call) -> None:
+        """Send that this service does not serve, and end the call."""
         if call in self._watching:
             call.send(self.encode(NOT_SERVING))
         call.fail(NotReady("this process ends; what it has accepted is answered"))

@@ -48,14 +48,17 @@ class GrpcResponder:
 
     @property
     def trace_id(self) -> bytes:
+        """The call's, 32 hex digits."""
         return self.call.trace_id
 
     @property
     def disconnected(self) -> bool:
+        """Whether the call has ended, or its client is gone."""
         return self.call.disconnected
 
     @property
     def synthetic(self) -> bool:
+        """Whether its rows are kept out of the drift watch."""
         return self.call.synthetic
 
     def attach(self, pending: PendingRequest) -> None:
@@ -63,6 +66,7 @@ class GrpcResponder:
         self.call.on_end = pending.set_exception
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        """Answer the call with a ModelInferResponse."""
         self.call.respond(self.encode(form, outputs))
 
     def encode(self, form: LoadedForm, outputs: list[np.ndarray]) -> bytes:
@@ -71,6 +75,7 @@ class GrpcResponder:
         return response + self.encoder.parameter("form", form.form) if self.names_form else response
 
     def send_error(self, error: ServingError) -> None:
+        """End the call with the error's status."""
         self.call.fail(error)
 
 
@@ -193,9 +198,11 @@ class ModelInfer(Method):
         self._inference = inference
 
     def count(self, error: ServingError, message: bytes) -> tuple[str, str, str, str] | None:
+        """Count it for the model that the message names, as far as it has come."""
         return self._inference.count(error, message)
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
+        """Queue a ModelInferRequest; its responder ends the call."""
         inference = self._inference
         encoder = inference.encoder
         inference.infer(call, message, compressed, lambda request: GrpcResponder(call, request, encoder), call.reject)

@@ -39,6 +39,7 @@ class Unary(Method):
         self._answer, self._parse, self._response, self.path = answer, request.FromString, response, path
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
+        """Answer with what the function makes of the request. BadInput, and what the function raises"""
         if compressed:
             message = inflate(message, call.coding or b"", MAX_MESSAGE_BYTES)
         try:

@@ -28,6 +28,7 @@ class Reflection(Method):
         self._files = {file.name: file.SerializeToString() for file in schema.files}
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
+        """Answer one request of the stream; what is not known is an error in its response. BadInput"""
         call.spend()
         if compressed:
             message = inflate(message, call.coding or b"", MAX_MESSAGE_BYTES)
@@ -66,7 +67,9 @@ class Reflection(Method):
         return described
 
     def end(self, call: Call) -> None:
+        """The client has asked all that it wants: end the call well."""
         call.finish()
 
     def leave(self, call: Call) -> None:
+        """End the stream, which may be open for as long as its client wants."""
         call.fail(NotReady("this process ends; what it has accepted is answered"))

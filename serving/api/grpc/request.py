@@ -48,25 +48,26 @@ class Layout(NamedTuple):
 class InferRequest:
     """A decoded request; `bind` gives what it asks of a signature."""
 
-    __slots__ = ("_decoder", "_layout", "_message", "_said", "asks_for_final", "id", "name", "raw", "version")
+    __slots__ = ("_cache_key", "_decoder", "_layout", "_message", "asks_for_final", "id", "name", "raw", "version")
 
     def __init__(
         self,
         decoder: RequestDecoder,
-        said: bytes,
+        cache_key: bytes,
         request_id: str,
         raw: Sequence[bytes],
         layout: Layout | None = None,
         message: Any = None,
     ) -> None:
-        """Of a layout that is known, or else of protobuf's message; `said`, if any, is what to know it by."""
-        self._decoder, self._said, self._layout, self._message = decoder, said, layout, message
+        """Of a layout that is known, or else of protobuf's message; `cache_key`, if any, is what to know it by."""
+        self._decoder, self._cache_key, self._layout, self._message = decoder, cache_key, layout, message
         self.id, self.raw = request_id, raw
         if layout is not None:
             self.name, self.version, self.asks_for_final = layout.name, layout.version, layout.asks_for_final
         else:
             self.name, self.version = message.model_name, message.model_version
-            self.asks_for_final = ASKS_FOR_FINAL in (given := message.parameters) and given[ASKS_FOR_FINAL].bool_param
+            parameters = message.parameters
+            self.asks_for_final = ASKS_FOR_FINAL in parameters and parameters[ASKS_FOR_FINAL].bool_param
 
     @property
     def form(self) -> str | None:
@@ -93,7 +94,7 @@ class InferRequest:
 
     def _lay_out(self, signature: Signature, max_rows: int) -> Layout:
         if self._message is None:  # it was known, of a version that is not served any more
-            self._message = self._decoder.parse(self._said)
+            self._message = self._decoder.parse(self._cache_key)
         message = self._message
         if self.raw and len(self.raw) != len(message.inputs):
             raise BadInput(f"{len(self.raw)} raw_input_contents for {len(message.inputs)} inputs")
@@ -101,8 +102,8 @@ class InferRequest:
         wanted = _wanted(message.outputs, signature.outputs)
         layout = Layout(self.name, self.version, _form(message), self.asks_for_final, signature, inputs, n_rows, wanted)
         # Parameters that mean nothing here may be a request's own, as an id of its user is.
-        if self._said and message.parameters.keys() <= MEANT:
-            self._decoder.remember(self._said, layout)
+        if self._cache_key and message.parameters.keys() <= MEANT:
+            self._decoder.remember(self._cache_key, layout)
         return layout
 
 
@@ -119,9 +120,9 @@ class RequestDecoder:
         if parts is None:
             parsed = self.parse(message)
             return InferRequest(self, b"", parsed.id, parsed.raw_input_contents, message=parsed)
-        said, request_id, raw = parts
-        layout = self._layouts.get(said)
-        return InferRequest(self, said, request_id, raw, layout, None if layout else self.parse(said))
+        cache_key, request_id, raw = parts
+        layout = self._layouts.get(cache_key)
+        return InferRequest(self, cache_key, request_id, raw, layout, None if layout else self.parse(cache_key))
 
     def parse(self, message: bytes) -> Any:
         """The ModelInferRequest of protobuf. BadInput"""
@@ -130,18 +131,18 @@ class RequestDecoder:
         except DecodeError:
             raise BadInput("the message is not a ModelInferRequest") from None
 
-    def remember(self, said: bytes, layout: Layout) -> None:
+    def remember(self, cache_key: bytes, layout: Layout) -> None:
         """Know a request again that says the same."""
         if len(self._layouts) >= MAX_LAYOUTS:
             self._layouts.clear()
-        self._layouts[said] = layout
+        self._layouts[cache_key] = layout
 
 
 def _split(message: bytes) -> tuple[bytes, str, list[bytes]] | None:
     """A message without its id and its raw contents, and these two; None where it has no raw contents, says more than
     is remembered, or is not of fields as clients write them, which all have a tag of one byte and a length.
     """
-    said, request_id, raw = b"", b"", []
+    rest, request_id, raw = b"", b"", []
     at = start = 0
     end = len(message)
     try:
@@ -156,13 +157,13 @@ def _split(message: bytes) -> tuple[bytes, str, list[bytes]] | None:
                 if value > at + 1 + MAX_LENGTH_BYTES:
                     return None
             if tag == RAW_INPUT_CONTENTS:
-                said += message[start:at]
+                rest += message[start:at]
                 start = value + length
                 raw.append(message[value:start])
             elif tag == ID:
                 if request_id:  # which protobuf holds against UTF-8 as well, though the second counts
                     return None
-                said += message[start:at]
+                rest += message[start:at]
                 start = value + length
                 request_id = message[value:start]
             elif length > MAX_LAYOUT_BYTES:
@@ -170,8 +171,8 @@ def _split(message: bytes) -> tuple[bytes, str, list[bytes]] | None:
             at = value + length
         if at != end or not raw:
             return None
-        said += message[start:]
-        return (said, request_id.decode(), raw) if len(said) <= MAX_LAYOUT_BYTES else None
+        rest += message[start:]
+        return (rest, request_id.decode(), raw) if len(rest) <= MAX_LAYOUT_BYTES else None
     except (IndexError, ValueError):  # UnicodeDecodeError is one
         return None
 

@@ -77,9 +77,11 @@ class StreamResponder(GrpcResponder):
         self._asks_for_final = request.asks_for_final
 
     def attach(self, pending: PendingRequest) -> None:
+        """Have its turn know the pending request, which is ended where the stream is."""
         self._turn.pending = pending
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        """Put a ModelInferResponse into its turn."""
         response = self.encode(form, outputs)
         if self._asks_for_final:
             response += self.encoder.parameter(IS_FINAL, True)
@@ -87,6 +89,7 @@ class StreamResponder(GrpcResponder):
         self._stream.answered()
 
     def send_error(self, error: ServingError) -> None:
+        """Put the error into its turn; the stream goes on."""
         answer = self._new_answer(error_message=str(error))
         answer.infer_response.model_name, answer.infer_response.id = self.name, self.id
         self._turn.answer = answer.SerializeToString()
@@ -102,9 +105,11 @@ class ModelStreamInfer(Method):
         self._inference, self._new_answer = inference, schema["inference.ModelStreamInferResponse"]
 
     def count(self, error: ServingError, message: bytes) -> tuple[str, str, str, str] | None:
+        """Count it for the model that the message names, as far as it has come."""
         return self._inference.count(error, message)
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
+        """Give a request its turn and queue it. Overloaded where too many wait"""
         stream = self._stream(call)
         if len(stream.turns) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} requests of this stream wait for their answers")
@@ -133,11 +138,13 @@ class ModelStreamInfer(Method):
         inference.infer(call, message, compressed, begin, fail)
 
     def end(self, call: Call) -> None:
+        """End the call once every turn is answered."""
         stream = self._stream(call)
         stream.ended = True
         stream.answered()
 
     def leave(self, call: Call) -> None:
+        """End the call with UNAVAILABLE once every turn is answered."""
         stream = self._stream(call)
         stream.leaving = True
         stream.answered()

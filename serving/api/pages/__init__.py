@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from serving.api.pages import assets, curls
+from bentos.contract import Tensor
+from serving.api.pages import assets
 from serving.api.pages.answers import figure, score
 from serving.api.pages.controls import UNKNOWN
 from serving.api.pages.tensors import TensorsTrial
@@ -18,6 +22,9 @@ from serving.http.gateway import Routes
 from serving.http.messages import HTML, Request, Response
 from serving.inference.dataplane import DataPlane
 from serving.inference.repository import Repository
+
+ZERO: dict[str, Any] = {"BOOL": False, "BYTES": ""}
+INLINE_NUMBERS = 64  # a tensor with more numbers is sent in binary
 
 
 def routes(repository: Repository, plane: DataPlane) -> Routes:
@@ -48,7 +55,7 @@ def _renderer(repository: Repository) -> Render:
     )
     environment.filters["figure"] = figure
     environment.filters["score"] = score
-    environment.globals.update(repository=repository, curls=curls, UNKNOWN=UNKNOWN, FILE_FIELD=FILE_FIELD)
+    environment.globals.update(repository=repository, v2_curl=v2_curl, UNKNOWN=UNKNOWN, FILE_FIELD=FILE_FIELD)
 
     def render(template: str, request: Request, **values: Any) -> bytes:
         root = "../" * (request.path.count("/") - 1) or "./"
@@ -60,3 +67,28 @@ def _renderer(repository: Repository) -> Render:
 def _base(request: Request) -> str:
     host = request.headers.get(b"host", b"localhost:3000").decode("latin-1")
     return f"{request.scheme}://{host}"
+
+
+def v2_curl(name: str, inputs: tuple[Tensor, ...], base: str) -> str:
+    """curl of `POST /v2/models/<name>/infer` with one row of zeros."""
+    url = shlex.quote(f"{base}/v2/models/{name}/infer")
+    if sum(_n_elements(tensor) for tensor in inputs) <= INLINE_NUMBERS:
+        rows = [_tensor_head(t) | {"data": [ZERO.get(t.datatype, 0)] * _n_elements(t)} for t in inputs]
+        body = json.dumps({"inputs": rows})
+        return f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(body)}"
+    sizes = [_n_elements(t) * t.dtype.itemsize for t in inputs]
+    rows = [_tensor_head(t) | {"parameters": {"binary_data_size": s}} for t, s in zip(inputs, sizes, strict=True)]
+    body = json.dumps({"inputs": rows})
+    return (
+        f"(printf %s {shlex.quote(body)}; head -c {sum(sizes)} /dev/zero) |\n"
+        f"curl {url} \\\n  -H 'Content-Type: application/octet-stream' \\\n"
+        f"  -H 'Inference-Header-Content-Length: {len(body.encode())}' \\\n  --data-binary @-"
+    )
+
+
+def _tensor_head(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "shape": list(tensor.shape_of({})), "datatype": tensor.datatype}
+
+
+def _n_elements(tensor: Tensor) -> int:
+    return prod(tensor.shape_of({}))

@@ -35,8 +35,8 @@ class Card:
     @property
     def bars(self) -> dict[str, float]:
         """Label → probability in [0, 1]; empty where the model gives none."""
-        found = self.answer.get("probabilities")
-        return found if isinstance(found, dict) else {}
+        probabilities = self.answer.get("probabilities")
+        return probabilities if isinstance(probabilities, dict) else {}
 
     @property
     def sureness(self) -> float | None:
@@ -47,20 +47,20 @@ class Card:
 async def ask(forms: list[LoadedForm], inputs: list[np.ndarray], plane: DataPlane, client: Client) -> list[Card]:
     """Each form's answer to one preprocessed payload, in their order."""
     cards = []
-    for served in forms:
+    for form in forms:
         started = perf_counter()
-        outputs = await plane.infer(served, inputs, 1, client)
+        outputs = await plane.infer(form, inputs, 1, client)
         took = (perf_counter() - started) * 1e3
-        (answer,) = answers(served, outputs)
-        cards.append(Card(served.form, {k: v for k, v in answer.items() if k not in WHO}, took))
+        (answer,) = answers(form, outputs)
+        cards.append(Card(form.form, {k: v for k, v in answer.items() if k not in WHO}, took))
     return cards
 
 
 def figure(value: Any) -> str:
     """A number as people read it: 0.9035, 12,345,678; of a list how many and the first, of finds the labels."""
     if isinstance(value, list) and all(isinstance(one, dict) and {"label", "score"} <= one.keys() for one in value):
-        shown = [f"{one['label']} {one['score']:.2f}" for one in value[:SHOWN_LABELS]]
-        return ", ".join(shown + ["…"] * (len(value) > SHOWN_LABELS)) or "nothing"
+        labels = [f"{one['label']} {one['score']:.2f}" for one in value[:SHOWN_LABELS]]
+        return ", ".join(labels + ["…"] * (len(value) > SHOWN_LABELS)) or "nothing"
     if isinstance(value, list) and len(value) > SHOWN_NUMBERS:
         return f"{len(value)} values: {', '.join(map(figure, value[:SHOWN_NUMBERS]))}, …"
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -139,9 +139,9 @@ def _number(text: str) -> float | str:
 
 def complaints_by_field(complaints: Sequence[str], payload: Fields) -> dict[str, str]:
     """Each complaint under the field that it begins with; what is about no field is under ''."""
-    found: dict[str, str] = {}
+    by_field: dict[str, str] = {}
     for words in complaints:
         name = words.partition(" ")[0]
         name = name if name in {f.name for f in payload.fields} else ""
-        found[name] = f"{found[name]}; {words}" if name in found else words
-    return found
+        by_field[name] = f"{by_field[name]}; {words}" if name in by_field else words
+    return by_field

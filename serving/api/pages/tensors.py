@@ -32,6 +32,7 @@ class TensorsTrial:
         self._name = forms[0].model.name
 
     def routes(self) -> Routes:
+        """The page, and what its form is sent to."""
         submit = Endpoint(self.submitted, self._repository.settings.max_body_bytes)
         return {f"/ui/{self._name}": {"GET": Endpoint(self.opened), "POST": submit}}
 

@@ -74,6 +74,7 @@ class FieldsTrial:
         self._page, self._payload = page, payload
 
     def routes(self) -> Routes:
+        """The page, and what its form is sent to."""
         submit = Endpoint(self.submitted, self._page.max_body_bytes)
         return {f"/ui/{self._page.name}": {"GET": Endpoint(self.opened), "POST": submit}}
 
@@ -123,6 +124,7 @@ class ImageTrial:
         self._page = page
 
     def routes(self) -> Routes:
+        """The page, what its form and its canvas are sent to, and its example pictures."""
         base, limit = f"/ui/{self._page.name}", self._page.max_body_bytes
         table: Routes = {
             base: {"GET": Endpoint(self._shown), "POST": Endpoint(self.submitted, limit)},
@@ -169,6 +171,7 @@ class TextTrial:
         self._page = page
 
     def routes(self) -> Routes:
+        """The page, and what its form is sent to."""
         submit = Endpoint(self.submitted, self._page.max_body_bytes)
         return {f"/ui/{self._page.name}": {"GET": Endpoint(self.opened), "POST": submit}}
 

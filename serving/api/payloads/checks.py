@@ -8,14 +8,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from bentos.contract import Field, Fields
-from serving.api.depth import MOST, check_depth
+from serving.api.depth import MAX_JSON_DEPTH, check_depth
 from serving.errors import BadInput
 
 SHOWN_COMPLAINTS = 20
-LONGEST_NAME = 40  # a longer one is cut where it is shown, and compared with no field
+MAX_NAME_CHARS = 40  # a longer one is cut where it is shown, and compared with no field
 
 
-def field_reader(payload: Fields, max_depth: int = MOST) -> Callable[[bytes], tuple[list[dict[str, Any]], bool]]:
+def field_reader(
+    payload: Fields, max_depth: int = MAX_JSON_DEPTH
+) -> Callable[[bytes], tuple[list[dict[str, Any]], bool]]:
     """A reader of bodies: bytes → (checked payloads, whether they came as a list). BadInput lists what is wrong.
 
     A compiled decoder takes the bodies that are right; one that it refuses is gone through again in words. Of a field
@@ -60,7 +62,9 @@ def _member(field: Field) -> tuple[str, Any] | tuple[str, Any, Any]:
     return (field.name, kind | None, None) if field.nullable else (field.name, kind)
 
 
-def checked_payloads(body: bytes, payload: Fields, max_depth: int = MOST) -> tuple[list[dict[str, Any]], bool]:
+def checked_payloads(
+    body: bytes, payload: Fields, max_depth: int = MAX_JSON_DEPTH
+) -> tuple[list[dict[str, Any]], bool]:
     """The same as a field_reader, slowly and with every complaint in words."""
     try:
         decoded = msgspec.json.decode(body)
@@ -76,9 +80,9 @@ def checked_payloads(body: bytes, payload: Fields, max_depth: int = MOST) -> tup
     complaints: list[str] = []
     payloads = []
     for place, item in enumerate(items):
-        checked, found = checked_fields(item, payload)
+        checked, wrong = checked_fields(item, payload)
         payloads.append(checked)
-        complaints += _placed(found, place, several)
+        complaints += _placed(wrong, place, several)
         if len(complaints) > SHOWN_COMPLAINTS:
             break
     if complaints:
@@ -126,8 +130,8 @@ def _complain(complaints: Sequence[str]) -> BadInput:
 
 
 def _unknown(name: str, known: set[str], explained: bool) -> str:
-    if len(name) > LONGEST_NAME:
-        return f"{name[:LONGEST_NAME]!r}… is unknown"
+    if len(name) > MAX_NAME_CHARS:
+        return f"{name[:MAX_NAME_CHARS]!r}… is unknown"
     return f"{name!r} is unknown{_nearest(name, known) if explained else ''}"
 
 

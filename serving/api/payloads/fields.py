@@ -30,6 +30,7 @@ class FieldsAdapter:
         self._has_texts = any(field.type is str for field in payload.fields)
 
     def read(self, body: bytes, media_type: bytes, content_type: bytes) -> tuple[list[Any], bool]:
+        """One object, or a list of them, each checked. BadInput, UnsupportedMedia"""
         if media_type not in JSON_TYPES:
             raise UnsupportedMedia(f"content type {content_type[:60].decode('latin-1')!r}: send application/json")
         if len(body) > LARGE_BODY_BYTES:
@@ -43,12 +44,15 @@ class FieldsAdapter:
             raise BadInput(f"the body holds over {most} values; the limit is {self._max_rows} rows in one request")
 
     def needs_thread(self, payloads: list[Any], body_bytes: int) -> bool:
+        """Never: all that is left is to make numbers of fields."""
         return False
 
     def decoding_bytes(self, payloads: list[Any]) -> int:
+        """None: nothing is unpacked."""
         return 0
 
     def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
+        """A value of each field, drawn from the histograms of training."""
         payload = {field.name: self._draw(field, reference) for field in self._payload.fields}
         for lesser, greater in self._payload.at_most:
             if payload[lesser] is not None and payload[lesser] > payload[greater]:
@@ -62,10 +66,12 @@ class FieldsAdapter:
         return _draw_value(field, reference)
 
     def curl(self, base: str, payload: Any) -> str:
+        """The command that sends it as JSON."""
         url = shlex.quote(f"{base}/{self._model.name}/{self._model.verb}")
         return f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(json.dumps(payload))}"
 
     def openapi_content(self) -> dict[str, Any]:
+        """JSON: one object or a list, with the folder's examples."""
         one, payloads = fields_schema(self._payload), contract.examples(self._model.name)
         if len(self._model.signature.inputs) > 1 and self._model.preprocess is None:
             for tensor, fields in self._model.columns_by_input:
@@ -78,9 +84,11 @@ class FieldsAdapter:
         return {"application/json": {"schema": schema, "examples": examples}}
 
     def small_example(self) -> Any:
+        """The first example's values, checked."""
         return checked_fields(contract.examples(self._model.name)[0], self._payload)[0]
 
     def client_schema(self) -> dict[str, Any]:
+        """The schema of one object."""
         return fields_schema(self._payload)
 
 

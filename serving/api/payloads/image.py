@@ -28,17 +28,21 @@ class ImageAdapter:
         self._model, self._max_pixels = model, max_pixels
 
     def read(self, body: bytes, media_type: bytes, content_type: bytes) -> tuple[list[Any], bool]:
+        """The files of a form's field, or the body itself as one. BadInput, UnsupportedMedia"""
         files = uploaded_files(body, content_type, FILE_FIELD)
         return list(files), len(files) > 1
 
     def needs_thread(self, payloads: list[Any], body_bytes: int) -> bool:
+        """Whether they are many bytes or many pixels. BadInput, TooLarge, UnsupportedMedia"""
         return body_bytes > INLINE_FILE_BYTES or check_pictures(payloads, self._max_pixels) > INLINE_PIXELS
 
     def decoding_bytes(self, payloads: list[Any]) -> int:
+        """What the largest of them takes, judged by its header. BadInput, TooLarge, UnsupportedMedia"""
         check_pictures(payloads, self._max_pixels)
         return max(map(decoding_bytes, payloads))  # they are decoded one after the other
 
     def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
+        """One of the folder's example pictures, as a data URL and as bytes."""
         name = self._model.name
         data = (contract.folder(name) / random.choice(contract.examples(name))).read_bytes()  # noqa: S311
         return {FILE_FIELD: f"data:image/png;base64,{base64.b64encode(data).decode()}"}, data
@@ -49,6 +53,7 @@ class ImageAdapter:
         return f"curl {url} \\\n  -F {shlex.quote(f'{FILE_FIELD}=@{payload}')}"
 
     def openapi_content(self) -> dict[str, Any]:
+        """A form with files, or a picture alone."""
         files = {
             "type": "array",
             "items": {"type": "string", "format": "binary"},
@@ -61,8 +66,10 @@ class ImageAdapter:
         }
 
     def small_example(self) -> Any:
+        """None: a picture's tensor is too large to show."""
         return None
 
     def client_schema(self) -> dict[str, Any]:
+        """The schema of a list of files."""
         picture = {"type": "array", "items": {"type": "file", "format": "image"}}
         return {"type": "object", "required": [FILE_FIELD], "properties": {FILE_FIELD: picture}}

@@ -42,6 +42,7 @@ class TensorReader:
 
     @classmethod
     def of(cls, form: LoadedForm, settings: Settings) -> TensorReader:
+        """The reader of a loaded form's inputs, within these settings' limits."""
         return cls(form.signature, form.model.finite, settings.max_request_rows, settings.max_json_depth)
 
     def __init__(self, signature: Signature, finite: bool, max_rows: int, max_json_depth: int) -> None:
@@ -206,6 +207,7 @@ class TensorExamples:
         return self.shown(call, random.randrange(max(1, self._rows(call))))  # noqa: S311
 
     def first(self) -> dict[str, Any]:
+        """The first example, as JSON shows it."""
         return self.shown(self._calls[0], 0)
 
     def shown(self, call: Sequence[np.ndarray], place: int) -> dict[str, Any]:
@@ -266,6 +268,7 @@ def answer_schema(model: Model) -> dict[str, Any]:
 
 
 def tensor_schema(tensor: Tensor) -> dict[str, Any]:
+    """The JSON schema of a tensor's nested lists: datatype and shape in words."""
     words = f"{tensor.datatype}, {_words(tensor, None)}"
     kind = {"BYTES": "string", "BOOL": "boolean"}.get(
         tensor.datatype, "number" if tensor.datatype in FLOATS else "integer"

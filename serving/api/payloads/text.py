@@ -22,11 +22,11 @@ LARGE_BODY_BYTES = 64 * 1024  # of what is longer, the texts are counted first
 QUOTES = 4  # of one text as an object
 
 
-class _Said(msgspec.Struct, forbid_unknown_fields=True):
+class _TextObject(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
 
-_decode = msgspec.json.Decoder(str | _Said | list[str | _Said]).decode
+_decode = msgspec.json.Decoder(str | _TextObject | list[str | _TextObject]).decode
 
 
 class TextAdapter:
@@ -36,6 +36,7 @@ class TextAdapter:
         self._model, self._payload, self._max_rows = model, payload, max_rows
 
     def read(self, body: bytes, media_type: bytes, content_type: bytes) -> tuple[list[Any], bool]:
+        """Plain text, or JSON: a string, `{"text": …}`, or a list of either. BadInput, UnsupportedMedia"""
         if media_type == PLAIN:
             return [_plain(body)], False
         if media_type not in JSON_TYPES:
@@ -58,21 +59,26 @@ class TextAdapter:
             raise BadInput(f"the body holds more texts than {self._max_rows}, the limit of one request")
 
     def needs_thread(self, payloads: list[Any], body_bytes: int) -> bool:
+        """Whether the body is long: `preprocess` reads every byte of it."""
         return body_bytes > INLINE_BODY_BYTES
 
     def decoding_bytes(self, payloads: list[Any]) -> int:
+        """None: nothing is unpacked."""
         return 0
 
     def draw(self, reference: Mapping[str, Histogram]) -> tuple[Any, Any]:
+        """One of the folder's examples."""
         shown = random.choice(contract.examples(self._model.name))  # noqa: S311
         return shown, shown["text"]
 
     def curl(self, base: str, payload: Any) -> str:
+        """The command that sends it as JSON."""
         url = shlex.quote(f"{base}/{self._model.name}/{self._model.verb}")
         text = json.dumps(payload, ensure_ascii=False)
         return f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(text)}"
 
     def openapi_content(self) -> dict[str, Any]:
+        """JSON or plain text, with the folder's examples."""
         payloads = contract.examples(self._model.name)
         text = {"type": "string", "maxLength": self._payload.longest}
         one = [self.client_schema(), text]
@@ -85,9 +91,11 @@ class TextAdapter:
         }
 
     def small_example(self) -> Any:
+        """The first example's text."""
         return contract.examples(self._model.name)[0]["text"]
 
     def client_schema(self) -> dict[str, Any]:
+        """The schema of `{"text": …}`."""
         text = {"type": "string", "maxLength": self._payload.longest}
         return {"type": "object", "additionalProperties": False, "required": ["text"], "properties": {"text": text}}
 

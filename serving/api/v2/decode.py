@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import UNSET
 
 from bentos.contract import Signature, Tensor
-from serving.api.depth import MOST, check_depth
+from serving.api.depth import MAX_JSON_DEPTH, check_depth
 from serving.api.v2 import careful, envelope, numbers, tensors
 from serving.api.v2.documents import Document, Input, Output, ShortDocument
 from serving.errors import BadInput
@@ -55,7 +55,7 @@ def header_length(value: bytes, body: bytes) -> int:
     return int(value)
 
 
-def decode(body: bytes, header_length: int | None = None, max_depth: int = MOST) -> V2Request:
+def decode(body: bytes, header_length: int | None = None, max_depth: int = MAX_JSON_DEPTH) -> V2Request:
     """The request of a body: JSON, of `header_length` bytes where raw tensors follow it. BadInput
 
     JSON that is nested deeper than `max_depth` is refused.

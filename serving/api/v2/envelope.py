@@ -32,7 +32,11 @@ def split(text: bytes, most: int = MAX_KEYS) -> tuple[list[bytes], list[bytes]]:
         start = colon.end()
         quote = text.find(b'"', start)
         brace = text.find(b"}", start, len(text) if quote < 0 else quote)
-        end = text.rfind(b"]", start, brace if brace >= 0 else len(text) if quote < 0 else quote) + 1
+        limit = brace if brace >= 0 else len(text) if quote < 0 else quote
+        end = text.rfind(b"]", start, limit) + 1
+        if text[end:limit].strip() and text.find(b"[", start + 1, end) >= 0:
+            # More comes than the end of an object: that bracket may be an inner one, of a list that goes on otherwise.
+            end = end if text.count(b"[", start, end) == text.count(b"]", start, end) else 0
         if end <= 0 and quote >= 0:
             few = text.count(b'"') <= MAX_QUOTES if few is None else few
             end = _end_of_texts(text, start) if few else 0

@@ -36,17 +36,21 @@ class V2Responder:
 
     @property
     def trace_id(self) -> bytes:
+        """The request's, 32 hex digits."""
         return self._request.trace_id
 
     @property
     def disconnected(self) -> bool:
+        """Whether nobody is there to read a response."""
         return self._request.disconnected
 
     @property
     def synthetic(self) -> bool:
+        """Whether its rows are kept out of the drift watch."""
         return self._request.synthetic
 
     def send_outputs(self, form: LoadedForm, outputs: list[np.ndarray]) -> None:
+        """Send the outputs that were asked for: JSON, and raw tensors behind it."""
         form_name = form.form if self.names_form else None
         tensors = form.signature.outputs
         text, raw = encode(self._name, form.version, tensors, outputs, self.outputs, self.id, form_name)
@@ -56,6 +60,7 @@ class V2Responder:
             self._request.respond(Response(text + raw, OCTETS, headers=((HEADER_LENGTH, b"%d" % len(text)),)))
 
     def send_error(self, error: ServingError) -> None:
+        """Send `{"error": "…"}`."""
         self._request.fail(error)
 
 
@@ -73,6 +78,7 @@ class InferHandler:
             self._short = ShortDecoder(signature, default.model.finite, self._max_rows)
 
     def check(self, request: Request) -> None:
+        """Raises UnsupportedMedia, and the Overloaded that the default form would meet now."""
         content_type = request.headers.get(b"content-type", b"application/json")
         if content_type != b"application/json" and media_type(content_type) not in MEDIA_TYPES:
             raise UnsupportedMedia(
@@ -82,9 +88,11 @@ class InferHandler:
         self._plane.check_admission(self._default)
 
     def reject(self, request: Request, error: ServingError) -> None:
+        """Send the error, counted for the default form."""
         send_error(self._default, INTERFACE, V2Responder(self._name, request), error)
 
     def handle(self, request: Request) -> None:
+        """Decode the arrays and queue them; in a thread where the body is large."""
         responder = V2Responder(self._name, request)
         pending = PendingRequest(self._default, responder, INTERFACE, request.path, request.begun)
         headers, body = request.headers, request.body

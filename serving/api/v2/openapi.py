@@ -52,12 +52,12 @@ def paths(repository: Repository) -> dict[str, Any]:
     tag = "Open Inference Protocol (V2)"
     model = path_parameter("model", sorted(repository.served))
     version = path_parameter("version", sorted({served.version for served in repository.served.values()}))
-    anything, gone = {"schema": {"type": "object"}}, {404: "Unknown model or version"}
+    anything, not_found = {"schema": {"type": "object"}}, {404: "Unknown model or version"}
     body = {
         "required": True,
         "content": {"application/json": {"schema": REQUEST, "examples": _examples(repository)}},
     }
-    found: dict[str, Any] = {
+    table: dict[str, Any] = {
         "/v2": get_operation(tag, "Server metadata", anything, {}),
         "/v2/health/live": get_operation(tag, "Server live", anything, {}),
         "/v2/health/ready": get_operation(tag, "Server ready", anything, {503: "Not ready"}),
@@ -69,11 +69,11 @@ def paths(repository: Repository) -> dict[str, Any]:
         ("/v2/models/{model}/versions/{version}", [model, version]),
     ):
         for path, summary in V2_GETS.items():
-            found[base + path] = get_operation(tag, summary, anything, gone, parameters=parameters)
-        errors = {**POST_ERRORS, **gone}
+            table[base + path] = get_operation(tag, summary, anything, not_found, parameters=parameters)
+        errors = {**POST_ERRORS, **not_found}
         inference = operation(tag, "Inference", {"schema": RESPONSE}, errors, parameters=parameters, requestBody=body)
-        found[f"{base}/infer"] = {"post": inference}
-    return found
+        table[f"{base}/infer"] = {"post": inference}
+    return table
 
 
 def path_parameter(name: str, values: list[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from bentos import contract
 from bentos.certificate import Comparison, Dataset, Difference, Golden, Histogram, Interval
 from bentos.contract import Field, Fields, Image, Model, PayloadError, Signature, Tensor
 from serving.api import pages
-from serving.api.pages import assets, curls
+from serving.api.pages import assets, v2_curl
 from serving.api.pages.answers import figure, picture
 from serving.api.pages.controls import Control, complaints_by_field, submitted
 from serving.api.payloads import adapter
@@ -406,7 +406,7 @@ def test_curls_survive_a_shell():
     assert words == ["curl", "http://x/flat/price", "-H", "Content-Type: application/json", "-d", '{"it\'s": 1}']
     picture_curl = adapter(SHADE, Settings()).curl("http://x", "my 3.png")
     assert shlex.split(picture_curl.replace("\\\n", ""))[-1] == "image=@my 3.png"
-    inline = shlex.split(curls.v2("own", OWN.signature.inputs, "http://x").replace("\\\n", ""))
+    inline = shlex.split(v2_curl("own", OWN.signature.inputs, "http://x").replace("\\\n", ""))
     assert json.loads(inline[-1])["inputs"] == [{"name": "x", "shape": [1, 2], "datatype": "INT64", "data": [0, 0]}]
 
 
@@ -414,7 +414,7 @@ def test_a_large_tensor_is_sent_in_binary():
     (tensor,) = Signature.from_dict(
         {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 9, 9]}], "outputs": []}
     ).inputs
-    producer, _, command = curls.v2("own", (tensor,), "http://x").partition("|")
+    producer, _, command = v2_curl("own", (tensor,), "http://x").partition("|")
     sent = subprocess.run(["sh", "-c", producer], capture_output=True, check=True).stdout
     length = int(re.search(r"Inference-Header-Content-Length: (\d+)", command)[1])
     assert json.loads(sent[:length])["inputs"][0]["parameters"]["binary_data_size"] == len(sent) - length == 324

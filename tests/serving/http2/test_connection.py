@@ -313,12 +313,19 @@ def test_a_client_whose_requests_have_long_headers_is_not_taken_for_a_flood(monk
     assert peer.failure is None and len(peer.requests) == 100
 
 
-def flood(kind):
+FLOODS = (
+    "rapid resets", "PING", "SETTINGS", "acknowledgements", "PRIORITY", "WINDOW_UPDATE", "an extension",
+    "empty DATA", "padding", "DATA of one byte", "malformed requests", "bombs", "CONTINUATION",
+    "empty CONTINUATION", "refused streams",
+)  # fmt: skip
+
+
+def flood(kind, request=REQUEST):
     """What a client sends again and again; the n-th of it."""
     encoder = Encoder()
 
     def reset(n):
-        return frame(frames.HEADERS, 4, 2 * n + 1, encoder.encode(REQUEST)) + frames.rst_stream(2 * n + 1, Code.CANCEL)
+        return frame(frames.HEADERS, 4, 2 * n + 1, encoder.encode(request)) + frames.rst_stream(2 * n + 1, Code.CANCEL)
 
     return {
         "rapid resets": reset,
@@ -339,14 +346,7 @@ def flood(kind):
     }[kind]
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "rapid resets", "PING", "SETTINGS", "acknowledgements", "PRIORITY", "WINDOW_UPDATE", "an extension",
-        "empty DATA", "padding", "DATA of one byte", "malformed requests", "bombs", "CONTINUATION",
-        "empty CONTINUATION", "refused streams",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("kind", FLOODS)
 def test_a_flood_ends_its_connection_and_holds_no_memory(kind):
     peer, nth = Peer(), flood(kind)
     tracemalloc.start()

@@ -20,7 +20,7 @@ from bentos.contract import Field, Fields, Model, Signature, Tensor
 from serving.telemetry.buffers import HistogramBuffer, bounded
 from serving.telemetry.drift import ELEMENTS, FULL_ELEMENTS, FULL_ROWS, DriftMonitor
 from serving.telemetry.flusher import MetricsFlusher
-from serving.telemetry.metrics import FULL, INTERFACES, Metrics, Recorder
+from serving.telemetry.metrics import INTERFACES, MAX_BUFFERED_REQUESTS, Metrics, Recorder
 from serving.telemetry.predictions import CLASSES, OTHER, boundaries, entropy
 from serving.telemetry.resources import Resources
 from tests.certificates import certificate
@@ -184,7 +184,7 @@ def test_a_full_recorder_and_a_full_watch_are_binned_in_turns_of_their_own():
         families = Metrics()
         recorder, watch = Recorder(families, ("m", "onnx", "1")), DriftMonitor(CLASSIFIER, CERTIFICATE, families)
         binning = MetricsFlusher(recorder, watch)
-        recorder.queue.extend([1e-3] * FULL)
+        recorder.queue.extend([1e-3] * MAX_BUFFERED_REQUESTS)
         seen = []
         for rows in (FULL_ROWS, 1):
             binning.observe([np.ones((rows, 2), np.float32)], [np.ones((rows, 2), np.float32)])

@@ -16,6 +16,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving.inference.engine_time import EngineTime
 from serving.inference.faults import Fault
+from serving.inference.store import RefusedForm
 from tests.serving.api.grpc.conftest import ROWS, features
 from tests.serving.grpc.grpc_server import grpc_server
 
@@ -334,3 +335,24 @@ def test_a_full_queue_pushes_back(stored_here):
         error = refusal(lambda: stub(channel).ModelInfer(request(np.resize(ROWS, (5, 4)))))
         assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "4 may wait" in error.details()
         assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
+
+
+def test_an_engine_that_fails_is_internal(stored_here):
+    def fails(batch):
+        raise RuntimeError("it broke")
+
+    with grpc_server() as server, grpc.insecure_channel(server.address) as channel:
+        server.repository.served["iris"].runner._session = SimpleNamespace(run=fails)
+        error = refusal(lambda: stub(channel).ModelInfer(request()))
+        assert error.code() == grpc.StatusCode.INTERNAL
+        assert error.details() == "the engine failed: RuntimeError: it broke"
+        assert failures(server, "engine") == 1
+
+
+def test_a_refused_form_is_unavailable_with_the_reason(stored_here):
+    refused = RefusedForm("wine", "onnx", "1", "wine-onnx:1: its certificate is missing")
+    with grpc_server() as server, grpc.insecure_channel(server.address) as channel:
+        server.repository.refused["wine-onnx"] = refused
+        error = refusal(lambda: stub(channel).ModelInfer(changed(model_name="wine-onnx")))
+        assert error.code() == grpc.StatusCode.UNAVAILABLE and "its certificate is missing" in error.details()
+        assert not stub(channel).ModelReady(service_pb2.ModelReadyRequest(name="wine-onnx")).ready
