@@ -65,6 +65,8 @@ class Connection(Protocol):
     http2: Any
     lost: bool
     read_at: float
+    turn_ends: float
+    unfinished: Call | None
     max_message_bytes: int
     buffered: int
     max_buffered_bytes: int
@@ -159,16 +161,18 @@ class Call:
         try:
             if self._buffer is None and self.method is not None and self.method.streams:
                 self.begun = self._connection.read_at
+            whole = False
             if self._buffer is None and len(data) >= 5:
                 flag, length = PREFIX.unpack_from(data)
-                if len(data) == length + 5:  # the usual frame: one message
-                    if flag or length > self._connection.max_message_bytes:
-                        self._check(flag, length)
-                    self._message_received(data[5:], bool(flag))
-                else:
-                    self._read(data)
-            elif data:
+                whole = len(data) == length + 5  # the usual frame: one message
+            if whole:
+                if flag or length > self._connection.max_message_bytes:
+                    self._check(flag, length)
+                self._message_received(data[5:], bool(flag))
+            elif data or self._buffer:
                 self._read(data)
+                if self._connection.unfinished is self:
+                    return
             if ended:
                 self._ended()
             else:
@@ -196,6 +200,9 @@ class Call:
             self._message_received(message, bool(flag))
             if self.method is not None and self.method.streams:
                 self.begun = connection.read_at  # of the next, if what came holds some of it
+                if perf_counter() >= connection.turn_ends:
+                    connection.unfinished = self
+                    break
         if self._buffer is None:  # the call has ended meanwhile
             return
         if at:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf
 from time import perf_counter
 from typing import cast
 
@@ -16,6 +17,7 @@ from serving.http2 import frames
 from serving.http2.connection import HELLO, Headers, Http2Connection
 from serving.http2.frames import ProtocolError
 from serving.http2.stream import Stream
+from serving.lifecycle import TURN_SECONDS
 
 log = logging.getLogger("bentoml.ekiben")
 MAX_UNREAD_BYTES = 64 * 2**20  # of answers that a client has asked for and opens no window for
@@ -38,6 +40,10 @@ class GrpcConnection(asyncio.Protocol):
         self.bodies = service.gateway.bodies
         self.buffered = 0  # bytes of messages that have come in part
         self._unread = 0  # bytes of answers that wait for a window, as far as the budget of bodies knows
+        self.unfinished: Call | None = None  # has messages that the next turn of the event loop reads
+        self.turn_ends = inf  # on perf_counter's clock
+        self._behind = False  # the next turn goes on with what has come
+        self._arrived = b""  # what has come since
         self._write_paused = False
         self._since = self._checked = asyncio.get_running_loop().time()
         self._stuck: dict[int, tuple[int, float]] = {}  # by stream: bytes that wait for its window, and since when
@@ -66,13 +72,46 @@ class GrpcConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the frames to HTTP/2, which calls back with what they are."""
-        self._since = 0.0
-        self.read_at, clock = perf_counter(), self._service.gateway.clock
-        if self.read_at > clock.punctual_until:
-            self.read_at = clock.arrival(self.read_at, self.transport)
-        self.http2.feed(data)
+        self.read_at = now = perf_counter()
+        clock = self._service.gateway.clock
+        if now > clock.punctual_until:
+            self.read_at = clock.arrival(now, self.transport)
+        if self._behind:  # TLS may still hand on what it had read
+            self._arrived += data
+        else:
+            self._parse(data, now + TURN_SECONDS)
+            if self._has_more():
+                self._behind = True
+                self.transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self._resume)
+
+    def _parse(self, data: bytes, turn_ends: float) -> None:
+        self._since, self.turn_ends = 0.0, turn_ends
+        self.http2.feed(data, turn_ends)
         if self._service.draining:
             self._go_away()
+
+    def _has_more(self) -> bool:
+        """Whether the turn of the event loop was over before all that has come was read."""
+        return (self.unfinished is not None or self.http2.behind) and not self.transport.is_closing()
+
+    def _resume(self) -> None:
+        """Go on with what has come, behind other clients; then with what comes."""
+        if self._write_paused or self.transport.is_closing():
+            return
+        turn_ends = perf_counter() + TURN_SECONDS
+        if (call := self.unfinished) is not None:
+            self.unfinished, self.turn_ends = None, turn_ends
+            call.data_received(b"", call.stream.remote_closed)
+        if self.unfinished is None:
+            data, self._arrived = self._arrived, b""
+            self._parse(data, turn_ends)
+        if self._has_more():
+            asyncio.get_running_loop().call_soon(self._resume)
+        else:
+            self._behind = False
+            if not (self._write_paused or self.transport.is_closing()):
+                self.transport.resume_reading()
 
     def eof_received(self) -> bool:
         """Close: a client that sends no more reads no more."""
@@ -87,8 +126,7 @@ class GrpcConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has read enough: read again."""
         self._write_paused = False
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
+        self._resume()
 
     # The state machine's calls
 

@@ -1,7 +1,7 @@
 """One client's connection: requests are handled one at a time, and responses go back in their order.
 
 Requests that a client sends ahead (pipelining) wait for their turn, also where they are to be rejected; while many wait
-nothing is read.
+nothing is read. What takes longer than a turn of the event loop may is gone on with in the next, behind other clients.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from serving.http.endpoint import reject
 from serving.http.gateway import Gateway
 from serving.http.messages import Header, Request, Response, check_head, parse_target
 from serving.http.parser import RequestParser
+from serving.lifecycle import TURN_SECONDS
 
 # So much is parsed at a time: what it holds of further requests is parsed ahead of their turn.
-FEED_BYTES = 64 * 1024
+FEED_BYTES = 16 * 1024
 # While so many requests wait for their turn nothing is read.
 MAX_WAITING_REQUESTS = 16
 # So much of a body arrives without a question; for more, in steps, there must be room in the budget of bodies.
@@ -56,7 +57,7 @@ class Connection(asyncio.Protocol):
     _lingering = False  # the last response is written, and what still comes is read into nothing
     _lingering_since = 0.0
     _linger_bytes = 0
-    _unread = b""  # what came while too many requests wait
+    _unread = b""  # what came while too many requests wait, or is the next turn's
     _unread_since = 0.0
     _fed = _begun = 0.0  # when what is fed to the parser came, and the first byte of the request that is received
 
@@ -135,15 +136,16 @@ class Connection(asyncio.Protocol):
         """Parse, as far as not too many requests wait; the rest is kept until fewer do."""
         parser = self._parser
         receiving = parser.receiving
-        self._fed = came
+        self._fed, turn_over = came, False
         if not receiving:
             self._begun = came
         if len(data) <= FEED_BYTES:
             parser.feed(data)
         else:
-            view = memoryview(data)
+            view, turn_ends = memoryview(data), perf_counter() + TURN_SECONDS
             for start in range(0, len(data), FEED_BYTES):
-                if len(self._waiting) >= MAX_WAITING_REQUESTS:
+                turn_over = start > 0 and perf_counter() >= turn_ends
+                if turn_over or len(self._waiting) >= MAX_WAITING_REQUESTS:
                     self._unread, self._unread_since = bytes(view[start:]), came
                     break
                 parser.feed(view[start : start + FEED_BYTES])
@@ -151,8 +153,10 @@ class Connection(asyncio.Protocol):
                     return
         if parser.receiving and not receiving:
             self._since = self._loop.time()
-        if len(self._waiting) >= MAX_WAITING_REQUESTS:
+        if self._unread or len(self._waiting) >= MAX_WAITING_REQUESTS:
             self._pause_reading()
+        if turn_over:
+            self._loop.call_soon(self._resume_reading)
 
     # The parser's calls
 
@@ -371,7 +375,7 @@ class Connection(asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         """Go on with what was kept, then with what comes."""
-        while self._unread and len(self._waiting) < MAX_WAITING_REQUESTS and not self._write_paused:
+        if self._unread and len(self._waiting) < MAX_WAITING_REQUESTS and not self._write_paused:
             data, self._unread = self._unread, b""
             self._feed(data, self._unread_since)
         if not (self._reading or self._unread or self._write_paused or self.lost or self.transport.is_closing()):
@@ -401,7 +405,7 @@ class Connection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """uvicorn ends: what has begun is answered first."""
-        if self._current is not None or self._waiting or self._parser.receiving:
+        if self._current is not None or self._waiting or self._unread or self._parser.receiving:
             self._leaving = True
         elif not self._lingering:
             self.transport.close()

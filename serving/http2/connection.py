@@ -8,6 +8,8 @@ from.
 
 from __future__ import annotations
 
+from math import inf
+from time import perf_counter
 from typing import Protocol
 
 from serving.http2 import frames
@@ -69,6 +71,7 @@ class Http2Connection:
         self._decoder = HeaderDecoder(MAX_LIST_BYTES)
         self.streams: dict[int, Stream] = {}
         self.closed = False
+        self.behind = False  # frames have come that are not parsed yet
         self._last_stream = self._last_accepted = 0  # the highest that the client has opened, and that is answered
         self.going_away = False
         self._abandoned: dict[int, None] = {}
@@ -94,17 +97,22 @@ class Http2Connection:
 
     # What comes
 
-    def feed(self, data: bytes) -> None:
-        """Parse what has come; the rest of a frame is kept until it has."""
+    def feed(self, data: bytes, until: float = inf) -> None:
+        """Parse what has come; the rest of a frame is kept until it has.
+
+        It ends with the first frame that ends later than `until`, on perf_counter's clock: `behind` says whether there
+        are more, which the next call, perhaps with no data, goes on with.
+        """
         if self.closed:
             return
         try:
-            self._parse(self._rest + data if self._rest else data)
+            self._parse(self._rest + data if self._rest else data, until)
         except ProtocolError as error:
             self.fail(error)
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes, until: float) -> None:
         at, end = 0, len(data)
+        self.behind = False
         if not self._greeted:
             if data[: len(frames.PREFACE)] != frames.PREFACE[:end]:
                 raise ProtocolError(Code.PROTOCOL_ERROR, "this is no HTTP/2: the preface is missing")
@@ -127,6 +135,9 @@ class Http2Connection:
                     raise ProtocolError(Code.PROTOCOL_ERROR, "the first frame must be SETTINGS")
                 self.configured = True
             self._frame(kind, flags, stream_id & 0x7FFFFFFF, data[start:at])
+            if at < end and perf_counter() >= until:
+                self.behind = True
+                break
         self._rest = data[at:]
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:

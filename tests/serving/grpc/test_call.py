@@ -1,5 +1,6 @@
 """Messages over gRPC are counted in the budget of bodies from their first byte until they are answered, once."""
 
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,9 +38,9 @@ class Http2:
 
 def call_of(budget: MemoryBudget, streams: bool = False) -> Call:
     connection: Any = SimpleNamespace(
-        http2=Http2(), lost=False, read_at=0.0, max_message_bytes=2**20, buffered=0, max_buffered_bytes=2**22
+        http2=Http2(), lost=False, read_at=0.0, turn_ends=inf, unfinished=None, bodies=budget
     )
-    connection.bodies = budget
+    connection.max_message_bytes, connection.buffered, connection.max_buffered_bytes = 2**20, 0, 2**22
     call = Call(connection, Stream(1, 2**20, 2**20, False), HEADERS)
     call.begin(Method(streams))
     return call

@@ -1,5 +1,6 @@
 """What a connection puts up with: clients that do not read, send nothing, send too much, or come in numbers."""
 
+import asyncio
 import contextlib
 import gc
 import queue
@@ -15,6 +16,7 @@ import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving.grpc import call as calls
+from serving.grpc import connection as connections
 from serving.grpc.connection import GrpcConnection
 from serving.grpc.service import GrpcService
 from serving.http import keys
@@ -188,6 +190,88 @@ def test_answers_that_are_not_read_are_held_in_the_budget_of_bodies(stored_here)
         for client in clients:
             client.socket.close()
         wait(lambda: not connections and bodies.taken == 0)
+
+
+class Turns(asyncio.Transport):
+    """A transport to nobody, and how much was written in each turn of the event loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.written, self.per_turn, self.reads = b"", [], True
+
+    def write(self, data):
+        self.written += data
+
+    def pause_reading(self):
+        self.reads = False
+
+    def resume_reading(self):
+        self.reads = True
+
+    def is_closing(self):
+        return False
+
+    async def until(self, count, what):
+        """Go on until this was written so often."""
+        while (before := self.written.count(what)) < count:
+            await asyncio.sleep(0)
+            self.per_turn.append(self.written.count(what) - before)
+
+
+@pytest.mark.parametrize("kind", ["messages", "calls"])
+def test_what_a_client_has_sent_at_once_is_read_in_turns_with_other_clients(server, monkeypatch, kind):
+    monkeypatch.setattr(connections, "TURN_SECONDS", 0.0)
+    here = Client(server)
+    if kind == "messages":  # each of which is answered at once, with an error
+        sent = here.request(1, STREAM) + frame(frames.DATA, frames.END_STREAM, 1, bytes(5) * 100)
+    else:
+        unknown = [*HEADERS[:2], (b":path", b"/unknown"), *HEADERS[3:]]
+        sent = b"".join(here.request(2 * n + 1, unknown, frames.END_HEADERS | frames.END_STREAM) for n in range(100))
+    here.socket.close()
+
+    async def read():
+        transport, connection = Turns(), GrpcConnection(server.service)
+        connection.connection_made(transport)
+        try:
+            connection.data_received(HELLO + sent)
+            await transport.until(100, b"no model" if kind == "messages" else b"no method")
+            await asyncio.sleep(0)
+            assert transport.reads
+        finally:
+            connection.connection_lost(None)
+        return transport.per_turn
+
+    per_turn = asyncio.run_coroutine_threadsafe(asyncio.wait_for(read(), 60), server.loop).result(120)
+    assert max(per_turn) == 1
+
+
+def test_turns_change_no_answer(server, monkeypatch):
+    """Each frame and each message of a stream in a turn of its own: streams, calls and large messages at once."""
+    monkeypatch.setattr(connections, "TURN_SECONDS", 0.0)
+    rows = np.random.default_rng(0).random((40, 4)).astype(np.float32)
+    with triton.InferenceServerClient(server.address) as client, triton.InferenceServerClient(server.address) as other:
+        answered = queue.SimpleQueue()
+        client.start_stream(lambda result, error: answered.put((result, error)))
+
+        def inputs(values):
+            each = triton.InferInput("features", list(values.shape), "FP32")
+            each.set_data_from_numpy(values)
+            return [each]
+
+        for n, row in enumerate(rows):
+            client.async_stream_infer("iris" if n % 4 else "nobody", inputs(row[None]), request_id=str(n))
+        large = np.tile(rows, (25, 1))
+        many = other.infer("iris", inputs(large)).as_numpy("probabilities")
+        one_by_one = [other.infer("iris", inputs(row[None])).as_numpy("probabilities")[0] for row in rows]
+        for n, expected in enumerate(one_by_one):
+            result, error = answered.get(timeout=120)
+            if n % 4:
+                assert result.get_response().id == str(n)
+                np.testing.assert_allclose(result.as_numpy("probabilities")[0], expected, rtol=1e-5)
+            else:
+                assert "no model 'nobody'" in str(error)
+        client.stop_stream()
+        np.testing.assert_allclose(many, np.tile(one_by_one, (25, 1)), rtol=1e-5)
 
 
 def test_messages_in_part_are_bounded_together(server):

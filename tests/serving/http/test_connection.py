@@ -13,7 +13,7 @@ import uvicorn
 from serving.errors import BadInput, ClientGone, Overloaded, as_serving_error
 from serving.http import connection
 from serving.http import gateway as gateway_module
-from serving.http.connection import BODY_STEP_BYTES, Connection
+from serving.http.connection import BODY_STEP_BYTES, FEED_BYTES, Connection
 from serving.http.endpoint import get, reject
 from serving.http.gateway import Limits, install_http_protocol
 from serving.http.messages import Response
@@ -94,6 +94,34 @@ async def test_pieces_make_no_difference(size):
         responses = await ask(port, *(sent[i : i + size] for i in range(0, len(sent), size)), count=24)
     assert statuses(responses) == [200, 200, 400, 200, 404, 200] * 4
     assert all(body == right for (_, body), right in zip(responses, expected * 4, strict=True) if right is not None)
+
+
+async def test_what_a_client_has_sent_at_once_is_read_in_turns_with_other_clients(monkeypatch):
+    monkeypatch.setattr(connection, "TURN_SECONDS", 0.0)
+    n_requests, front = 5000, gateway({"/echo": {"POST": Echo()}})
+    written, reading = [], [True]
+    transport = SimpleNamespace(
+        get_extra_info=lambda name: None,
+        is_closing=lambda: False,
+        pause_reading=lambda: reading.append(False),
+        resume_reading=lambda: reading.append(True),
+        write=written.append,
+    )
+    state = SimpleNamespace(connections=set(), default_headers=[], total_requests=0)
+    client = Connection(SimpleNamespace(app=front), state)
+    client.connection_made(transport)
+    sent = b"".join(post(b"%d" % n) for n in range(n_requests))
+    client.data_received(sent)
+    in_turn = []
+    while (before := len(written)) < n_requests:
+        in_turn.append(before)
+        assert not reading[-1]
+        await asyncio.sleep(0)
+    assert len(in_turn) >= len(sent) // FEED_BYTES
+    assert [int(response.rpartition(b"\r\n")[2]) for response in written] == list(range(n_requests))
+    await asyncio.sleep(0)
+    assert reading[-1]
+    client.connection_lost(None)
 
 
 async def test_what_comes_while_a_response_is_made_waits_for_it():
