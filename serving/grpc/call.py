@@ -66,7 +66,6 @@ class Connection(Protocol):
     lost: bool
     read_at: float
     turn_ends: float
-    unfinished: Call | None
     max_message_bytes: int
     buffered: int
     max_buffered_bytes: int
@@ -74,6 +73,9 @@ class Connection(Protocol):
 
     def spend(self, call: Call) -> None:
         """One more request of a call's key. Unauthorized, Forbidden, Overloaded"""
+
+    def go_on(self, call: Call) -> None:
+        """Have the call's `read_rest` called in a later turn of the event loop."""
 
 
 class Call:
@@ -96,6 +98,7 @@ class Call:
         "method",
         "on_end",
         "path",
+        "paused",
         "since",
         "state",
         "stream",
@@ -108,7 +111,7 @@ class Call:
         self.path = headers[b":path"]
         self.trace_id = trace_of(headers.get(TRACEPARENT))
         self.method: Method | None = None
-        self.done = self._headers_sent = False
+        self.done = self._headers_sent = self.paused = False
         self.synthetic = False  # its rows are kept out of the drift watch
         self.on_end: Callable[[ServingError], None] | None = None  # told when the client or the deadline ends the call
         self.state: Any = None  # the method's own
@@ -148,7 +151,7 @@ class Call:
     @property
     def receiving(self) -> bool:
         """Whether the rest of a message is waited for."""
-        if self.done or self.stream.remote_closed:
+        if self.done or self.paused or self.stream.remote_closed:
             return False
         return bool(self._buffer) or (self.method is not None and not self.method.streams)
 
@@ -162,34 +165,48 @@ class Call:
             if self._buffer is None and self.method is not None and self.method.streams:
                 self.begun = self._connection.read_at
             whole = False
-            if self._buffer is None and len(data) >= 5:
+            if self._buffer is None and not self.paused and len(data) >= 5:
                 flag, length = PREFIX.unpack_from(data)
                 whole = len(data) == length + 5  # the usual frame: one message
             if whole:
                 if flag or length > self._connection.max_message_bytes:
                     self._check(flag, length)
                 self._message_received(data[5:], bool(flag))
-            elif data or self._buffer:
-                self._read(data)
-                if self._connection.unfinished is self:
-                    return
+            elif (data or self._buffer) and not self._read(data):
+                return
             if ended:
                 self._ended()
-            else:
+            elif not self.paused:
                 self.since = perf_counter()
                 self._connection.http2.consume(self.stream)
         except Exception as error:
             self.reject(error)
 
-    def _read(self, data: bytes) -> None:
-        """Bytes that are not one whole message."""
+    def pause(self) -> None:
+        """Backpressure: read no messages of a stream whose client is ahead, so that HTTP/2's window stops it."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Read on, in a later turn of the event loop."""
+        self.paused = False
+        self.since = perf_counter()
+        self._connection.go_on(self)
+
+    def read_rest(self) -> None:
+        """Read on in what has come."""
+        if self._buffer or not self.stream.remote_closed:  # else its end was read
+            self.data_received(b"", self.stream.remote_closed)
+
+    def _read(self, data: bytes) -> bool:
+        """Bytes that are not one whole message; False where some are left to be read later."""
         connection = self._connection
         buffer = self._buffer = bytearray() if self._buffer is None else self._buffer
         buffer += data
         connection.buffered += len(data)
         self._reserve(len(data))
         at = reserved = 0
-        while len(buffer) - at >= 5 and not self.done:
+        later = self.paused
+        while len(buffer) - at >= 5 and not (self.done or later):
             flag, length = PREFIX.unpack_from(buffer, at)
             self._check(flag, length)
             if len(buffer) - at < 5 + length:
@@ -200,11 +217,12 @@ class Call:
             self._message_received(message, bool(flag))
             if self.method is not None and self.method.streams:
                 self.begun = connection.read_at  # of the next, if what came holds some of it
-                if perf_counter() >= connection.turn_ends:
-                    connection.unfinished = self
-                    break
+                if perf_counter() >= connection.turn_ends and not self.paused:
+                    connection.go_on(self)
+                    later = True
+                later = later or self.paused
         if self._buffer is None:  # the call has ended meanwhile
-            return
+            return True
         if at:
             del buffer[:at]
             connection.buffered -= at
@@ -213,6 +231,7 @@ class Call:
             raise MessageTooLarge("this connection has too many messages under way that have come in part")
         if not buffer:
             self._buffer = None
+        return not (later and buffer)
 
     def _reserve(self, n_bytes: int) -> None:
         if not self._connection.bodies.take(n_bytes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from time import perf_counter
@@ -40,7 +41,7 @@ class GrpcConnection(asyncio.Protocol):
         self.bodies = service.gateway.bodies
         self.buffered = 0  # bytes of messages that have come in part
         self._unread = 0  # bytes of answers that wait for a window, as far as the budget of bodies knows
-        self.unfinished: Call | None = None  # has messages that the next turn of the event loop reads
+        self._unfinished: deque[Call] = deque()  # have messages that the next turn of the event loop reads
         self.turn_ends = inf  # on perf_counter's clock
         self._behind = False  # the next turn goes on with what has come
         self._arrived = b""  # what has come since
@@ -68,6 +69,7 @@ class GrpcConnection(asyncio.Protocol):
         self.http2.closed = True
         self._service.connections.discard(self)
         self._cancel_all()
+        self._unfinished.clear()
         self._count_unread(0)
 
     def data_received(self, data: bytes) -> None:
@@ -80,10 +82,8 @@ class GrpcConnection(asyncio.Protocol):
             self._arrived += data
         else:
             self._parse(data, now + TURN_SECONDS)
-            if self._has_more():
-                self._behind = True
-                self.transport.pause_reading()
-                asyncio.get_running_loop().call_soon(self._resume)
+            if self.http2.behind:
+                self._fall_behind()
 
     def _parse(self, data: bytes, turn_ends: float) -> None:
         self._since, self.turn_ends = 0.0, turn_ends
@@ -91,22 +91,30 @@ class GrpcConnection(asyncio.Protocol):
         if self._service.draining:
             self._go_away()
 
-    def _has_more(self) -> bool:
-        """Whether the turn of the event loop was over before all that has come was read."""
-        return (self.unfinished is not None or self.http2.behind) and not self.transport.is_closing()
+    def go_on(self, call: Call) -> None:
+        """Have the call read what has come in the next turn of the event loop."""
+        self._unfinished.append(call)
+        self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        if not (self._behind or self.transport.is_closing()):
+            self._behind = True
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._resume)
 
     def _resume(self) -> None:
         """Go on with what has come, behind other clients; then with what comes."""
         if self._write_paused or self.transport.is_closing():
             return
-        turn_ends = perf_counter() + TURN_SECONDS
-        if (call := self.unfinished) is not None:
-            self.unfinished, self.turn_ends = None, turn_ends
-            call.data_received(b"", call.stream.remote_closed)
-        if self.unfinished is None:
+        self.turn_ends = turn_ends = perf_counter() + TURN_SECONDS
+        for _ in range(len(self._unfinished)):
+            self._unfinished.popleft().read_rest()
+            if perf_counter() >= turn_ends:
+                break
+        if not self._unfinished:
             data, self._arrived = self._arrived, b""
             self._parse(data, turn_ends)
-        if self._has_more():
+        if self._unfinished or self.http2.behind:
             asyncio.get_running_loop().call_soon(self._resume)
         else:
             self._behind = False

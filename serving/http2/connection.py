@@ -26,7 +26,7 @@ MAX_ABANDONED = 1024  # streams that were answered early, whose clients may stil
 # Frames that ask for nothing (PING, SETTINGS, resets, updates, empty ones) are paid from a budget. An answer pays for
 # some, and so does time: a client that asks for something never notices it.
 BUDGET, BUDGET_PER_SECOND, BUDGET_PER_ANSWER = 2000, 500, 4
-SMALL_DATA_BYTES = 64
+SMALL_DATA_BYTES = 16  # without the padding: no request fits into so few
 # So much of a header block costs as much as a frame that asks for nothing, unless it opens a stream that is not reset:
 # in Huffman's code it takes 40 µs.
 BLOCK_BYTES = 128
@@ -180,7 +180,7 @@ class Http2Connection:
         if flags & frames.PADDED:
             payload = _without_padding(payload)
         ended = bool(flags & frames.END_STREAM)
-        if length < SMALL_DATA_BYTES and not ended:
+        if len(payload) < SMALL_DATA_BYTES and not ended:
             self._spend(1)
         stream = self.streams.get(stream_id)
         if stream is None:

@@ -17,7 +17,7 @@ from serving.grpc.call import Call, Method, reserved_bytes
 from serving.inference.dataplane import LoadedForm, PendingRequest
 
 INFER_RESPONSE = 2  # field of a ModelStreamInferResponse
-MAX_WAITING = 1024  # requests of one stream that are not answered yet
+MAX_WAITING = 1024  # requests of one stream that are not answered yet; with so many no more are read
 IS_FINAL = "triton_final_response"  # for who asks for it
 
 
@@ -46,6 +46,8 @@ class OpenStream:
         while turns and (answer := turns[0].answer) is not None:
             call.give_back(turns.popleft().reserved)
             call.send(answer)
+        if call.paused and len(turns) <= MAX_WAITING // 2 and not self.leaving:
+            call.resume()
         if not turns and self.ended:
             call.finish()
         elif not turns and self.leaving:
@@ -109,12 +111,12 @@ class ModelStreamInfer(Method):
         return self._inference.count(error, message)
 
     def handle(self, call: Call, message: bytes, compressed: bool) -> None:
-        """Give a request its turn and queue it. Overloaded where too many wait"""
+        """Give a request its turn and queue it."""
         stream = self._stream(call)
-        if len(stream.turns) >= MAX_WAITING:
-            raise Overloaded(f"{MAX_WAITING} requests of this stream wait for their answers")
         turn, inference, new_answer = Turn(reserved_bytes(message)), self._inference, self._new_answer
         stream.turns.append(turn)
+        if len(stream.turns) >= MAX_WAITING:
+            call.pause()
 
         request_id = ""
 

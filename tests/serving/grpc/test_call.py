@@ -37,9 +37,7 @@ class Http2:
 
 
 def call_of(budget: MemoryBudget, streams: bool = False) -> Call:
-    connection: Any = SimpleNamespace(
-        http2=Http2(), lost=False, read_at=0.0, turn_ends=inf, unfinished=None, bodies=budget
-    )
+    connection: Any = SimpleNamespace(http2=Http2(), lost=False, read_at=0.0, turn_ends=inf, bodies=budget)
     connection.max_message_bytes, connection.buffered, connection.max_buffered_bytes = 2**20, 0, 2**22
     call = Call(connection, Stream(1, 2**20, 2**20, False), HEADERS)
     call.begin(Method(streams))

@@ -15,6 +15,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from serving.api.grpc import stream as streams
 from serving.grpc import call as calls
 from serving.grpc import connection as connections
 from serving.grpc.connection import GrpcConnection
@@ -22,6 +23,7 @@ from serving.grpc.service import GrpcService
 from serving.http import keys
 from serving.http.gateway import Gateway, Limits
 from serving.http.keys import Keys
+from serving.http2 import connection as http2
 from serving.http2 import frames
 from serving.http2.frames import Code, frame
 from serving.http2.hpack import encode
@@ -272,6 +274,40 @@ def test_turns_change_no_answer(server, monkeypatch):
                 assert "no model 'nobody'" in str(error)
         client.stop_stream()
         np.testing.assert_allclose(many, np.tile(one_by_one, (25, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("turn_seconds", "most"), [(0.0, 1), (60.0, 16)])
+def test_a_stream_that_is_ahead_of_its_answers_is_read_as_they_go(server, monkeypatch, turn_seconds, most):
+    """Its client sends all it has, and then that it has ended."""
+    waiting = []
+    answered = streams.OpenStream.answered
+    monkeypatch.setattr(
+        streams.OpenStream, "answered", lambda stream: (waiting.append(len(stream.turns)), answered(stream))
+    )
+    monkeypatch.setattr(streams, "MAX_WAITING", 16)
+    monkeypatch.setattr(connections, "TURN_SECONDS", turn_seconds)
+    n_requests = 1000
+    sent = message() * n_requests
+    pieces = [frame(frames.DATA, 0, 1, sent[at : at + 16_000]) for at in range(0, len(sent), 16_000)]
+    client = Client(server, frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 2**24}))
+    client.send(frames.window_update(0, 2**24), client.request(1, STREAM), *pieces)
+    client.send(frame(frames.DATA, frames.END_STREAM, 1, b""))
+    data = client.received(b"grpc-status")
+    assert status(data) == "0"
+    assert data.count(b"probabilities") == n_requests
+    assert max(waiting) == most
+    client.socket.close()
+
+
+def test_a_stream_may_send_more_small_requests_at_once_than_frames_that_ask_for_nothing(server):
+    client = Client(server, frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 2**24}))
+    client.send(frames.window_update(0, 2**24), client.request(1, STREAM))
+    sent = [frame(frames.DATA, 0, 1, message())] * (2 * http2.BUDGET)
+    client.send(*sent, frame(frames.DATA, frames.END_STREAM, 1, b""))
+    data = client.received(b"grpc-status")
+    assert status(data) == "0"
+    assert data.count(b"probabilities") == len(sent)
+    client.socket.close()
 
 
 def test_messages_in_part_are_bounded_together(server):
