@@ -26,6 +26,9 @@ class Fronted:
         certificate = folder / "certificate.pem"
         certificate.write_text((folder / "crt").read_text() + (folder / "key").read_text())
         certificate.chmod(0o644)  # a certificate of nobody, read by whatever user HAProxy's image has
+        # No answer is too late: two more replicas start beside these, and on few cores.
+        self.patience = folder / "patience.yaml"
+        self.patience.write_text('services: {ekiben: {environment: {EKIBEN_MAX_LATENCY_MS: "20000"}}}')
         names = ("EKIBEN_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "TLS_PORT")
         self.ports = {name: free_port() for name in names}
         self.environment = {name: str(port) for name, port in self.ports.items()}
@@ -33,11 +36,12 @@ class Fronted:
 
     def compose(self, *words, seconds=300):
         files = [f"--file={COMPOSE / name}.yaml" for name in ("compose", "front", "tls")]
+        files.append(f"--file={self.patience}")
         return command(["docker", "compose", "--project-name", NAME, *files, *words], seconds, **self.environment)
 
     def upgrade(self, image):
         environment = {**os.environ, **self.environment, "EKIBEN_IMAGE": image}
-        words = [str(COMPOSE / "upgrade.sh"), "--project-name", NAME]
+        words = [str(COMPOSE / "upgrade.sh"), "--project-name", NAME, f"--file={self.patience}"]
         return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
 
     def replicas(self):
