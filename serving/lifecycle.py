@@ -16,7 +16,8 @@ LATE_SECONDS = 0.025
 # struct tcp_info of Linux: 8 bytes, then words of 4; the twelfth is milliseconds since data came.
 TCP_INFO, LAST_DATA_OFFSET = getattr(socket, "TCP_INFO", None), 8 + 11 * 4
 
-# For which one connection may hold the event loop with what it has sent: then the others have their turn.
+# Fairness: the time slice for which one connection may hold the event loop with what it has sent, before others have
+# their turn.
 TURN_SECONDS = 0.01
 
 

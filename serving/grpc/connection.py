@@ -43,7 +43,8 @@ class GrpcConnection(asyncio.Protocol):
         self._unread = 0  # bytes of answers that wait for a window, as far as the budget of bodies knows
         self._unfinished: deque[Call] = deque()  # have messages that the next turn of the event loop reads
         self.turn_ends = inf  # on perf_counter's clock
-        self._behind = False  # the next turn goes on with what has come
+        self._behind = False  # what has come is not all read: later turns go on with it
+        self._yielding = False  # and the next is due
         self._arrived = b""  # what has come since
         self._write_paused = False
         self._since = self._checked = asyncio.get_running_loop().time()
@@ -100,10 +101,17 @@ class GrpcConnection(asyncio.Protocol):
         if not (self._behind or self.transport.is_closing()):
             self._behind = True
             self.transport.pause_reading()
+            self._yield()
+
+    def _yield(self) -> None:
+        """Let other clients have their turn, and go on in the next, once: whoever asks for it."""
+        if not self._yielding:
+            self._yielding = True
             asyncio.get_running_loop().call_soon(self._resume)
 
     def _resume(self) -> None:
-        """Go on with what has come, behind other clients; then with what comes."""
+        """Go on with what has come; then with what comes."""
+        self._yielding = False
         if self._write_paused or self.transport.is_closing():
             return
         self.turn_ends = turn_ends = perf_counter() + TURN_SECONDS
@@ -115,7 +123,7 @@ class GrpcConnection(asyncio.Protocol):
             data, self._arrived = self._arrived, b""
             self._parse(data, turn_ends)
         if self._unfinished or self.http2.behind:
-            asyncio.get_running_loop().call_soon(self._resume)
+            self._yield()
         else:
             self._behind = False
             if not (self._write_paused or self.transport.is_closing()):
@@ -134,7 +142,10 @@ class GrpcConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has read enough: read again."""
         self._write_paused = False
-        self._resume()
+        if self._behind:
+            self._yield()
+        elif not self.transport.is_closing():
+            self.transport.resume_reading()
 
     # The state machine's calls
 

@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
     _linger_bytes = 0
     _unread = b""  # what came while too many requests wait, or is the next turn's
     _unread_since = 0.0
+    _yielding = False  # other clients have their turn before what is unread
     _fed = _begun = 0.0  # when what is fed to the parser came, and the first byte of the request that is received
 
     def __init__(
@@ -156,7 +157,12 @@ class Connection(asyncio.Protocol):
         if self._unread or len(self._waiting) >= MAX_WAITING_REQUESTS:
             self._pause_reading()
         if turn_over:
-            self._loop.call_soon(self._resume_reading)
+            self._yielding = True
+            self._loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._yielding = False
+        self._resume_reading()
 
     # The parser's calls
 
@@ -307,7 +313,7 @@ class Connection(asyncio.Protocol):
             self._invite()
         if not self._reading:
             self._resume_reading()
-        if self._half_closed and self._current is None and not self._waiting:
+        if self._half_closed and self._current is None and not (self._waiting or self._unread):
             self.transport.close()
 
     def send(self, request: Request, response: Response) -> None:
@@ -375,7 +381,8 @@ class Connection(asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         """Go on with what was kept, then with what comes."""
-        if self._unread and len(self._waiting) < MAX_WAITING_REQUESTS and not self._write_paused:
+        ready = len(self._waiting) < MAX_WAITING_REQUESTS and not (self._write_paused or self._yielding)
+        if self._unread and ready:
             data, self._unread = self._unread, b""
             self._feed(data, self._unread_since)
         if not (self._reading or self._unread or self._write_paused or self.lost or self.transport.is_closing()):

@@ -107,7 +107,7 @@ class BatchingRunner:
         self._too_late = Overloaded(f"what waits is over {max_latency * 1e3:.0f} ms of work", LATENCY_MS)
 
     def submit(self, inputs: Batch, n_rows: int, client: Client | None = None) -> asyncio.Future[Any]:
-        """Queue one request of `rows` rows; `client` knows whether it has hung up."""
+        """Queue one request of `n_rows` rows; `client` knows whether it has hung up."""
         future = self._loop.create_future()
         self.enqueue(inputs, n_rows, future, client)
         return future
